@@ -1,0 +1,111 @@
+//! The command line.
+
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
+
+use lexopt::{Arg, Parser, ValueExt};
+
+pub(crate) const HELP: &str = "\
+A WebSocket room server that processes each WebRTC offer once
+
+Usage: room [OPTIONS]
+
+Options:
+  --listen ADDRESS         where to listen, port 0 for any free one [default: 127.0.0.1:3000]
+  --no-dedup               leave the offer deduplication out, to see what then happens
+  --repeat N               fault injection: hand every offer that arrives on N more times, at most 100 [default: 0]
+  --repeat-delay-ms M      the k-th repetition comes k * M milliseconds after the offer [default: 30]
+  --window-ms MS           how long a processed offer is remembered [default: 10000]
+  --cooldown-ms MS         how long a pair of peers starts no other offer after one [default: 2000]
+  --answer-timeout-ms MS   how long an offer may wait for its answer before it has failed [default: 10000]
+  -h, --help               print this
+
+The log goes to stderr, filtered by RUST_LOG. RUST_LOG=tower_offer_dedup=debug shows every ignored offer.
+";
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Serve(Settings),
+}
+
+/// How the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) dedup: bool,
+    pub(crate) repeat: Repeat,
+    pub(crate) window: Duration,
+    pub(crate) cooldown: Duration,
+    pub(crate) answer_timeout: Duration,
+}
+
+/// Fault injection: how often, and how far apart, an offer is handed on again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    pub(crate) times: u32,
+    pub(crate) delay: Duration,
+}
+
+impl Command {
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, lexopt::Error> {
+        let mut settings = Settings::default();
+        let mut parser = Parser::from_iter(args);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Long("listen") => {
+                    let address = parser.value()?.string()?;
+                    settings.listen = address
+                        .parse()
+                        .map_err(|_| format!("--listen wants ADDRESS:PORT such as 127.0.0.1:3000, not {address:?}"))?;
+                }
+                Arg::Long("no-dedup") => settings.dedup = false,
+                Arg::Long("repeat") => {
+                    settings.repeat.times = number("--repeat", &mut parser, 100)?;
+                }
+                Arg::Long("repeat-delay-ms") => {
+                    settings.repeat.delay = millis("--repeat-delay-ms", &mut parser)?;
+                }
+                Arg::Long("window-ms") => settings.window = millis("--window-ms", &mut parser)?,
+                Arg::Long("cooldown-ms") => {
+                    settings.cooldown = millis("--cooldown-ms", &mut parser)?;
+                }
+                Arg::Long("answer-timeout-ms") => {
+                    settings.answer_timeout = millis("--answer-timeout-ms", &mut parser)?;
+                }
+                Arg::Short('h') | Arg::Long("help") => return Ok(Self::Help),
+                Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(arg.unexpected()),
+            }
+        }
+        Ok(Self::Serve(settings))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            dedup: true,
+            repeat: Repeat {
+                times: 0,
+                delay: Duration::from_millis(30),
+            },
+            window: Duration::from_secs(10),
+            cooldown: Duration::from_secs(2),
+            answer_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+fn number(flag: &str, parser: &mut Parser, most: u32) -> Result<u32, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    match value.parse() {
+        Ok(number) if number <= most => Ok(number),
+        _ => Err(format!("{flag} wants a whole number up to {most}, not {value:?}").into()),
+    }
+}
+
+/// At most an hour: past it a slip of the finger is likelier than a wish.
+fn millis(flag: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
+    number(flag, parser, 3_600_000).map(|millis| Duration::from_millis(millis.into()))
+}

@@ -1,0 +1,137 @@
+//! The service that passes messages between peers, and the layer that lets each offer through it once.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::{sync::oneshot, time::timeout};
+use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse, WhenBusy};
+
+use crate::{
+    args::Settings,
+    messages::{Kind, Name},
+    rooms::Rooms,
+};
+
+/// Handles one message of one peer for another.
+pub(crate) type Signaling = BoxCloneSyncService<Forward, Outcome, Failure>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    pub(crate) room: Name,
+    pub(crate) from: Name,
+    pub(crate) to: Name,
+    /// The sender's socket.
+    pub(crate) socket: u64,
+    pub(crate) kind: Kind,
+    /// What the target gets.
+    pub(crate) text: Utf8Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The target has it, and if it was an offer, has answered it.
+    Passed,
+    /// An offer that went no further.
+    Ignored {
+        reason: Reason,
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Why a message did not do what it was for. The offer in it may be sent again at once.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    NotInRoom,
+    NoSuchPeer,
+    TargetLeft,
+    NotAnswered,
+}
+
+/// One for the whole server: the pairs of peers in it are told apart by key.
+pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
+    let once = OfferDedupLayer::builder()
+        .offers(offer)
+        .window(settings.window)
+        .cooldown(settings.cooldown)
+        .when_busy(WhenBusy::Refuse)
+        // Longer than any offer waits: it ends by itself first.
+        .lease(settings.answer_timeout + Duration::from_secs(5))
+        .answer(Refuse::with(|refusal: &Refusal| Outcome::Ignored {
+            reason: refusal.reason(),
+            retry_after: refusal.retry_after(),
+        }))
+        .build();
+
+    let rooms = Arc::new(Rooms::new(once.handle()));
+    let service = ServiceBuilder::new()
+        .option_layer(settings.dedup.then_some(once))
+        .service(PassOn {
+            rooms: Arc::clone(&rooms),
+            answer_timeout: settings.answer_timeout,
+        });
+    (BoxCloneSyncService::new(service), rooms)
+}
+
+fn offer(message: &Forward) -> Option<Offer> {
+    let Forward { room, from, to, .. } = message;
+    let Kind::Offer { sdp } = &message.kind else {
+        return None;
+    };
+    let key = (room.as_str(), from.as_str(), to.as_str());
+    Some(Offer::new(key, Fingerprint::sdp(sdp)).label(format!("{from} to {to} in {room}")))
+}
+
+#[derive(Clone)]
+struct PassOn {
+    rooms: Arc<Rooms>,
+    answer_timeout: Duration,
+}
+
+impl Service<Forward> for PassOn {
+    type Response = Outcome;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, message: Forward) -> Self::Future {
+        // Here rather than in the future, so that messages pass in the order of the calls.
+        let passed = self.rooms.pass(&message);
+        let answer_timeout = self.answer_timeout;
+        Box::pin(async move {
+            if let Some(answer) = passed? {
+                answered(answer, answer_timeout).await?;
+            }
+            Ok(Outcome::Passed)
+        })
+    }
+}
+
+async fn answered(answer: oneshot::Receiver<()>, within: Duration) -> Result<(), Failure> {
+    match timeout(within, answer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Failure::TargetLeft),
+        Err(_) => Err(Failure::NotAnswered),
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotInRoom => "you are not in the room any more",
+            Self::NoSuchPeer => "no such peer in the room",
+            Self::TargetLeft => "the peer left the room",
+            Self::NotAnswered => "the offer was not answered in time",
+        })
+    }
+}

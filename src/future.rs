@@ -1,0 +1,239 @@
+//! [`ResponseFuture`]: read the request, decide, wait, process, answer.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use tower_service::Service;
+
+use crate::{
+    Answer, Found, Reason, Refusal,
+    gate::{Verdict, Wait},
+    layer::Core,
+    observe,
+    process::{Invoke, Process},
+    run::{Running, Start},
+};
+
+/// The response of [`OfferDedup`](crate::OfferDedup). `S` is the inner service and `R` its request, `F` reads the request
+/// and `A` builds the answer.
+///
+/// # Cancel safety
+///
+/// Dropped while it waits, it gives up its place. Dropped while its offer is processed, it drops the processing, releases
+/// the peer at once and remembers nothing, so that a retry is processed; with
+/// [`finish_abandoned`](crate::OfferDedupBuilder::finish_abandoned), processing goes on and the retry gets its answer.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<S, R, F, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    #[pin]
+    state: State<S, R, F, A>,
+}
+
+#[pin_project(project = StateProj, project_replace = StateOwned)]
+enum State<S, R, F, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    Reading {
+        #[pin]
+        read: F,
+        onward: Onward<S, R, A>,
+    },
+    /// Boxed, for few requests wait and all pay for the size of the future.
+    Waiting(Pin<Box<Waiting<S, R, A>>>),
+    Running(#[pin] Running<S, R, A>),
+    Passing {
+        #[pin]
+        invoke: Invoke<S, R>,
+        core: Arc<Core<A>>,
+    },
+    Answered(A::Response),
+    Done,
+}
+
+/// What a request that has been read needs to go on.
+struct Onward<S, R, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    service: S,
+    core: Arc<Core<A>>,
+    start: Start<S, R, A>,
+}
+
+/// A request that waits for a verdict.
+#[pin_project]
+struct Waiting<S, R, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    #[pin]
+    wait: Wait,
+    /// There until the verdict is.
+    request: Option<(R, Onward<S, R, A>)>,
+}
+
+impl<S, R, F, A> ResponseFuture<S, R, F, A>
+where
+    S: Service<R> + Clone,
+    A: Answer<S::Response>,
+{
+    pub(crate) fn new(inner: &mut S, found: Found<R, F>, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+        Self {
+            state: State::found(found, inner, core, start),
+        }
+    }
+}
+
+impl<S, R, F, A> Future for ResponseFuture<S, R, F, A>
+where
+    S: Service<R> + Clone,
+    F: Future<Output = Found<R, Infallible>>,
+    A: Answer<S::Response>,
+{
+    type Output = Result<A::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Running(running) => return running.poll(cx),
+                StateProj::Passing { invoke, core } => {
+                    return invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response));
+                }
+                StateProj::Reading { read, onward } => {
+                    let found = ready!(read.poll(cx)).read();
+                    let Onward { service, core, start } = onward;
+                    State::found(found, service, core, *start)
+                }
+                StateProj::Waiting(waiting) => {
+                    let (verdict, request, onward) = ready!(waiting.as_mut().poll(cx));
+                    let Onward {
+                        mut service,
+                        core,
+                        start,
+                    } = onward;
+                    State::judged(verdict, request, &mut service, &core, start)
+                }
+                StateProj::Answered(_) => match state.project_replace(State::Done) {
+                    StateOwned::Answered(response) => return Poll::Ready(Ok(response)),
+                    _ => unreachable!("it was `Answered` above"),
+                },
+                StateProj::Done => panic!("`ResponseFuture` polled after completion"),
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, R, F, A> State<S, R, F, A>
+where
+    S: Service<R> + Clone,
+    A: Answer<S::Response>,
+{
+    fn found(found: Found<R, F>, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+        match found {
+            Found::Pass(request) => {
+                observe::passed(core.gate.counters());
+                Self::Passing {
+                    invoke: Invoke::new(inner, request),
+                    core: Arc::clone(core),
+                }
+            }
+            Found::Offer(request, offer) => {
+                let verdict = core.gate.admit(offer, core.answer.duplicates());
+                Self::judged(verdict, request, inner, core, start)
+            }
+            Found::Read(read) => Self::Reading {
+                read,
+                onward: Onward::new(inner, core, start),
+            },
+            Found::Refused(refusal) => {
+                observe::refused_unread(core.gate.counters(), &refusal);
+                Self::refused(&refusal, core)
+            }
+        }
+    }
+
+    fn judged(verdict: Verdict, request: R, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+        match verdict {
+            Verdict::Admitted(claim) => Self::Running(start(Process::new(inner, request, claim, Arc::clone(core)))),
+            Verdict::Replay(record) => match record.answer() {
+                Some(answer) => Self::Answered(core.answer.replay(answer)),
+                // Another service of the same layer recorded it, whose responses are of another type.
+                None => Self::refused(&Refusal::new(Reason::NotRecorded), core),
+            },
+            Verdict::Refused(refusal) => Self::refused(&refusal, core),
+            Verdict::Wait(wait) => Self::Waiting(Box::pin(Waiting {
+                wait,
+                request: Some((request, Onward::new(inner, core, start))),
+            })),
+        }
+    }
+
+    fn refused(refusal: &Refusal, core: &Core<A>) -> Self {
+        Self::Answered(core.answer.refuse(refusal))
+    }
+}
+
+impl<S, R, A> Onward<S, R, A>
+where
+    S: Service<R> + Clone,
+    A: Answer<S::Response>,
+{
+    fn new(inner: &S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+        Self {
+            service: inner.clone(),
+            core: Arc::clone(core),
+            start,
+        }
+    }
+}
+
+impl<S, R, A> Future for Waiting<S, R, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    type Output = (Verdict, R, Onward<S, R, A>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let verdict = ready!(this.wait.poll(cx));
+        let (request, onward) = this.request.take().expect("`ResponseFuture` polled after completion");
+        Poll::Ready((verdict, request, onward))
+    }
+}
+
+impl<S, R, F, A> fmt::Debug for ResponseFuture<S, R, F, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Reading { .. } => "Reading",
+            State::Waiting(_) => "Waiting",
+            State::Running(_) => "Running",
+            State::Passing { .. } => "Passing",
+            State::Answered(_) => "Answered",
+            State::Done => "Done",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &format_args!("{state}"))
+            .finish_non_exhaustive()
+    }
+}

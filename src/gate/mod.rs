@@ -1,0 +1,337 @@
+//! The gate: one atomic decision for each offer, from the memory of what was processed and the lock of its peer.
+//!
+//! It knows nothing of requests. An offer goes in by [`Gate::admit`]; what comes out is a [`Verdict`]: a [`Claim`] to
+//! process it, an answer to give again, a refusal, or a [`Wait`] that ends in one of these.
+
+mod claim;
+mod clock;
+mod lock;
+mod memory;
+mod news;
+mod wait;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::Notify, task::spawn_blocking, time::sleep};
+
+pub(crate) use self::{
+    claim::{Claim, Result, Tether},
+    memory::Record,
+    wait::Wait,
+};
+use self::{
+    clock::{Clock, Tick},
+    lock::{Aftermath, Decision, Number, Peers, Turn},
+    memory::Memory,
+    wait::Place,
+};
+use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
+
+const SHARDS: usize = 128;
+
+/// How often what is past its window is collected.
+const COLLECT_EVERY: Duration = Duration::from_millis(100);
+
+/// The state that all clones of a layer share.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    settings: Settings,
+    clock: Clock,
+    shards: Box<[Shard]>,
+    memory: Memory,
+    next_number: AtomicU64,
+    /// Claims below are cleared: neither found nor stored.
+    floor: AtomicU64,
+    claims: AtomicUsize,
+    idle: Notify,
+    waiters: AtomicUsize,
+    is_collecting: AtomicBool,
+    counters: Counters,
+}
+
+/// What becomes of an offer.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Admitted(Claim),
+    Replay(Record),
+    Refused(Refusal),
+    Wait(Wait),
+}
+
+/// What is decided of an offer in one step.
+enum Step {
+    Admitted(Number),
+    Replay(Record),
+    Refused(Refusal),
+    Wait(Place),
+}
+
+impl Gate {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let clock = Clock::new();
+        Self {
+            settings,
+            clock,
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            memory: Memory::new(&settings, clock),
+            next_number: AtomicU64::new(1),
+            floor: AtomicU64::new(0),
+            claims: AtomicUsize::new(0),
+            idle: Notify::new(),
+            waiters: AtomicUsize::new(0),
+            is_collecting: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Decides what becomes of `offer`, whose duplicates are treated as `duplicates` says.
+    pub(crate) fn admit(self: &Arc<Self>, offer: Offer, duplicates: Duplicates) -> Verdict {
+        match self.decide(&offer, duplicates) {
+            Step::Admitted(number) => Verdict::Admitted(Claim::new(Arc::clone(self), offer, number)),
+            Step::Replay(record) => Verdict::Replay(record),
+            Step::Refused(refusal) => Verdict::Refused(refusal),
+            Step::Wait(place) => {
+                let arrived = self.clock.now();
+                Verdict::Wait(Wait::new(Arc::clone(self), offer, duplicates, arrived, place))
+            }
+        }
+    }
+
+    /// Frees the peer and forgets what it sent, claims in flight included. Whether there was anything.
+    pub(crate) fn forget(&self, peer: PeerKey) -> bool {
+        let shard = self.shard(peer);
+        let floor = self.number();
+        let (was_locked, after) = shard.with(|peers| peers.forget(peer, floor));
+        after.carry_out();
+        let was_remembered = self.memory.retain(peer, |number| number >= floor);
+        shard.with(|peers| peers.forgotten(peer, self.clock.now()));
+        let was_known = was_locked || was_remembered;
+        if was_known {
+            observe::forgotten(&self.counters, peer);
+        }
+        was_known
+    }
+
+    /// Forgets everything, claims in flight included.
+    pub(crate) fn clear(&self) {
+        // moka drops what was there when it is called; what comes later must stay, so the floor rises after it.
+        self.memory.clear();
+        let floor = self.number();
+        self.floor.fetch_max(floor, AcqRel);
+        for shard in &self.shards {
+            shard.with(|peers| peers.clear(floor, self.clock.now())).carry_out();
+        }
+        observe::cleared();
+    }
+
+    pub(crate) fn is_processing(&self, peer: PeerKey) -> bool {
+        self.shard(peer).with(|peers| peers.is_processing(peer))
+    }
+
+    /// Resolves when no claim is held.
+    pub(crate) async fn drain(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.claims.load(Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            claims: self.claims.load(Relaxed) as u64,
+            waiters: self.waiters.load(Relaxed) as u64,
+            memories: self.memory.len(),
+            bytes: self.memory.bytes(),
+            evicted: self.memory.evicted(),
+            ..self.counters.read()
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn decide(&self, offer: &Offer, duplicates: Duplicates) -> Step {
+        let key = (offer.peer(), offer.fingerprint());
+        let shard = self.shard(offer.peer());
+        let (now, decision, after) = loop {
+            let now = self.clock.now();
+            let stored = shard.stored.load(Acquire);
+            if self.remembers() {
+                let is_hidden = self.hidden(offer.peer());
+                if let Some(processed) = self.memory.find(key, now, is_hidden) {
+                    let age = now.since(processed.at);
+                    return match duplicates {
+                        Duplicates::Refuse => self.refuse(offer, Reason::Processed, age),
+                        Duplicates::Wait { .. } => self.repeat(offer, processed.record, age),
+                    };
+                }
+            }
+            let decided = shard.with(|peers| {
+                let next = || self.number();
+                // A completion since the look at the memory may have been that of this very offer.
+                (peers.stored == stored).then(|| peers.decide(key, now, &self.settings, duplicates, next))
+            });
+            if let Some((decision, after)) = decided {
+                break (now, decision, after);
+            }
+        };
+        self.carry_out(after, offer, now);
+
+        match decision {
+            Decision::Admitted(number) => Step::Admitted(number),
+            Decision::Follow(news, wake) => Step::Wait(Place::Following(news, wake)),
+            Decision::Queued(place, turn) => Step::Wait(Place::Queued(place, turn)),
+            Decision::InFlight { since } => self.refuse(offer, Reason::InFlight, now.since(since)),
+            Decision::Busy { since } => self.refuse(offer, Reason::Busy, now.since(since)),
+            Decision::TooManyDuplicates | Decision::QueueFull => self.refuse(offer, Reason::QueueFull, Duration::ZERO),
+            Decision::Cooling { until } => {
+                let refusal = Refusal::new(Reason::CoolingDown).retry_in(until.since(now));
+                observe::refused(&self.counters, offer, &refusal, Duration::ZERO);
+                Step::Refused(refusal)
+            }
+        }
+    }
+
+    /// The answer of the same offer, given again if it was recorded. The offer is `age` old.
+    fn repeat(&self, offer: &Offer, record: Option<Record>, age: Duration) -> Step {
+        match record {
+            Some(record) => {
+                observe::replayed(&self.counters, offer, age);
+                Step::Replay(record)
+            }
+            None => self.refuse(offer, Reason::NotRecorded, age),
+        }
+    }
+
+    /// Refuses `offer` for what has gone on for `age`.
+    fn refuse(&self, offer: &Offer, reason: Reason, age: Duration) -> Step {
+        let refusal = Refusal::new(reason);
+        observe::refused(&self.counters, offer, &refusal, age);
+        Step::Refused(refusal)
+    }
+
+    fn turn(&self, offer: &Offer, place: Number, now: Tick) -> Turn {
+        let next = || self.number();
+        let (turn, after) = self
+            .shard(offer.peer())
+            .with(|peers| peers.turn(offer.peer(), place, now, &self.settings, next));
+        self.carry_out(after, offer, now);
+        turn
+    }
+
+    fn leave(&self, peer: PeerKey, place: Number) {
+        let now = self.clock.now();
+        self.shard(peer).with(|peers| peers.leave(peer, place, now)).carry_out();
+    }
+
+    fn carry_out(&self, after: Aftermath, offer: &Offer, now: Tick) {
+        if let Some(since) = after.overdue_since {
+            observe::taken_over(&self.counters, offer, now.since(since));
+        }
+        after.carry_out();
+    }
+
+    /// Whether a memory of `peer` counts for nothing, for memories read after this call.
+    fn hidden(&self, peer: PeerKey) -> impl Fn(Number) -> bool {
+        let shard = self.shard(peer);
+        let is_settled = shard.unsettled.load(Acquire) == 0;
+        move |number| {
+            let is_cleared = number < self.floor.load(Acquire);
+            is_cleared || (!is_settled && shard.with(|peers| peers.hides(peer, number)))
+        }
+    }
+
+    fn remembers(&self) -> bool {
+        !self.settings.window.is_zero() && self.settings.max_memory > 0
+    }
+
+    fn number(&self) -> Number {
+        self.next_number.fetch_add(1, Relaxed)
+    }
+
+    fn shard(&self, peer: PeerKey) -> &Shard {
+        &self.shards[peer.shard(SHARDS)]
+    }
+
+    /// Collects in the background, as long as there is something to collect. Outside a runtime moka does it by itself.
+    fn keep_collecting(self: &Arc<Self>) {
+        if self.is_collecting.load(Relaxed) || self.is_collecting.swap(true, AcqRel) {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(collect(Collector(Arc::downgrade(self))))),
+            Err(_) => self.is_collecting.store(false, Release),
+        }
+    }
+
+    fn collect(&self) {
+        self.memory.collect();
+        let now = self.clock.now();
+        for shard in &self.shards {
+            shard.with(|peers| peers.sweep(now, usize::MAX));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.memory.len() == 0 && self.shards.iter().all(|shard| shard.with(|peers| peers.is_empty()))
+    }
+}
+
+/// Some of the peers, and what can be known of them without the mutex.
+#[derive(Debug, Default)]
+struct Shard {
+    peers: Mutex<Peers>,
+    /// `Peers::stored`: if it stands still between the look at the memory and the decision, nothing was remembered.
+    stored: AtomicU64,
+    /// `Peers::unsettled`: while it is zero, no memory of the shard is hidden.
+    unsettled: AtomicUsize,
+}
+
+impl Shard {
+    fn with<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = act(&mut peers);
+        self.stored.store(peers.stored, Release);
+        self.unsettled.store(peers.unsettled, Release);
+        done
+    }
+}
+
+/// The gate to collect for, which it does not keep alive.
+struct Collector(Weak<Gate>);
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.upgrade() {
+            gate.is_collecting.store(false, Release);
+        }
+    }
+}
+
+async fn collect(collector: Collector) {
+    loop {
+        sleep(COLLECT_EVERY).await;
+        let Some(gate) = collector.0.upgrade() else { return };
+        let collected = spawn_blocking(move || {
+            gate.collect();
+            gate.is_empty()
+        });
+        // A memory that is stored meanwhile starts the next collector, or is collected with those after it.
+        if collected.await.unwrap_or(true) {
+            return;
+        }
+    }
+}

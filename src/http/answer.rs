@@ -1,0 +1,316 @@
+//! [`HttpAnswer`]: refusals as problem+json, and replayed answers.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE,
+    },
+    response::Parts,
+};
+use http_body::Body;
+use pin_project::pin_project;
+
+use super::{
+    BufferedBody,
+    body::{Outcome, Reading},
+};
+use crate::{Answer, Duplicates, Reason, Refusal, Taken};
+
+const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
+
+/// The answers of an HTTP service: what is refused gets a problem document (RFC 9457), what is repeated the answer of the
+/// first, or a refusal too.
+///
+/// | refused as | status | `Retry-After` |
+/// |---|---|---|
+/// | [`InFlight`](Reason::InFlight), [`Busy`](Reason::Busy) | 409 | 1 |
+/// | [`CoolingDown`](Reason::CoolingDown) | 409 | what is left |
+/// | [`Processed`](Reason::Processed), [`NotRecorded`](Reason::NotRecorded) | 409 | none: a retry would make a second session |
+/// | [`QueueFull`](Reason::QueueFull), [`TimedOut`](Reason::TimedOut), [`StoreUnavailable`](Reason::StoreUnavailable) | 503 | 1 |
+/// | [`BodyTooLarge`](Reason::BodyTooLarge) | 413 | none |
+/// | [`BodyBroken`](Reason::BodyBroken), [`PeerMissing`](Reason::PeerMissing) | 400 | none |
+///
+/// The [`Refusal`] is in the response's extensions as well, for layers outside. `2xx` is a success.
+///
+/// # Examples
+///
+/// ```
+/// use http::Response;
+/// use tower_offer_dedup::{Answer, Reason, Refusal, http::HttpAnswer};
+///
+/// let answer = HttpAnswer::replay();
+/// let refused = Answer::<Response<String>>::refuse(&answer, &Refusal::new(Reason::Busy));
+/// assert_eq!(refused.status(), 409);
+/// assert_eq!(refused.headers()["retry-after"], "1");
+/// ```
+#[derive(Clone)]
+pub struct HttpAnswer {
+    duplicates: Duplicates,
+    max_record: u64,
+    refuse: Arc<MakeRefusal>,
+}
+
+type MakeRefusal = dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync;
+
+impl HttpAnswer {
+    /// Refuses duplicates.
+    pub fn refuse() -> Self {
+        Self {
+            duplicates: Duplicates::Refuse,
+            max_record: 64 * 1024,
+            refuse: Arc::new(problem),
+        }
+    }
+
+    /// Gives duplicates the answer of the first: status, fields and body, with a `Content-Length`, without hop-by-hop
+    /// fields and `Date`, marked `offer-replayed: true`. Duplicates of an offer in flight wait for it, 64 for a peer and
+    /// 10 s at most.
+    ///
+    /// An answer is recorded if its length is known to be at most 64 KiB: it is read while the peer is locked. Any other
+    /// passes as it comes, and its duplicates are refused as [`NotRecorded`](Reason::NotRecorded).
+    pub fn replay() -> Self {
+        Self {
+            duplicates: Duplicates::WAIT,
+            ..Self::refuse()
+        }
+    }
+
+    /// What duplicates of an offer in flight do.
+    #[must_use]
+    pub fn duplicates(self, duplicates: Duplicates) -> Self {
+        Self { duplicates, ..self }
+    }
+
+    /// How large a body is recorded; 64 KiB by default.
+    #[must_use]
+    pub fn max_record(self, bytes: u64) -> Self {
+        Self {
+            max_record: bytes,
+            ..self
+        }
+    }
+
+    /// Answers what is refused with what `refuse` makes of it, instead of a problem document.
+    #[must_use]
+    pub fn refuse_with(self, refuse: impl Fn(&Refusal) -> Response<Bytes> + Send + Sync + 'static) -> Self {
+        Self {
+            refuse: Arc::new(refuse),
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for HttpAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAnswer")
+            .field("duplicates", &self.duplicates)
+            .field("max_record", &self.max_record)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Body> Answer<Response<B>> for HttpAnswer {
+    type Response = Response<BufferedBody<B>>;
+    type Record = Recorded;
+    type Take = TakeAnswer<B>;
+
+    fn duplicates(&self) -> Duplicates {
+        self.duplicates
+    }
+
+    fn pass(&self, response: Response<B>) -> Self::Response {
+        response.map(BufferedBody::untouched)
+    }
+
+    fn take(&self, response: Response<B>) -> TakeAnswer<B> {
+        let is_replayed = self.duplicates != Duplicates::Refuse;
+        let is_small = response
+            .body()
+            .size_hint()
+            .upper()
+            .is_some_and(|upper| upper <= self.max_record);
+        if is_replayed && is_small {
+            let (head, body) = response.into_parts();
+            let cap = usize::try_from(self.max_record).unwrap_or(usize::MAX);
+            TakeAnswer {
+                answer: Some(Taking::Reading(head, Reading::new(body, cap))),
+            }
+        } else {
+            TakeAnswer {
+                answer: Some(Taking::Passing(response.map(BufferedBody::untouched))),
+            }
+        }
+    }
+
+    fn replay(&self, record: &Recorded) -> Self::Response {
+        let mut response = Response::new(BufferedBody::whole(record.body.clone()));
+        *response.status_mut() = record.status;
+        *response.headers_mut() = record.headers.clone();
+        response
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Self::Response {
+        let mut response = (self.refuse)(refusal).map(BufferedBody::whole);
+        response.extensions_mut().insert(refusal.clone());
+        response
+    }
+}
+
+/// Reads an answer to record it, or passes it on as it comes.
+#[pin_project]
+pub struct TakeAnswer<B: Body> {
+    /// There until the answer is taken.
+    answer: Option<Taking<B>>,
+}
+
+enum Taking<B: Body> {
+    Reading(Parts, Reading<B>),
+    Passing(Response<BufferedBody<B>>),
+}
+
+impl<B: Body> Future for TakeAnswer<B> {
+    type Output = Taken<Response<BufferedBody<B>>, Recorded>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.project().answer;
+        let outcome = match answer {
+            Some(Taking::Reading(_, reading)) => Some(ready!(Pin::new(reading).poll(cx))),
+            Some(Taking::Passing(_)) | None => None,
+        };
+        let taken = match (answer.take().expect("`TakeAnswer` polled after completion"), outcome) {
+            (Taking::Reading(head, _), Some(Outcome::Whole(bytes, body))) => {
+                let recorded = Recorded::new(&head, bytes);
+                let weight = recorded.bytes();
+                taken(Response::from_parts(head, body)).recorded(recorded, weight)
+            }
+            (Taking::Reading(head, _), Some(Outcome::TooLarge(body))) => taken(Response::from_parts(head, body)),
+            // Its sender has no answer: the retry it owes is to be processed.
+            (Taking::Reading(head, _), Some(Outcome::Broken(body))) => Taken::failure(Response::from_parts(head, body)),
+            (Taking::Reading(..), None) => unreachable!("it was read above"),
+            (Taking::Passing(response), _) => taken(response),
+        };
+        Poll::Ready(taken)
+    }
+}
+
+fn taken<B>(response: Response<B>) -> Taken<Response<B>, Recorded> {
+    if response.status().is_success() {
+        Taken::success(response)
+    } else {
+        Taken::failure(response)
+    }
+}
+
+impl<B: Body> fmt::Debug for TakeAnswer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TakeAnswer").finish_non_exhaustive()
+    }
+}
+
+/// A recorded answer, as it is given again.
+#[derive(Clone)]
+pub struct Recorded {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Recorded {
+    fn new(head: &Parts, body: Bytes) -> Self {
+        let mut headers = head.headers.clone();
+        remove_hop_by_hop(&mut headers);
+        headers.remove(DATE);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(OFFER_REPLAYED, HeaderValue::from_static("true"));
+        Self {
+            status: head.status,
+            headers,
+            body,
+        }
+    }
+
+    /// What it takes in memory; a field of the map takes about its text and 64 bytes more.
+    fn bytes(&self) -> usize {
+        let fields = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 64);
+        size_of::<Self>() + self.body.len() + fields.sum::<usize>()
+    }
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded")
+            .field("status", &self.status)
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// RFC 9110 §7.6.1: the fields that concern one connection, and those that `Connection` names.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<_> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+        .collect();
+    let keep_alive = HeaderName::from_static("keep-alive");
+    let fixed = [
+        CONNECTION,
+        keep_alive,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    for name in named.iter().chain(&fixed) {
+        headers.remove(name);
+    }
+}
+
+/// The problem document (RFC 9457) of a refusal.
+fn problem(refusal: &Refusal) -> Response<Bytes> {
+    let status = match refusal.reason() {
+        Reason::InFlight | Reason::Busy | Reason::CoolingDown | Reason::Processed | Reason::NotRecorded => {
+            StatusCode::CONFLICT
+        }
+        Reason::QueueFull | Reason::TimedOut | Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Reason::BodyBroken | Reason::PeerMissing => StatusCode::BAD_REQUEST,
+    };
+    let id = refusal.reason().as_str();
+    let body = format!(
+        r#"{{"type":"urn:tower-offer-dedup:{id}","title":"{refusal}","status":{}}}"#,
+        status.as_u16(),
+    );
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CONTENT_LENGTH, length);
+    if let Some(time) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(time)));
+    }
+    response
+}
+
+/// Rounded up: a sender that comes back a little late is better than one that is early.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}

@@ -1,0 +1,281 @@
+//! [`HttpOffers`]: which requests are offers, and whose.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, Method, Request, header::CONTENT_TYPE, request::Parts};
+use http_body::Body;
+
+use super::{
+    BufferedBody, PeerFrom,
+    body::{Outcome, Reading},
+    peer::NoPeer,
+};
+#[cfg(feature = "json")]
+use crate::JsonOffers;
+use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, offer::Digest};
+
+/// Finds offers in HTTP requests: a `POST` of `application/sdp`, as WHIP (RFC 9725 §4.2) and WHEP have it, or of
+/// `application/json` if [`json`](Self::json) says where.
+///
+/// Everything else passes unread: other methods and media types, upgrades, WHIP's `PATCH`, and requests without a peer.
+/// An offer's body is read up to a cap, without holding any lock. The inner service gets the request with its body whole,
+/// and the [`PeerKey`] in its extensions: keep it to [`forget`](crate::OfferDedupHandle::forget) the peer when its session
+/// ends.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_offer_dedup::{ExtractOffer, Found, http::{HttpOffers, PeerFrom}};
+///
+/// let offers = HttpOffers::new().peer(PeerFrom::segment(1)).peer(PeerFrom::bearer().required()).max_body(32 * 1024);
+///
+/// let get = Request::get("/whip/stage").body(String::new()).unwrap();
+/// assert!(matches!(offers.extract(get), Found::Pass(_)));
+/// ```
+///
+/// # Errors
+///
+/// Refused are: an `application/sdp` body over the cap, as [`BodyTooLarge`](Reason::BodyTooLarge), unread if its length
+/// says so; a body that fails, as [`BodyBroken`](Reason::BodyBroken); a request without a required part of its peer, as
+/// [`PeerMissing`](Reason::PeerMissing). A JSON body over the cap is somebody else's upload, and passes whole.
+#[derive(Clone)]
+pub struct HttpOffers {
+    rules: Arc<Rules>,
+}
+
+#[derive(Clone)]
+struct Rules {
+    peer: Vec<PeerFrom>,
+    is_offer_in_peer: bool,
+    #[cfg(feature = "json")]
+    json: Option<JsonOffers>,
+    only_if: Option<Arc<Predicate>>,
+    max_body: usize,
+}
+
+type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
+
+/// What an offer's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    Sdp,
+    #[cfg(feature = "json")]
+    Json,
+}
+
+impl HttpOffers {
+    /// `POST`s of `application/sdp`, up to 64 KiB.
+    #[allow(
+        clippy::new_without_default,
+        reason = "it reads as the beginning of a list of settings"
+    )]
+    pub fn new() -> Self {
+        Self {
+            rules: Arc::new(Rules {
+                peer: Vec::new(),
+                is_offer_in_peer: false,
+                #[cfg(feature = "json")]
+                json: None,
+                only_if: None,
+                max_body: 64 * 1024,
+            }),
+        }
+    }
+
+    /// Adds a part to the peer. All of them together make it, in the order given; with none, it is the path.
+    #[must_use]
+    pub fn peer(self, part: PeerFrom) -> Self {
+        self.with(|rules| rules.peer.push(part))
+    }
+
+    /// Makes the offer itself a part of the peer, for senders that nothing else tells apart, such as WHEP viewers without
+    /// a token: different offers are then never in each other's way, and only duplicates are stopped.
+    #[must_use]
+    pub fn offer_in_peer(self) -> Self {
+        self.with(|rules| rules.is_offer_in_peer = true)
+    }
+
+    /// Finds offers in `POST`s of `application/json` as well.
+    ///
+    /// What [`peer`](Self::peer) finds in the head is bound as [`JsonOffers::for_peer`] does, before the parts in the body.
+    /// Without any, the peer is in the body alone.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn json(self, json: JsonOffers) -> Self {
+        self.with(|rules| rules.json = Some(json))
+    }
+
+    /// Looks only at requests for which `predicate` holds; the others pass.
+    #[must_use]
+    pub fn only_if(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.only_if = Some(Arc::new(predicate)))
+    }
+
+    /// How many bytes of a body are read; 64 KiB by default.
+    #[must_use]
+    pub fn max_body(self, bytes: usize) -> Self {
+        self.with(|rules| rules.max_body = bytes)
+    }
+
+    /// The peer of a request, as far as its head tells; `None` if it has none.
+    pub fn peer_of(&self, head: &Parts) -> Option<PeerKey> {
+        self.rules.peer_of(head).ok()
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Rules)) -> Self {
+        set(Arc::make_mut(&mut self.rules));
+        self
+    }
+}
+
+impl fmt::Debug for HttpOffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpOffers")
+            .field("peer", &self.rules.peer)
+            .field("is_offer_in_peer", &self.rules.is_offer_in_peer)
+            .field("max_body", &self.rules.max_body)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
+    type Request = Request<BufferedBody<B>>;
+    type Read = ReadOffer<B>;
+
+    fn extract(&self, request: Request<B>) -> Found<Self::Request, ReadOffer<B>> {
+        let Some(media) = self.rules.media(request.method(), request.headers()) else {
+            return Found::Pass(request.map(BufferedBody::untouched));
+        };
+        let (head, body) = request.into_parts();
+        if self.rules.only_if.as_ref().is_some_and(|holds| !holds(&head)) {
+            return pass(head, body);
+        }
+        let peer = match self.rules.peer_of(&head) {
+            Ok(peer) => peer,
+            Err(NoPeer::Pass) => return pass(head, body),
+            Err(NoPeer::Refuse) => return Found::Refused(Refusal::new(Reason::PeerMissing)),
+        };
+        if body.size_hint().lower() > self.rules.max_body as u64 {
+            return match media {
+                Media::Sdp => Found::Refused(Refusal::new(Reason::BodyTooLarge)),
+                #[cfg(feature = "json")]
+                Media::Json => pass(head, body),
+            };
+        }
+        Found::Read(ReadOffer {
+            reading: Reading::new(body, self.rules.max_body),
+            head: Some(Box::new(head)),
+            peer,
+            media,
+            rules: Arc::clone(&self.rules),
+        })
+    }
+}
+
+fn pass<B: Body, F>(head: Parts, body: B) -> Found<Request<BufferedBody<B>>, F> {
+    Found::Pass(Request::from_parts(head, BufferedBody::untouched(body)))
+}
+
+impl Rules {
+    fn media(&self, method: &Method, headers: &HeaderMap) -> Option<Media> {
+        if method != Method::POST {
+            return None;
+        }
+        let media = headers
+            .get(CONTENT_TYPE)?
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .next()?
+            .trim_ascii();
+        if media.eq_ignore_ascii_case(b"application/sdp") {
+            return Some(Media::Sdp);
+        }
+        #[cfg(feature = "json")]
+        if self.json.is_some() && media.eq_ignore_ascii_case(b"application/json") {
+            return Some(Media::Json);
+        }
+        None
+    }
+
+    fn peer_of(&self, head: &Parts) -> Result<PeerKey, NoPeer> {
+        let mut digest = Digest::default();
+        match &*self.peer {
+            [] => PeerFrom::path().feed(head, &mut digest)?,
+            parts => parts.iter().try_for_each(|part| part.feed(head, &mut digest))?,
+        }
+        Ok(digest.finish())
+    }
+
+    fn offer(&self, media: Media, head: PeerKey, body: &[u8]) -> Option<Offer> {
+        let offer = match media {
+            Media::Sdp if body.trim_ascii().is_empty() => return None,
+            Media::Sdp => {
+                let fingerprint = std::str::from_utf8(body).map_or_else(|_| Fingerprint::exact(body), Fingerprint::sdp);
+                Offer::new(head, fingerprint)
+            }
+            #[cfg(feature = "json")]
+            Media::Json => {
+                let json = self.json.as_ref()?;
+                if self.peer.is_empty() {
+                    json.find(body)
+                } else {
+                    json.clone().for_peer(head).find(body)
+                }?
+            }
+        };
+        if !self.is_offer_in_peer {
+            return Some(offer);
+        }
+        let fingerprint = offer.fingerprint();
+        let peer = PeerKey::from((offer.peer(), fingerprint.to_bytes().as_slice()));
+        Some(Offer::new(peer, fingerprint))
+    }
+}
+
+/// Reads the body of a request that may be an offer.
+pub struct ReadOffer<B> {
+    reading: Reading<B>,
+    /// There until the body is read.
+    head: Option<Box<Parts>>,
+    peer: PeerKey,
+    media: Media,
+    rules: Arc<Rules>,
+}
+
+impl<B: Body> Future for ReadOffer<B> {
+    type Output = Found<Request<BufferedBody<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.reading).poll(cx));
+        let mut head = *self.head.take().expect("`ReadOffer` polled after completion");
+        Poll::Ready(match outcome {
+            Outcome::Broken(_) => Found::Refused(Refusal::new(Reason::BodyBroken)),
+            Outcome::TooLarge(_) if self.media == Media::Sdp => Found::Refused(Refusal::new(Reason::BodyTooLarge)),
+            Outcome::TooLarge(body) => Found::Pass(Request::from_parts(head, body)),
+            Outcome::Whole(bytes, body) => match self.rules.offer(self.media, self.peer, &bytes) {
+                None => Found::Pass(Request::from_parts(head, body)),
+                Some(offer) => {
+                    let offer = offer.label(head.uri.path().to_owned());
+                    head.extensions.insert(offer.peer());
+                    Found::Offer(Request::from_parts(head, body), offer)
+                }
+            },
+        })
+    }
+}
+
+impl<B> fmt::Debug for ReadOffer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadOffer")
+            .field("peer", &self.peer)
+            .field("media", &self.media)
+            .finish_non_exhaustive()
+    }
+}

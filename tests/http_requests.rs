@@ -1,0 +1,436 @@
+//! Which HTTP requests are offers, and what becomes of their bodies.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Channel, Full, combinators::BoxBody};
+use tokio_test::{assert_pending, assert_ready, task::spawn};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_offer_dedup::{
+    JsonOffers, OfferDedupHandle, OfferDedupLayer, PeerKey, Reason, Refusal,
+    http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom},
+};
+
+type RequestBody = BoxBody<Bytes, BoxError>;
+type Service_ = BoxCloneSyncService<Request<RequestBody>, Response<Bytes>, BoxError>;
+
+const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+
+/// What the inner service was given.
+#[derive(Clone, Debug, Default)]
+struct Seen(Arc<Mutex<Vec<(Option<PeerKey>, Bytes, HeaderMap)>>>);
+
+impl Seen {
+    fn bodies(&self) -> Vec<Bytes> {
+        self.0.lock().unwrap().iter().map(|(_, body, _)| body.clone()).collect()
+    }
+}
+
+/// The layer around a service that reads the body and answers 201.
+fn server(offers: HttpOffers) -> (Service_, Seen, OfferDedupHandle) {
+    let layer = OfferDedupLayer::whip().offers(offers).build();
+    let (handle, seen) = (layer.handle(), Seen::default());
+    let inner = {
+        let seen = seen.clone();
+        service_fn(move |request: Request<BufferedBody<RequestBody>>| {
+            let seen = seen.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await?;
+                let trailers = body.trailers().cloned().unwrap_or_default();
+                seen.0
+                    .lock()
+                    .unwrap()
+                    .push((head.extensions.get().copied(), body.to_bytes(), trailers));
+                let answer = Full::new(Bytes::from("an answer")).map_err(|never: Infallible| match never {});
+                let mut response = Response::new(answer.boxed());
+                *response.status_mut() = StatusCode::CREATED;
+                Ok::<Response<RequestBody>, BoxError>(response)
+            }
+        })
+    };
+    let service = layer
+        .layer(inner)
+        .and_then(|response: Response<BufferedBody<RequestBody>>| async move {
+            let (head, body) = response.into_parts();
+            Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+        });
+    (BoxCloneSyncService::new(service), seen, handle)
+}
+
+fn full(body: impl Into<Bytes>) -> RequestBody {
+    Full::new(body.into()).map_err(|never| match never {}).boxed()
+}
+
+fn post(uri: &str, media: &str, body: RequestBody) -> Request<RequestBody> {
+    Request::post(uri)
+        .header(header::CONTENT_TYPE, media)
+        .body(body)
+        .unwrap()
+}
+
+fn is_replayed(response: &Response<Bytes>) -> bool {
+    response.headers().contains_key("offer-replayed")
+}
+
+/// Whether a second, equal request is answered again rather than processed.
+async fn is_offer(offers: HttpOffers, request: impl Fn() -> Request<RequestBody>) -> bool {
+    let (service, seen, _) = server(offers);
+    let first = service.clone().oneshot(request()).await.unwrap();
+    assert!(!is_replayed(&first));
+    let second = service.oneshot(request()).await.unwrap();
+    assert_eq!(is_replayed(&second), seen.bodies().len() == 1);
+    is_replayed(&second)
+}
+
+#[tokio::test]
+async fn offers_are_told_by_method_and_media_type() {
+    let cases = [
+        (Method::POST, Some("application/sdp"), SDP, true),
+        (Method::POST, Some("Application/SDP ; charset=utf-8"), SDP, true),
+        (Method::POST, Some("application/sdp"), "not SDP at all", true),
+        (Method::POST, Some("application/sdp"), "", false),
+        (Method::POST, Some("application/sdp"), "\r\n", false),
+        (Method::POST, Some("application/sdpx"), SDP, false),
+        (Method::POST, Some("text/plain"), SDP, false),
+        (Method::POST, None, SDP, false),
+        (Method::GET, Some("application/sdp"), SDP, false),
+        (Method::PUT, Some("application/sdp"), SDP, false),
+        (Method::PATCH, Some("application/trickle-ice-sdpfrag"), SDP, false),
+        (Method::DELETE, None, "", false),
+        (
+            Method::POST,
+            Some("application/json"),
+            r#"{"type":"offer","sdp":"v=0"}"#,
+            false,
+        ),
+    ];
+    for (method, media, body, expected) in cases {
+        let request = || {
+            let mut request = Request::builder().method(&method).uri("/whip/stage");
+            if let Some(media) = media {
+                request = request.header(header::CONTENT_TYPE, media);
+            }
+            request.body(full(body)).unwrap()
+        };
+        assert_eq!(
+            is_offer(HttpOffers::new(), request).await,
+            expected,
+            "{method} {media:?} {body:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn json_offers_are_told_by_their_members() {
+    let offers = || HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/from"));
+    let cases = [
+        (r#"{"type":"offer","sdp":"v=0","from":"alice"}"#, true),
+        (r#"{"type":"answer","sdp":"v=0","from":"alice"}"#, false),
+        (r#"{"type":"offer","sdp":"v=0"}"#, false),
+        (r#"{"type":"offer","#, false),
+        ("", false),
+    ];
+    for (body, expected) in cases {
+        let request = || post("/offer", "application/json; charset=utf-8", full(body));
+        assert_eq!(is_offer(offers(), request).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_predicate_opts_out() {
+    let offers = HttpOffers::new().only_if(|head| head.uri.path() != "/echo");
+    assert!(is_offer(offers.clone(), || post("/whip", "application/sdp", full(SDP))).await);
+    assert!(!is_offer(offers, || post("/echo", "application/sdp", full(SDP))).await);
+}
+
+#[tokio::test]
+async fn the_inner_service_gets_the_body_whole_and_the_peer() {
+    let (service, seen, handle) = server(HttpOffers::new());
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", "7".parse().unwrap());
+    let (mut sender, body) = Channel::<Bytes, BoxError>::new(8);
+    for piece in SDP.as_bytes().chunks(20) {
+        sender.send_data(Bytes::copy_from_slice(piece)).await.unwrap();
+    }
+    sender.send_trailers(trailers.clone()).await.unwrap();
+    drop(sender);
+    service
+        .oneshot(post("/whip", "application/sdp", body.boxed()))
+        .await
+        .unwrap();
+
+    let (peer, body, got) = seen.0.lock().unwrap()[0].clone();
+    assert_eq!((&body[..], got), (SDP.as_bytes(), trailers));
+    assert!(handle.forget(peer.unwrap()));
+}
+
+#[tokio::test]
+async fn bodies_over_the_cap() {
+    let offers = || {
+        HttpOffers::new()
+            .max_body(100)
+            .json(JsonOffers::new().sdp("/sdp").peer("/from"))
+    };
+    let large = Bytes::from(vec![b' '; 101]);
+    let streamed = || {
+        let frames = (0..101).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from_static(b" "))));
+        http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed()
+    };
+    for body in [full(large.clone()), streamed()] {
+        let (service, seen, _) = server(offers());
+        let response = service.oneshot(post("/whip", "application/sdp", body)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(seen.bodies().len(), 0);
+    }
+    for body in [full(large.clone()), streamed()] {
+        let (service, seen, _) = server(offers());
+        let response = service.oneshot(post("/offer", "application/json", body)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(seen.bodies(), [large.clone()]);
+    }
+}
+
+/// A body that must not be read.
+struct Unreadable;
+
+impl Body for Unreadable {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        panic!("the body was read")
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(10 * 1024 * 1024)
+    }
+}
+
+#[tokio::test]
+async fn what_declares_itself_too_large_is_not_read() {
+    let (service, seen, _) = server(HttpOffers::new());
+    let response = service
+        .oneshot(post("/whip", "application/sdp", Unreadable.boxed()))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(seen.bodies().len(), 0);
+}
+
+#[tokio::test]
+async fn a_broken_body_is_refused_and_holds_nothing() {
+    let (service, seen, handle) = server(HttpOffers::new());
+    let (mut sender, body) = Channel::<Bytes, BoxError>::new(8);
+    sender.send_data(Bytes::from_static(b"v=0\r\n")).await.unwrap();
+    sender.abort("cut".into());
+    let response = service
+        .oneshot(post("/whip", "application/sdp", body.boxed()))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let refusal = response.extensions().get::<Refusal>().unwrap();
+    assert_eq!(refusal.reason(), Reason::BodyBroken);
+    assert_eq!((seen.bodies().len(), handle.stats().admitted), (0, 0));
+}
+
+#[tokio::test]
+async fn a_slow_body_holds_no_lock() {
+    let (mut service, seen, handle) = server(HttpOffers::new());
+    let (mut sender, body) = Channel::<Bytes, BoxError>::new(8);
+    let mut slow = spawn(service.call(post("/whip", "application/sdp", body.boxed())));
+    assert_pending!(slow.poll());
+    sender.send_data(Bytes::from_static(b"v=0\r\n")).await.unwrap();
+    assert_pending!(slow.poll());
+
+    let response = service
+        .clone()
+        .oneshot(post("/whip", "application/sdp", full(SDP)))
+        .await
+        .unwrap();
+    assert_eq!((response.status(), seen.bodies().len()), (StatusCode::CREATED, 1));
+    drop(slow);
+    assert_eq!(handle.stats().claims, 0);
+}
+
+#[tokio::test]
+async fn a_missing_part_of_the_peer_passes_or_is_refused_or_counts() {
+    let request = |token: Option<&str>| {
+        let mut request = post("/whip", "application/sdp", full(SDP));
+        if let Some(token) = token {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, format!("bearer {token}").parse().unwrap());
+        }
+        request
+    };
+    let lax = || HttpOffers::new().peer(PeerFrom::bearer());
+    assert!(is_offer(lax(), || request(Some("t"))).await);
+    assert!(!is_offer(lax(), || request(None)).await);
+
+    let optional = || HttpOffers::new().peer(PeerFrom::bearer().optional());
+    assert!(is_offer(optional(), || request(None)).await);
+
+    let (service, seen, _) = server(HttpOffers::new().peer(PeerFrom::bearer().required()));
+    let response = service.oneshot(request(None)).await.unwrap();
+    assert_eq!((response.status(), seen.bodies().len()), (StatusCode::BAD_REQUEST, 0));
+}
+
+#[test]
+fn peers_differ_by_each_part() {
+    let part = |name: &str| match name {
+        "header" => PeerFrom::header("x-room".parse().unwrap()),
+        "cookie" => PeerFrom::cookie("sid"),
+        "bearer" => PeerFrom::bearer(),
+        "path" => PeerFrom::path(),
+        "segment" => PeerFrom::segment(1),
+        "query" => PeerFrom::query("user"),
+        "client" => PeerFrom::client_address(),
+        "extension" => PeerFrom::extension(|user: &u64| PeerKey::from(*user)),
+        other => panic!("{other}"),
+    };
+    type Edit = fn(&mut http::request::Parts);
+    let cases: &[(&str, Edit, Edit)] = &[
+        (
+            "header",
+            |h| drop(h.headers.insert("x-room", "7".parse().unwrap())),
+            |h| {
+                drop(h.headers.insert("x-room", "8".parse().unwrap()));
+            },
+        ),
+        (
+            "header",
+            |h| _ = h.headers.append("x-room", "7".parse().unwrap()),
+            |h| {
+                h.headers.append("x-room", "7".parse().unwrap());
+                h.headers.append("x-room", "7".parse().unwrap());
+            },
+        ),
+        (
+            "cookie",
+            |h| drop(h.headers.insert("cookie", "a=1; sid=x".parse().unwrap())),
+            |h| {
+                drop(h.headers.insert("cookie", "sid=y; xsid=x".parse().unwrap()));
+            },
+        ),
+        (
+            "bearer",
+            |h| drop(h.headers.insert("authorization", "Bearer x".parse().unwrap())),
+            |h| {
+                drop(h.headers.insert("authorization", "bearer X".parse().unwrap()));
+            },
+        ),
+        (
+            "path",
+            |h| h.uri = "/whip/a".parse().unwrap(),
+            |h| h.uri = "/whip/b".parse().unwrap(),
+        ),
+        (
+            "segment",
+            |h| h.uri = "/whip/a/1".parse().unwrap(),
+            |h| h.uri = "/whip/b/1".parse().unwrap(),
+        ),
+        (
+            "query",
+            |h| h.uri = "/?x=1&user=a".parse().unwrap(),
+            |h| h.uri = "/?user=b&user=a".parse().unwrap(),
+        ),
+        (
+            "client",
+            |h| _ = h.extensions.insert(std::net::SocketAddr::from(([127, 0, 0, 1], 1))),
+            |h| _ = h.extensions.insert(std::net::SocketAddr::from(([127, 0, 0, 2], 1))),
+        ),
+        (
+            "extension",
+            |h| _ = h.extensions.insert(1_u64),
+            |h| _ = h.extensions.insert(2_u64),
+        ),
+    ];
+    for (name, one, other) in cases {
+        let offers = HttpOffers::new().peer(part(name));
+        let peer = |edit: Option<&Edit>| {
+            let (mut head, ()) = Request::post("/").body(()).unwrap().into_parts();
+            edit.into_iter().for_each(|edit| edit(&mut head));
+            offers.peer_of(&head)
+        };
+        assert_eq!(
+            peer(None).is_some(),
+            *name == "path",
+            "{name}: found where there is none"
+        );
+        assert!(peer(Some(one)).is_some(), "{name}");
+        assert_eq!(peer(Some(one)), peer(Some(one)), "{name}");
+        assert_ne!(peer(Some(one)), peer(Some(other)), "{name}");
+    }
+}
+
+#[test]
+fn odd_values_have_a_peer_or_none_and_never_panic() {
+    let cases: &[(&str, &[u8], bool)] = &[
+        ("authorization", b"Bearer", false),
+        ("authorization", b"Bearer ", false),
+        ("authorization", b"Bearerx", false),
+        ("authorization", b"Basic Zm9v", false),
+        ("authorization", b"\xff\xfe\xfd\xfc\xfb\xfa\xf9", false),
+        ("authorization", b"Bearer \xff\xfe", true),
+        ("cookie", b"sid", false),
+        ("cookie", b"=;;;sid=\xff;", true),
+    ];
+    for (header, value, expected) in cases {
+        let part = if *header == "cookie" {
+            PeerFrom::cookie("sid")
+        } else {
+            PeerFrom::bearer()
+        };
+        let (mut head, ()) = Request::post("/").body(()).unwrap().into_parts();
+        head.headers
+            .insert(*header, http::HeaderValue::from_bytes(value).unwrap());
+        let found = HttpOffers::new().peer(part).peer_of(&head);
+        assert_eq!(
+            found.is_some(),
+            *expected,
+            "{header}: {:?}",
+            String::from_utf8_lossy(value)
+        );
+    }
+}
+
+#[test]
+fn debug_shows_no_token() {
+    let offers = HttpOffers::new().peer(PeerFrom::bearer());
+    let (mut head, ()) = Request::post("/").body(()).unwrap().into_parts();
+    head.headers
+        .insert("authorization", "Bearer verysecret".parse().unwrap());
+    let shown = format!("{offers:?} {:?} {:?}", offers.peer_of(&head), HttpAnswer::replay());
+    assert!(!shown.contains("verysecret"), "{shown}");
+}
+
+#[tokio::test]
+async fn whep_viewers_without_a_token_do_not_wait_for_each_other() {
+    let layer = OfferDedupLayer::whep().build();
+    let mut service = layer.layer(service_fn(|_: Request<BufferedBody<RequestBody>>| async {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    }));
+    let viewers = [
+        "v=0\r\no=- 1 1 IN IP4 1\r\n",
+        "v=0\r\no=- 2 1 IN IP4 1\r\n",
+        "v=0\r\no=- 1 1 IN IP4 1\r\n",
+    ];
+    let mut calls = viewers.map(|sdp| spawn(service.call(post("/whep/stage", "application/sdp", full(sdp)))));
+    for call in &mut calls {
+        assert_pending!(call.poll());
+    }
+    let stats = layer.handle().stats();
+    assert_eq!((stats.claims, stats.waiters), (2, 1));
+    let _ = assert_ready!(spawn(async {}).poll());
+}
