@@ -50,8 +50,11 @@ where
         read: F,
         onward: Onward<S, R, A>,
     },
-    /// Boxed, for few requests wait and all pay for the size of the future.
-    Waiting(Pin<Box<Waiting<S, R, A>>>),
+    Waiting {
+        wait: Pin<Box<Wait>>,
+        request: R,
+        onward: Onward<S, R, A>,
+    },
     Running(#[pin] Running<S, R, A>),
     Passing {
         #[pin]
@@ -71,19 +74,6 @@ where
     service: S,
     core: Arc<Core<A>>,
     start: Start<S, R, A>,
-}
-
-/// A request that waits for a verdict.
-#[pin_project]
-struct Waiting<S, R, A>
-where
-    S: Service<R>,
-    A: Answer<S::Response>,
-{
-    #[pin]
-    wait: Wait,
-    /// There until the verdict is.
-    request: Option<(R, Onward<S, R, A>)>,
 }
 
 impl<S, R, F, A> ResponseFuture<S, R, F, A>
@@ -119,14 +109,17 @@ where
                     let Onward { service, core, start } = onward;
                     State::found(found, service, core, *start)
                 }
-                StateProj::Waiting(waiting) => {
-                    let (verdict, request, onward) = ready!(waiting.as_mut().poll(cx));
-                    let Onward {
-                        mut service,
-                        core,
-                        start,
-                    } = onward;
-                    State::judged(verdict, request, &mut service, &core, start)
+                StateProj::Waiting { wait, .. } => {
+                    let verdict = ready!(wait.as_mut().poll(cx));
+                    match state.as_mut().project_replace(State::Done) {
+                        StateOwned::Waiting {
+                            request, mut onward, ..
+                        } => {
+                            let Onward { service, core, start } = &mut onward;
+                            State::judged(verdict, request, service, core, *start)
+                        }
+                        _ => unreachable!("it was `Waiting` above"),
+                    }
                 }
                 StateProj::Answered(_) => match state.project_replace(State::Done) {
                     StateOwned::Answered(response) => return Poll::Ready(Ok(response)),
@@ -177,10 +170,11 @@ where
                 None => Self::refused(&Refusal::new(Reason::NotRecorded), core),
             },
             Verdict::Refused(refusal) => Self::refused(&refusal, core),
-            Verdict::Wait(wait) => Self::Waiting(Box::pin(Waiting {
+            Verdict::Wait(wait) => Self::Waiting {
                 wait,
-                request: Some((request, Onward::new(inner, core, start))),
-            })),
+                request,
+                onward: Onward::new(inner, core, start),
+            },
         }
     }
 
@@ -203,21 +197,6 @@ where
     }
 }
 
-impl<S, R, A> Future for Waiting<S, R, A>
-where
-    S: Service<R>,
-    A: Answer<S::Response>,
-{
-    type Output = (Verdict, R, Onward<S, R, A>);
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let verdict = ready!(this.wait.poll(cx));
-        let (request, onward) = this.request.take().expect("`ResponseFuture` polled after completion");
-        Poll::Ready((verdict, request, onward))
-    }
-}
-
 impl<S, R, F, A> fmt::Debug for ResponseFuture<S, R, F, A>
 where
     S: Service<R>,
@@ -226,7 +205,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Reading { .. } => "Reading",
-            State::Waiting(_) => "Waiting",
+            State::Waiting { .. } => "Waiting",
             State::Running(_) => "Running",
             State::Passing { .. } => "Passing",
             State::Answered(_) => "Answered",

@@ -185,10 +185,8 @@ async fn camera_and_microphone_reach_the_other_side() {
     bob.until("document.querySelector('[data-peer=alice] video').currentTime > 0")
         .await;
     alice.connected_to("bob").await;
-    assert_eq!(
-        alice.value("document.querySelector('[data-peer=bob]').className").await,
-        "tile"
-    );
+    let face = "getComputedStyle(document.querySelector('[data-peer=bob] .face')).display";
+    assert_eq!(alice.value(face).await, "grid");
     chromium.quit([alice, bob]).await;
 }
 

@@ -177,3 +177,52 @@ enum Rule {
 impl Rule {
     const MASK: u128 = 0b11;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Fingerprint;
+
+    const OFFER: &str = "v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:7h6h\r\na=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh\r\n\
+        a=fingerprint:sha-256 1A:B2:3F\r\na=setup:actpass\r\na=ssrc:601170599 cname:x\r\n";
+
+    /// Servers of several versions and machines share a store: a change here is a breaking one.
+    #[test]
+    fn is_the_same_on_every_machine() {
+        let hex = |fingerprint: Fingerprint| format!("{:032x}", u128::from_be_bytes(fingerprint.to_bytes()));
+        assert_eq!(hex(Fingerprint::sdp(OFFER)), "38e70b1b83a125f49046a88a4937df84");
+        assert_eq!(hex(Fingerprint::sdp("v=0\no=x")), "5eef3102e6cd17e45d4b5839a128d328");
+        assert_eq!(
+            hex(Fingerprint::exact(OFFER.as_bytes())),
+            "c2fe4a6e5ed508f274b8a718e795b489"
+        );
+        assert_eq!(hex(Fingerprint::exact(b"")), "99aa06d3014798d86001c324468d497d");
+        assert_eq!(
+            hex(Fingerprint::prefix(OFFER.as_bytes(), 100)),
+            "3799558ab79ff097a74e75f770835e5a"
+        );
+    }
+
+    #[test]
+    fn no_text_is_the_same_under_two_rules() {
+        for text in [OFFER, "", "call 7"] {
+            let bytes = text.as_bytes();
+            assert_ne!(Fingerprint::prefix(bytes, usize::MAX), Fingerprint::exact(bytes));
+            assert_ne!(Fingerprint::prefix(bytes, usize::MAX), Fingerprint::sdp(text));
+        }
+        assert_ne!(Fingerprint::sdp(OFFER), Fingerprint::exact(OFFER.as_bytes()));
+    }
+
+    #[test]
+    fn a_prefix_may_be_longer_than_the_text() {
+        assert_eq!(Fingerprint::prefix(b"abc", 2), Fingerprint::prefix(b"abd", 2));
+        assert_eq!(Fingerprint::prefix(b"abc", 3), Fingerprint::prefix(b"abc", usize::MAX));
+    }
+
+    #[test]
+    fn shows_its_first_bits_only() {
+        let fingerprint = Fingerprint::exact(b"");
+        assert_eq!(format!("{fingerprint}"), format!("{:08x}", fingerprint.short()));
+        assert_eq!(format!("{fingerprint:?}"), format!("Fingerprint({fingerprint}…)"));
+    }
+}

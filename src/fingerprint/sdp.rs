@@ -12,7 +12,11 @@ pub(super) fn identity(text: &str) -> Option<u128> {
         return None;
     }
     let mut description = Description::default();
-    each_line(rest.as_bytes(), |line| description.read(line));
+    each_line(rest.as_bytes(), |line| {
+        if may_count(line) {
+            description.read(line);
+        }
+    });
     description.identity()
 }
 
@@ -20,25 +24,27 @@ pub(super) fn identity(text: &str) -> Option<u128> {
 #[derive(Default)]
 struct Description<'a> {
     session: Fields,
-    section: Option<Fields>,
+    /// The section that is being read, after the first `m=` line.
+    section: Fields,
+    in_section: bool,
     sections: Values,
     sources: Sources<'a>,
 }
 
 impl<'a> Description<'a> {
+    // Kept out of the loop over all lines, few of which come this far.
+    #[inline(never)]
     fn read(&mut self, line: &'a [u8]) {
-        let Some((field, value)) = counted(line) else {
+        let Some((field, value)) = counted(line.trim_ascii_end()) else {
             return;
         };
-        let value = value.trim_ascii_end();
-        if field == Field::Media {
-            self.end_section();
-            self.sources.forget();
-            self.section = Some(Fields::of_media(value));
-            return;
-        }
-        let fields = self.section.as_mut().unwrap_or(&mut self.session);
+        let fields = if self.in_section {
+            &mut self.section
+        } else {
+            &mut self.session
+        };
         match field {
+            Field::Media => self.begin_section(value),
             Field::Source => {
                 if let Some(source) = self.sources.first_seen(value) {
                     fields.at(field).push_hash(source);
@@ -48,9 +54,17 @@ impl<'a> Description<'a> {
         }
     }
 
+    fn begin_section(&mut self, media: &[u8]) {
+        self.end_section();
+        self.in_section = true;
+        self.section = Fields::of_section(media);
+        self.sources.forget();
+    }
+
     fn end_section(&mut self) {
-        if let Some(section) = self.section.take() {
-            self.sections.push_hash(section.within(&self.session).hash());
+        if self.in_section {
+            self.section.inherit(&self.session);
+            self.sections.push_hash(self.section.hash());
         }
     }
 
@@ -58,16 +72,15 @@ impl<'a> Description<'a> {
         if self.session.at(Field::Origin).is_empty() {
             return None;
         }
-        // Without sections nothing inherits the session's values, so they count themselves.
-        if self.section.is_none() {
-            self.section = Some(self.session);
-        }
         self.end_section();
-        let mut whole = Fields::default();
-        *whole.at(Field::Origin) = *self.session.at(Field::Origin);
-        *whole.at(Field::Group) = *self.session.at(Field::Group);
-        *whole.at(Field::Media) = self.sections;
-        Some(whole.hash())
+        if self.in_section {
+            // They count where they serve a section: the same value may stand in either place.
+            for field in Field::INHERITED {
+                *self.session.at(field) = Values::default();
+            }
+        }
+        *self.session.at(Field::Media) = self.sections;
+        Some(self.session.hash())
     }
 }
 
@@ -101,6 +114,18 @@ impl Field {
     ];
 }
 
+/// Whether `line` may count, by a glance at what most lines differ in.
+///
+/// Four lines of five are `rtpmap`, `rtcp-fb`, `fmtp`, `extmap` or `candidate`; no counted attribute has their second
+/// letters.
+fn may_count(line: &[u8]) -> bool {
+    match line {
+        [b'a', b'=', _, second, ..] => !matches!(second, b't' | b'm' | b'x' | b'a'),
+        [b'm' | b'o', ..] => true,
+        _ => false,
+    }
+}
+
 /// The field that `line` has a value for, if it counts.
 fn counted(line: &[u8]) -> Option<(Field, &[u8])> {
     match line {
@@ -111,27 +136,31 @@ fn counted(line: &[u8]) -> Option<(Field, &[u8])> {
     }
 }
 
-/// Four lines of five are `rtpmap`, `rtcp-fb`, `fmtp` or `extmap`: the first letter is looked at before any name.
 fn counted_attribute(attribute: &[u8]) -> Option<(Field, &[u8])> {
-    let valued = |name: &[u8], field| Some((field, attribute.strip_prefix(name)?));
-    let direction = |name: &[u8]| {
-        (attribute.starts_with(name) && attribute.trim_ascii_end() == name).then_some((Field::Direction, attribute))
-    };
     match attribute.first()? {
-        b'f' => valued(b"fingerprint:", Field::Fingerprint),
-        b'g' => valued(b"group:", Field::Group),
-        b'i' => valued(b"ice-ufrag:", Field::IceUfrag)
-            .or_else(|| valued(b"ice-pwd:", Field::IcePwd))
-            .or_else(|| direction(b"inactive")),
-        b'm' => valued(b"mid:", Field::Mid).or_else(|| valued(b"msid:", Field::Msid)),
-        b'r' => direction(b"recvonly"),
-        b's' => valued(b"ssrc:", Field::Source)
-            .or_else(|| valued(b"setup:", Field::Setup))
-            .or_else(|| valued(b"sctp-port:", Field::SctpPort))
-            .or_else(|| direction(b"sendrecv"))
-            .or_else(|| direction(b"sendonly")),
+        b'f' => valued(attribute, b"fingerprint:", Field::Fingerprint),
+        b'g' => valued(attribute, b"group:", Field::Group),
+        b'i' => valued(attribute, b"ice-ufrag:", Field::IceUfrag)
+            .or_else(|| valued(attribute, b"ice-pwd:", Field::IcePwd))
+            .or_else(|| direction(attribute, b"inactive")),
+        b'm' => valued(attribute, b"mid:", Field::Mid).or_else(|| valued(attribute, b"msid:", Field::Msid)),
+        b'r' => direction(attribute, b"recvonly"),
+        b's' => valued(attribute, b"ssrc:", Field::Source)
+            .or_else(|| valued(attribute, b"setup:", Field::Setup))
+            .or_else(|| valued(attribute, b"sctp-port:", Field::SctpPort))
+            .or_else(|| direction(attribute, b"sendrecv"))
+            .or_else(|| direction(attribute, b"sendonly")),
         _ => None,
     }
+}
+
+// Of known length, the name is compared without a call.
+fn valued<'a, const N: usize>(attribute: &'a [u8], name: &[u8; N], field: Field) -> Option<(Field, &'a [u8])> {
+    Some((field, attribute.strip_prefix(name)?))
+}
+
+fn direction<'a, const N: usize>(attribute: &'a [u8], name: &[u8; N]) -> Option<(Field, &'a [u8])> {
+    (attribute == name).then_some((Field::Direction, attribute))
 }
 
 /// The values of the session or of one section, by field.
@@ -139,15 +168,15 @@ fn counted_attribute(attribute: &[u8]) -> Option<(Field, &[u8])> {
 struct Fields([Values; Field::COUNT]);
 
 impl Fields {
-    /// A section that begins with `m=<media> <port> <proto> <fmt> …`; of the port only whether it is zero counts.
-    fn of_media(line: &[u8]) -> Self {
+    /// Those of a section that begins with `m=<media> <port> <proto> <fmt> …`; of the port only whether it is zero counts.
+    fn of_section(line: &[u8]) -> Self {
         let (media, rest) = cut(line);
         let (port, formats) = cut(rest);
         let mut fields = Self::default();
         let values = fields.at(Field::Media);
         values.push(media);
         values.push(formats);
-        values.push(if port == b"0" { b"0" } else { b"" });
+        values.push_hash(u128::from(port == b"0"));
         fields
     }
 
@@ -155,8 +184,8 @@ impl Fields {
         &mut self.0[field as usize]
     }
 
-    /// These values, with those of `session` where a section has none of its own.
-    fn within(mut self, session: &Self) -> Self {
+    /// Takes the values of `session` where the section has none of its own.
+    fn inherit(&mut self, session: &Self) {
         for field in Field::INHERITED {
             if self.at(field).is_empty() {
                 *self.at(field) = session.0[field as usize];
@@ -165,12 +194,11 @@ impl Fields {
         if self.at(Field::Direction).is_empty() {
             self.at(Field::Direction).push(b"sendrecv");
         }
-        self
     }
 
     fn hash(&self) -> u128 {
         let mut bytes = [0; 16 * Field::COUNT];
-        for (place, values) in bytes.chunks_exact_mut(16).zip(self.0) {
+        for (place, values) in bytes.chunks_exact_mut(16).zip(&self.0) {
             place.copy_from_slice(&values.0.to_le_bytes());
         }
         xxh3_128(&bytes)
@@ -243,17 +271,23 @@ impl Default for Sources<'_> {
     }
 }
 
-/// Calls `read` with each line, without its ending.
+/// Calls `read` with each line, without its line feed.
 #[inline]
 fn each_line<'a>(text: &'a [u8], mut read: impl FnMut(&'a [u8])) {
     let mut start = 0;
-    for (block, offset) in text.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+    let mut last = [0; BLOCK];
+    for offset in (0..text.len()).step_by(BLOCK) {
+        let rest = &text[offset..];
+        let block = rest.first_chunk().unwrap_or_else(|| {
+            last[..rest.len()].copy_from_slice(rest);
+            &last
+        });
         let mut ends = line_ends(block);
         while ends != 0 {
             let end = offset + ends.trailing_zeros() as usize;
-            ends &= ends - 1;
             read(&text[start..end]);
             start = end + 1;
+            ends &= ends - 1;
         }
     }
     read(&text[start..]);
@@ -261,20 +295,20 @@ fn each_line<'a>(text: &'a [u8], mut read: impl FnMut(&'a [u8])) {
 
 const BLOCK: usize = 64;
 
-/// The line ends among up to 64 bytes, one bit each.
+/// The line feeds in a block, one bit each. Lines are short, and this costs less than a search for each end.
 #[inline]
-fn line_ends(text: &[u8]) -> u64 {
-    let mut last = [0; BLOCK];
-    let block = text.first_chunk::<BLOCK>().unwrap_or_else(|| {
-        last[..text.len()].copy_from_slice(text);
-        &last
-    });
-    let found = block.map(|byte| u8::from(byte == b'\n'));
-    found.rchunks_exact(8).fold(0, |ends, eight| {
-        let eight = u64::from_le_bytes(eight.try_into().unwrap_or_default());
-        // The product gathers the lowest bits of the eight bytes in the highest one.
-        ends << 8 | eight.wrapping_mul(0x0102_0408_1020_4080) >> 56
-    })
+fn line_ends(block: &[u8; BLOCK]) -> u64 {
+    let mut found = [0; BLOCK];
+    for (found, byte) in found.iter_mut().zip(block) {
+        *found = u8::from(*byte == b'\n');
+    }
+    let mut ends = 0;
+    for (at, eight) in found.chunks_exact(8).enumerate() {
+        // The product gathers the lowest bits of eight bytes in its highest byte.
+        let eight = u64::from_le_bytes(eight.try_into().unwrap_or_default()).wrapping_mul(0x0102_0408_1020_4080);
+        ends |= (eight >> 56) << (8 * at);
+    }
+    ends
 }
 
 /// What stands before the first blank, and what behind it.

@@ -11,6 +11,7 @@ mod news;
 mod wait;
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{
@@ -64,7 +65,8 @@ pub(crate) enum Verdict {
     Admitted(Claim),
     Replay(Record),
     Refused(Refusal),
-    Wait(Wait),
+    /// Boxed, for few requests wait and all would pay for its size.
+    Wait(Pin<Box<Wait>>),
 }
 
 /// What is decided of an offer in one step.
@@ -101,7 +103,7 @@ impl Gate {
             Step::Refused(refusal) => Verdict::Refused(refusal),
             Step::Wait(place) => {
                 let arrived = self.clock.now();
-                Verdict::Wait(Wait::new(Arc::clone(self), offer, duplicates, arrived, place))
+                Verdict::Wait(Box::pin(Wait::new(Arc::clone(self), offer, duplicates, arrived, place)))
             }
         }
     }

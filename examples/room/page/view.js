@@ -2,19 +2,26 @@
 
 const ENTRIES = 200;
 
+// What is said again within this many milliseconds, and this many entries, is counted up.
+const TOGETHER = 2_000;
+const RECENT = 8;
+
 export const byId = (id) => document.getElementById(id);
 
 export function log(kind, text) {
   const list = byId("log");
-  const newest = list.firstElementChild;
-  if (newest?.querySelector(".what").textContent === text) {
-    newest.dataset.count = Number(newest.dataset.count) + 1;
-    newest.querySelector(".count").textContent = `× ${newest.dataset.count}`;
+  const now = Date.now();
+  const same = [...list.children]
+    .slice(0, RECENT)
+    .find((entry) => entry.querySelector(".what").textContent === text && now - entry.dataset.time < TOGETHER);
+  if (same) {
+    same.dataset.count = Number(same.dataset.count) + 1;
+    same.querySelector(".count").textContent = `× ${same.dataset.count}`;
     return;
   }
   const entry = clone("entry");
   entry.className = kind;
-  Object.assign(entry.dataset, { kind, count: 1 });
+  Object.assign(entry.dataset, { kind, time: now, count: 1 });
   entry.querySelector("time").textContent = new Date().toLocaleTimeString([], { hour12: false });
   entry.querySelector(".what").textContent = text;
   list.prepend(entry);
@@ -83,6 +90,7 @@ export class Tiles {
     const rtt = remote.rtts.at(-1);
     tile.querySelector(".rtt").textContent = rtt === undefined ? "" : `${Math.max(1, Math.round(rtt))} ms`;
     tile.querySelector("polyline").setAttribute("points", spark(remote.rtts));
+    tile.classList.toggle("pinged", remote.rtts.length > 1);
     const made = tile.querySelector(".made");
     made.textContent = remote.made === 1 ? "1 peer connection made" : `${remote.made} peer connections made`;
     made.dataset.many = remote.made > 1;
