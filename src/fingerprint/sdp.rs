@@ -64,27 +64,26 @@ impl<'a> Description<'a> {
     fn end_section(&mut self) {
         if self.in_section {
             self.section.inherit(&self.session);
-            self.sections.push_hash(self.section.hash());
+            self.sections.push_hash(hash(self.section.values()));
         }
     }
 
     fn identity(mut self) -> Option<u128> {
-        if self.session.at(Field::Origin).is_empty() {
+        let origin = *self.session.at(Field::Origin);
+        if origin.is_empty() {
             return None;
         }
-        self.end_section();
-        if self.in_section {
-            // They count where they serve a section: the same value may stand in either place.
-            for field in Field::INHERITED {
-                *self.session.at(field) = Values::default();
-            }
+        if !self.in_section {
+            // With no section to serve, the session's values count themselves.
+            self.section = self.session;
+            self.in_section = true;
         }
-        *self.session.at(Field::Media) = self.sections;
-        Some(self.session.hash())
+        self.end_section();
+        Some(hash(&[origin, *self.session.at(Field::Group), self.sections]))
     }
 }
 
-/// What counts. The order is part of the fingerprint's definition.
+/// What counts: first what belongs to the session, then what belongs to a section. The order is part of the definition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
     Origin,
@@ -196,12 +195,9 @@ impl Fields {
         }
     }
 
-    fn hash(&self) -> u128 {
-        let mut bytes = [0; 16 * Field::COUNT];
-        for (place, values) in bytes.chunks_exact_mut(16).zip(&self.0) {
-            place.copy_from_slice(&values.0.to_le_bytes());
-        }
-        xxh3_128(&bytes)
+    /// Without the places of what belongs to the session.
+    fn values(&self) -> &[Values] {
+        &self.0[Field::Media as usize..]
     }
 }
 
@@ -224,6 +220,14 @@ impl Values {
     fn is_empty(self) -> bool {
         self.0 == 0
     }
+}
+
+fn hash(fields: &[Values]) -> u128 {
+    let mut bytes = [0; 16 * Field::COUNT];
+    for (place, values) in bytes.chunks_exact_mut(16).zip(fields) {
+        place.copy_from_slice(&values.0.to_le_bytes());
+    }
+    xxh3_128(&bytes[..16 * fields.len()])
 }
 
 /// Tells a section's `ssrc` ids apart from further lines about the same ids (RFC 5576 §4.1).

@@ -9,15 +9,23 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::yield_now};
+use tokio_test::{
+    assert_pending, assert_ready,
+    task::{Spawn, spawn},
+};
 use tower::Service;
-use tower_offer_dedup::{Fingerprint, Offer, PeerKey, Reason, Refusal};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupLayer, PeerKey, Reason, Refusal};
 
 /// A request: `offer` is the text of one, if it is one.
 #[derive(Clone, Debug)]
@@ -184,5 +192,64 @@ impl Service<Message> for Desk {
                 End::Panic => panic!("processing panics"),
             }
         })
+    }
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// The least there is of time on either side of a deadline.
+pub const NANO: Duration = Duration::from_nanos(1);
+
+/// A builder for [`Desk`]s; the rest is as by default.
+pub fn builder<A>(answer: A) -> OfferDedupBuilder<fn(&Message) -> Option<Offer>, A> {
+    OfferDedupLayer::builder().offers(offers as _).answer(answer)
+}
+
+/// Sends a request that is not answered at once.
+#[track_caller]
+pub fn pending<S>(service: &mut S, message: Message) -> Spawn<S::Future>
+where
+    S: Service<Message, Response = Reply, Error = Broken>,
+{
+    let mut call = spawn(service.call(message));
+    assert_pending!(call.poll());
+    call
+}
+
+/// Sends a request that is answered at once.
+#[track_caller]
+pub fn at_once<S>(service: &mut S, message: Message) -> Result<Reply, Broken>
+where
+    S: Service<Message, Response = Reply, Error = Broken>,
+{
+    assert_ready!(spawn(service.call(message)).poll())
+}
+
+/// Sends an offer that is processed, and ends it.
+#[track_caller]
+pub fn through<S>(service: &mut S, desk: &Desk, message: Message, end: End) -> Result<Reply, Broken>
+where
+    S: Service<Message, Response = Reply, Error = Broken>,
+{
+    let mut call = pending(service, message);
+    desk.end(end);
+    assert_ready!(call.poll())
+}
+
+/// Counts how often a future is polled.
+pub fn counted<F: Future>(future: F) -> (impl Future<Output = F::Output>, Arc<AtomicUsize>) {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let (mut future, counter) = (Box::pin(future), Arc::clone(&polls));
+    let counting = poll_fn(move |cx| {
+        counter.fetch_add(1, Relaxed);
+        future.as_mut().poll(cx)
+    });
+    (counting, polls)
+}
+
+/// Lets spawned tasks go on until they all wait. Under paused time, that takes no time.
+pub async fn settle() {
+    for _ in 0..32 {
+        yield_now().await;
     }
 }

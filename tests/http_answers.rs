@@ -1,0 +1,351 @@
+//! What HTTP senders get: refusals, recorded answers, and whose they are.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_offer_dedup::{
+    Answer, Inline, OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
+    http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom},
+};
+
+/// As a server's: neither `Clone` nor `Sync`.
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<BufferedBody<Body>>, BoxError>;
+
+const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+
+fn full(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into())
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync()
+}
+
+/// A body of unknown length.
+fn streamed(frames: Vec<Result<&'static str, BoxError>>) -> Body {
+    let frames = frames
+        .into_iter()
+        .map(|frame| frame.map(|data| Frame::data(Bytes::from(data))));
+    StreamBody::new(stream::iter(frames)).boxed_unsync()
+}
+
+/// A server that numbers its answers: `answer(n)` is the n-th.
+fn server(
+    answer: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
+) -> (Client, Arc<AtomicUsize>, OfferDedupHandle) {
+    let layer = OfferDedupLayer::whip().build();
+    let (handle, calls) = (layer.handle(), Arc::new(AtomicUsize::new(0)));
+    let inner = {
+        let calls = Arc::clone(&calls);
+        service_fn(move |_: Request<BufferedBody<Full<Bytes>>>| {
+            let response = answer(calls.fetch_add(1, SeqCst));
+            async move { Ok::<_, BoxError>(response) }
+        })
+    };
+    (BoxCloneSyncService::new(layer.layer(inner)), calls, handle)
+}
+
+fn offer(path: &str, token: &str, sdp: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    Request::post(path)
+        .header(header::CONTENT_TYPE, "application/sdp")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Full::new(sdp.into()))
+        .unwrap()
+}
+
+async fn send(client: &Client, request: Request<Full<Bytes>>) -> (StatusCode, HeaderMap, Bytes) {
+    let (head, body) = client.clone().oneshot(request).await.unwrap().into_parts();
+    (head.status, head.headers, body.collect().await.unwrap().to_bytes())
+}
+
+fn created(n: usize, body: Body) -> Response<Body> {
+    Response::builder()
+        .status(StatusCode::CREATED)
+        .header(header::LOCATION, format!("/session/{n}"))
+        .body(body)
+        .unwrap()
+}
+
+#[test]
+fn every_reason_has_a_problem_document() {
+    let second = Some("1");
+    let cases = [
+        (Reason::InFlight, 409, second),
+        (Reason::Busy, 409, second),
+        (Reason::CoolingDown, 409, second),
+        (Reason::Processed, 409, None),
+        (Reason::NotRecorded, 409, None),
+        (Reason::QueueFull, 503, second),
+        (Reason::TimedOut, 503, second),
+        (Reason::StoreUnavailable, 503, second),
+        (Reason::BodyTooLarge, 413, None),
+        (Reason::BodyBroken, 400, None),
+        (Reason::PeerMissing, 400, None),
+    ];
+    for (reason, status, retry_after) in cases {
+        let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refuse(), &Refusal::new(reason));
+        let (head, body) = refused.into_parts();
+        let body = futures_util::FutureExt::now_or_never(body.collect())
+            .unwrap()
+            .unwrap()
+            .to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+
+        assert_eq!(head.status, status, "{reason}");
+        assert_eq!(
+            head.headers.get("retry-after").map(|value| value.to_str().unwrap()),
+            retry_after,
+            "{reason}"
+        );
+        assert_eq!(head.headers["content-type"], "application/problem+json");
+        assert_eq!(head.headers["content-length"], body.len().to_string());
+        assert_eq!(head.extensions.get::<Refusal>().unwrap().reason(), reason);
+        assert_eq!(problem["status"], status, "{reason}");
+        assert!(
+            problem["type"].as_str().unwrap().ends_with(reason.as_str()),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn what_is_left_of_a_cooldown_is_rounded_up() {
+    let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::from_millis(1001));
+    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refuse(), &refusal);
+    assert_eq!(refused.headers()["retry-after"], "2");
+}
+
+#[test]
+fn refusals_are_replaceable() {
+    let answer = HttpAnswer::refuse().refuse_with(|refusal| {
+        let mut response = Response::new(Bytes::from(refusal.to_string()));
+        *response.status_mut() = StatusCode::IM_A_TEAPOT;
+        response
+    });
+    let refused = Answer::<Response<Body>>::refuse(&answer, &Refusal::new(Reason::Busy));
+    assert_eq!(refused.status(), StatusCode::IM_A_TEAPOT);
+    assert!(refused.extensions().get::<Refusal>().is_some());
+}
+
+#[tokio::test]
+async fn the_first_answer_is_untouched_and_the_second_is_marked() {
+    let (client, calls, _) = server(|n| {
+        let mut response = created(n, full("an answer"));
+        for (name, value) in [
+            ("etag", "\"x\""),
+            ("link", "<stun:a>; rel=ice-server"),
+            ("link", "<stun:b>; rel=ice-server"),
+            ("content-type", "application/sdp"),
+            ("date", "Sun, 22 Nov 2026 14:41:58 GMT"),
+            ("connection", "keep-alive, X-Hop"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+        ] {
+            response.headers_mut().append(name, value.parse().unwrap());
+        }
+        response
+    });
+    let (status, first, body) = send(&client, offer("/whip/a", "t", SDP)).await;
+    assert_eq!(
+        (status, &body[..], first.len()),
+        (StatusCode::CREATED, b"an answer".as_slice(), 10)
+    );
+
+    let (status, second, body) = send(&client, offer("/whip/a", "t", SDP)).await;
+    assert_eq!((status, &body[..]), (StatusCode::CREATED, b"an answer".as_slice()));
+    let expected = [
+        ("location", "/session/0"),
+        ("etag", "\"x\""),
+        ("link", "<stun:a>; rel=ice-server"),
+        ("link", "<stun:b>; rel=ice-server"),
+        ("content-type", "application/sdp"),
+        ("content-length", "9"),
+        ("offer-replayed", "true"),
+    ];
+    let got: Vec<_> = second
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
+    assert_eq!(got.len(), expected.len(), "{got:?}");
+    assert!(expected.iter().all(|field| got.contains(field)), "{got:?}");
+    assert_eq!(calls.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_of_unknown_length_is_not_recorded() {
+    let bodies: [fn() -> Body; 3] = [
+        || full(vec![b'x'; 64 * 1024 + 1]),
+        || streamed(vec![Ok("an "), Ok("answer")]),
+        || full("answer"),
+    ];
+    for (body, is_recorded) in bodies.into_iter().zip([false, false, true]) {
+        let (client, calls, _) = server(move |n| created(n, body()));
+        let (status, _, first) = send(&client, offer("/whip/a", "t", SDP)).await;
+        assert_eq!(status, StatusCode::CREATED);
+        let (status, headers, second) = send(&client, offer("/whip/a", "t", SDP)).await;
+        if is_recorded {
+            assert_eq!((status, second), (StatusCode::CREATED, first));
+        } else {
+            assert_eq!((status, headers.get("retry-after")), (StatusCode::CONFLICT, None));
+            assert!(second.ends_with(b"\"status\":409}") && second.windows(12).any(|w| w == b"not_recorded"));
+        }
+        assert_eq!(calls.load(SeqCst), 1);
+    }
+}
+
+/// Says that it is short, and is not.
+struct Liar(usize);
+
+impl http_body::Body for Liar {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0 = match self.0.checked_sub(1) {
+            Some(left) => left,
+            None => return std::task::Poll::Ready(None),
+        };
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(1)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_lies_about_its_length_passes_whole_and_is_not_recorded() {
+    let (client, ..) = server(|n| created(n, Liar(100).boxed_unsync()));
+    let (_, _, first) = send(&client, offer("/whip/a", "t", SDP)).await;
+    assert_eq!(first.len(), 100 * 1024);
+    let (status, ..) = send(&client, offer("/whip/a", "t", SDP)).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+}
+
+/// Sends some of what it promised, then fails.
+struct Failing(Option<Bytes>);
+
+impl http_body::Body for Failing {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        std::task::Poll::Ready(Some(self.0.take().map(Frame::data).ok_or_else(|| "cut".into())))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(100)
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_passed_on_and_not_remembered() {
+    let (client, calls, _) = server(|n| match n {
+        0 => created(n, Failing(Some(Bytes::from_static(b"an"))).boxed_unsync()),
+        _ => created(n, full("an answer")),
+    });
+    let mut body = client
+        .clone()
+        .oneshot(offer("/whip/a", "t", SDP))
+        .await
+        .unwrap()
+        .into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "an");
+    assert_eq!(body.frame().await.unwrap().unwrap_err().to_string(), "cut");
+
+    let (status, _, retried) = send(&client, offer("/whip/a", "t", SDP)).await;
+    assert_eq!(
+        (status, &retried[..], calls.load(SeqCst)),
+        (StatusCode::CREATED, b"an answer".as_slice(), 2)
+    );
+}
+
+#[tokio::test]
+async fn only_2xx_is_remembered() {
+    for (status, is_remembered) in [
+        (200, true),
+        (201, true),
+        (302, false),
+        (404, false),
+        (500, false),
+        (503, false),
+    ] {
+        let (client, calls, _) = server(move |n| {
+            let mut response = created(n, full("body"));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        });
+        for _ in 0..2 {
+            assert_eq!(send(&client, offer("/whip/a", "t", SDP)).await.0, status);
+        }
+        assert_eq!(calls.load(SeqCst), if is_remembered { 1 } else { 2 }, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_goes_to_its_principal_only() {
+    let (client, calls, handle) = server(|n| created(n, full(format!("secret {n}"))));
+    send(&client, offer("/whip/a", "victim", SDP)).await;
+    for (path, token) in [
+        ("/whip/a", "thief"),
+        ("/whip/b", "victim"),
+        ("/whip/a", "victim "),
+        ("/whip/a", ""),
+    ] {
+        let (_, headers, body) = send(&client, offer(path, token, SDP)).await;
+        let is_victim = token.trim() == "victim" && path == "/whip/a";
+        assert_eq!(headers.contains_key("offer-replayed"), is_victim, "{path} {token:?}");
+        assert_eq!(&body[..] == b"secret 0", is_victim, "{path} {token:?}");
+    }
+    assert_eq!(calls.load(SeqCst), 4);
+
+    handle.clear();
+    let (_, headers, _) = send(&client, offer("/whip/a", "victim", SDP)).await;
+    assert!(!headers.contains_key("offer-replayed"));
+}
+
+#[tokio::test]
+async fn another_offer_after_the_answer_is_a_new_session() {
+    let (client, calls, _) = server(|n| created(n, full("an answer")));
+    for sdp in [SDP.to_owned(), SDP.replace("1 2", "1 3"), SDP.replace("1 2", "7 2")] {
+        let (_, headers, _) = send(&client, offer("/whip/a", "t", sdp)).await;
+        assert!(!headers.contains_key("offer-replayed"));
+    }
+    assert_eq!(calls.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn refused_duplicates_get_409() {
+    let layer = OfferDedupLayer::builder()
+        .offers(HttpOffers::new().peer(PeerFrom::path()))
+        .answer(HttpAnswer::refuse())
+        .build();
+    let service: tower_offer_dedup::OfferDedup<_, _, _, Inline> =
+        layer.layer(service_fn(|_: Request<BufferedBody<Full<Bytes>>>| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("an answer"))))
+        }));
+    let first = service.clone().oneshot(offer("/offer", "t", SDP)).await.unwrap();
+    let second = service.oneshot(offer("/offer", "t", SDP)).await.unwrap();
+    assert_eq!(
+        (first.status(), second.status()),
+        (StatusCode::OK, StatusCode::CONFLICT)
+    );
+}
