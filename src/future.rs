@@ -12,8 +12,8 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Answer, Found, Reason, Refusal,
-    gate::{Verdict, Wait},
+    Answer, Found, Refusal,
+    gate::{Treatment, Verdict, Wait},
     layer::Core,
     observe,
     process::{Invoke, Process},
@@ -147,7 +147,11 @@ where
                 }
             }
             Found::Offer(request, offer) => {
-                let verdict = core.gate.admit(offer, core.answer.duplicates());
+                let treatment = Treatment {
+                    duplicates: core.answer.duplicates(),
+                    fits: |record| record.answer::<A::Record>().is_some(),
+                };
+                let verdict = core.gate.admit(offer, treatment);
                 Self::judged(verdict, request, inner, core, start)
             }
             Found::Read(read) => Self::Reading {
@@ -164,11 +168,10 @@ where
     fn judged(verdict: Verdict, request: R, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
         match verdict {
             Verdict::Admitted(claim) => Self::Running(start(Process::new(inner, request, claim, Arc::clone(core)))),
-            Verdict::Replay(record) => match record.answer() {
-                Some(answer) => Self::Answered(core.answer.replay(answer)),
-                // Another service of the same layer recorded it, whose responses are of another type.
-                None => Self::refused(&Refusal::new(Reason::NotRecorded), core),
-            },
+            Verdict::Replay(record) => {
+                let answer = record.answer().expect("the gate gives again only what fits");
+                Self::Answered(core.answer.replay(answer))
+            }
             Verdict::Refused(refusal) => Self::refused(&refusal, core),
             Verdict::Wait(wait) => Self::Waiting {
                 wait,

@@ -66,7 +66,8 @@
 //! - [`Fingerprint`]: when two offers are the same.
 //! - [`Answer`], [`Refuse`], [`Replay`]: what a duplicate's sender gets.
 //! - [`OfferDedupHandle`]: forget a peer that leaves, wait for the end, read the counters.
-//! - [`guide`]: where to put the layer, and what it does not do.
+//! - [`http`]: WHIP, WHEP and JSON over HTTP, on axum, hyper and whatever else speaks `http` types.
+//! - [`guide`]: where to put the layer, what a duplicate's sender gets, and what the layer does not do.
 //!
 //! # Runtime
 //!
@@ -78,7 +79,10 @@
 //!
 //! | feature | default | what it adds | what it pulls in |
 //! |---|---|---|---|
+//! | `http` | yes | [`http`]: `HttpOffers`, `HttpAnswer`, `OfferDedupLayer::whip()` and `whep()` | `http`, `http-body`, `bytes` |
 //! | `json` | yes | [`JsonOffers`] | `serde`, `serde_json` |
+//!
+//! Features add, and change nothing that is there without them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;

@@ -78,7 +78,6 @@ impl Claim {
 
     /// Remembers, then releases, so that no duplicate finds neither memory nor lock.
     fn end(&mut self, is_remembered: bool, record: Option<Record>, ending: Ending) {
-        self.has_ended = true;
         let (gate, number, peer) = (&*self.gate, self.number, self.offer.peer());
         let shard = gate.shard(peer);
         let now = gate.clock.now();
@@ -93,6 +92,8 @@ impl Claim {
             };
             gate.memory.store(peer, offer);
         }
+        // Not before: should an answer that the memory throws out panic in its drop, the peer is released all the same.
+        self.has_ended = true;
         let cooldown = if is_remembered {
             gate.settings.cooldown
         } else {
@@ -100,7 +101,7 @@ impl Claim {
         };
         let released = shard.with(|peers| {
             peers.stored += u64::from(is_stored);
-            peers.release(peer, number, ending, (now, now.after(cooldown)))
+            peers.release(peer, number, &ending, (now, now.after(cooldown)))
         });
         match released {
             Some(after) => after.carry_out(),

@@ -130,8 +130,9 @@ impl Aftermath {
         }
     }
 
-    fn ended(&mut self, flight: Flight, ending: Ending) {
-        self.ended.extend(flight.news.map(|news| (news, ending)));
+    /// Leaves the ending with its owner: an answer must not be dropped under the mutex.
+    fn ended(&mut self, flight: Flight, ending: &Ending) {
+        self.ended.extend(flight.news.map(|news| (news, ending.clone())));
     }
 }
 
@@ -199,7 +200,8 @@ impl Peers {
 
         let turn = match &busy.holder {
             Some(holder) => Turn::NotYet(holder.earliest_end(now, settings)),
-            None if !at_front => Turn::NotYet(Tick::NEVER),
+            // Whoever is at the front gets the lock first, and may not let go of it.
+            None if !at_front => Turn::NotYet(cooling_until.max(now).after(settings.lease)),
             None if cooling_until > now => Turn::NotYet(cooling_until),
             None => match busy.queue.pop_front() {
                 Some(queued) => {
@@ -221,7 +223,7 @@ impl Peers {
         if let Some(busy) = self.busy(peer) {
             let position = busy.queue.iter().position(|queued| queued.flight.number == place);
             if let Some(queued) = position.and_then(|position| busy.queue.remove(position)) {
-                after.ended(queued.flight, Ending::LookAgain);
+                after.ended(queued.flight, &Ending::LookAgain);
             }
             busy.call_front(&mut after);
         }
@@ -235,7 +237,7 @@ impl Peers {
         &mut self,
         peer: PeerKey,
         number: Number,
-        ending: Ending,
+        ending: &Ending,
         (now, cooling_until): (Tick, Tick),
     ) -> Option<Aftermath> {
         let entry = self.entries.get_mut(&peer)?;
@@ -265,19 +267,20 @@ impl Peers {
         }
     }
 
-    /// Frees the peer, and hides its memories below `floor` until [`forgotten`](Self::forgotten) is called.
-    pub(super) fn forget(&mut self, peer: PeerKey, floor: Number) -> (bool, Aftermath) {
+    /// Frees the peer, and hides its memories below `floor` until [`forgotten`](Self::forgotten) is called. Whether it
+    /// was locked or waited for.
+    pub(super) fn forget(&mut self, peer: PeerKey, floor: Number, now: Tick) -> (bool, Aftermath) {
         let mut after = Aftermath::default();
-        let entry = self.entries.entry(peer);
-        let known = matches!(entry, Slot::Occupied(_));
-        let entry = entry.or_default();
+        let entry = self.entries.entry(peer).or_default();
+        let is_cooling = entry.cooling_until > now;
         entry.cooling_until = Tick::default();
         let busy = entry.busy.get_or_insert_default();
+        let was_locked = is_cooling || !busy.is_free();
         busy.floor = floor;
         busy.forgets += 1;
         self.unsettled += 1 + busy.revoke(&mut after);
         busy.call_front(&mut after);
-        (known, after)
+        (was_locked, after)
     }
 
     /// The memories below the floor are gone.
@@ -454,7 +457,7 @@ impl Busy {
     fn revoke(&mut self, after: &mut Aftermath) -> usize {
         let Some(holder) = self.holder.take() else { return 0 };
         self.strays.push(holder.flight.number);
-        after.ended(holder.flight, Ending::LookAgain);
+        after.ended(holder.flight, &Ending::LookAgain);
         1
     }
 

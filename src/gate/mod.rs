@@ -69,6 +69,14 @@ pub(crate) enum Verdict {
     Wait(Pin<Box<Wait>>),
 }
 
+/// How duplicates are answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Treatment {
+    pub(crate) duplicates: Duplicates,
+    /// Whether a record can be given again: services of one layer may answer with different types.
+    pub(crate) fits: fn(&Record) -> bool,
+}
+
 /// What is decided of an offer in one step.
 enum Step {
     Admitted(Number),
@@ -95,15 +103,15 @@ impl Gate {
         }
     }
 
-    /// Decides what becomes of `offer`, whose duplicates are treated as `duplicates` says.
-    pub(crate) fn admit(self: &Arc<Self>, offer: Offer, duplicates: Duplicates) -> Verdict {
-        match self.decide(&offer, duplicates) {
+    /// Decides what becomes of `offer`.
+    pub(crate) fn admit(self: &Arc<Self>, offer: Offer, treatment: Treatment) -> Verdict {
+        match self.decide(&offer, treatment) {
             Step::Admitted(number) => Verdict::Admitted(Claim::new(Arc::clone(self), offer, number)),
             Step::Replay(record) => Verdict::Replay(record),
             Step::Refused(refusal) => Verdict::Refused(refusal),
             Step::Wait(place) => {
                 let arrived = self.clock.now();
-                Verdict::Wait(Box::pin(Wait::new(Arc::clone(self), offer, duplicates, arrived, place)))
+                Verdict::Wait(Box::pin(Wait::new(Arc::clone(self), offer, treatment, arrived, place)))
             }
         }
     }
@@ -112,7 +120,7 @@ impl Gate {
     pub(crate) fn forget(&self, peer: PeerKey) -> bool {
         let shard = self.shard(peer);
         let floor = self.number();
-        let (was_locked, after) = shard.with(|peers| peers.forget(peer, floor));
+        let (was_locked, after) = shard.with(|peers| peers.forget(peer, floor, self.clock.now()));
         after.carry_out();
         let was_remembered = self.memory.retain(peer, |number| number >= floor);
         shard.with(|peers| peers.forgotten(peer, self.clock.now()));
@@ -165,7 +173,8 @@ impl Gate {
         &self.counters
     }
 
-    fn decide(&self, offer: &Offer, duplicates: Duplicates) -> Step {
+    fn decide(&self, offer: &Offer, treatment: Treatment) -> Step {
+        let duplicates = treatment.duplicates;
         let key = (offer.peer(), offer.fingerprint());
         let shard = self.shard(offer.peer());
         let (now, decision, after) = loop {
@@ -177,7 +186,7 @@ impl Gate {
                     let age = now.since(processed.at);
                     return match duplicates {
                         Duplicates::Refuse => self.refuse(offer, Reason::Processed, age),
-                        Duplicates::Wait { .. } => self.repeat(offer, processed.record, age),
+                        Duplicates::Wait { .. } => self.repeat(offer, treatment, processed.record, age),
                     };
                 }
             }
@@ -208,8 +217,8 @@ impl Gate {
     }
 
     /// The answer of the same offer, given again if it was recorded. The offer is `age` old.
-    fn repeat(&self, offer: &Offer, record: Option<Record>, age: Duration) -> Step {
-        match record {
+    fn repeat(&self, offer: &Offer, treatment: Treatment, record: Option<Record>, age: Duration) -> Step {
+        match record.filter(treatment.fits) {
             Some(record) => {
                 observe::replayed(&self.counters, offer, age);
                 Step::Replay(record)

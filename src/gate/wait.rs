@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Gate, Step, Verdict,
+    Gate, Step, Treatment, Verdict,
     claim::Claim,
     clock::Tick,
     lock::{Number, Turn, Wake},
@@ -43,7 +43,7 @@ pub(crate) struct Wait {
 struct Seat {
     gate: Arc<Gate>,
     offer: Offer,
-    duplicates: Duplicates,
+    treatment: Treatment,
     arrived: Tick,
     place: Place,
     is_over: bool,
@@ -66,13 +66,13 @@ enum Look {
 }
 
 impl Wait {
-    pub(super) fn new(gate: Arc<Gate>, offer: Offer, duplicates: Duplicates, arrived: Tick, place: Place) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, offer: Offer, treatment: Treatment, arrived: Tick, place: Place) -> Self {
         gate.waiters.fetch_add(1, Relaxed);
         Self {
             seat: Seat {
                 gate,
                 offer,
-                duplicates,
+                treatment,
                 arrived,
                 place,
                 is_over: false,
@@ -139,7 +139,7 @@ impl Seat {
         let wake = match &self.place {
             Place::Following(news, wake) => match news.ending() {
                 Some(Ending::Completed(record)) => {
-                    let step = self.gate.repeat(&self.offer, record.clone(), now.since(self.arrived));
+                    let step = self.gate.repeat(&self.offer, self.treatment, record.clone(), now.since(self.arrived));
                     return self.take(step);
                 }
                 Some(Ending::LookAgain) => return self.look_again(),
@@ -164,7 +164,7 @@ impl Seat {
     /// Decides anew: the first to come leads, the others follow it.
     fn look_again(&mut self) -> Look {
         self.place = Place::Nowhere;
-        let step = self.gate.decide(&self.offer, self.duplicates);
+        let step = self.gate.decide(&self.offer, self.treatment);
         self.take(step)
     }
 
@@ -184,7 +184,7 @@ impl Seat {
 
     /// Counted from the arrival, whatever the waiter waited for meanwhile.
     fn deadline(&self) -> Tick {
-        let patience = match (&self.place, self.duplicates, self.gate.settings.when_busy) {
+        let patience = match (&self.place, self.treatment.duplicates, self.gate.settings.when_busy) {
             (Place::Following(..), Duplicates::Wait { timeout, .. }, _) => timeout,
             (Place::Queued(..), _, WhenBusy::Queue { timeout, .. }) => timeout,
             _ => Duration::ZERO,
