@@ -56,9 +56,9 @@ impl Fingerprint {
     /// |---|---|
     /// | the `o=` line, whole | RFC 8866 §5.2 |
     /// | `a=group`: what is bundled | RFC 5888 §5, RFC 9143 §7 |
-    /// | of each `m=` line the media, protocol and formats, and whether the port is zero | RFC 8866 §5.14, RFC 3264 §6 |
+    /// | of each `m=` line the media, protocol and formats, and whether the port is zero | RFC 8866 §5.14, RFC 3264 §5.1 |
     /// | `a=mid` | RFC 5888 §4 |
-    /// | `a=ice-ufrag`, `a=ice-pwd`; a restart changes them | RFC 8839 §5.4, §4.4.1 |
+    /// | `a=ice-ufrag`, `a=ice-pwd`; a restart changes them | RFC 8839 §5.4, §4.4.1.1.1 |
     /// | `a=sendrecv`, `sendonly`, `recvonly`, `inactive`; none is `sendrecv` | RFC 8866 §6.7 |
     /// | `a=fingerprint` and `a=setup` of DTLS | RFC 8122 §5, RFC 8842 §5, RFC 4145 §4 |
     /// | `a=sctp-port` | RFC 8841 §5 |
@@ -68,7 +68,7 @@ impl Fingerprint {
     /// `ice-ufrag`, `ice-pwd`, `fingerprint`, `setup` and the direction of the session serve the sections that have none
     /// of their own.
     ///
-    /// Not counted are candidates and `a=end-of-candidates` (RFC 8839 §5.1, RFC 8840 §4.3), ports other than zero, `c=`
+    /// Not counted are candidates and `a=end-of-candidates` (RFC 8839 §5.1, RFC 8840), ports other than zero, `c=`
     /// and `a=rtcp`, which gathering fills in (RFC 9429 §5.2.1), nor codec parameters, header extensions and simulcast
     /// layers, which some clients rewrite on the way; nor do line endings, a missing last one, trailing blanks, or the
     /// order of different attributes within a section. What a client means to change there, it offers under a new

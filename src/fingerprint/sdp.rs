@@ -232,7 +232,7 @@ fn hash(fields: &[Values]) -> u128 {
 
 /// Tells a section's `ssrc` ids apart from further lines about the same ids (RFC 5576 §4.1).
 struct Sources<'a> {
-    last: &'a [u8],
+    last: Option<&'a [u8]>,
     seen: [u128; REMEMBERED],
     len: usize,
 }
@@ -242,17 +242,17 @@ const REMEMBERED: usize = 64;
 
 impl<'a> Sources<'a> {
     fn forget(&mut self) {
-        self.last = b"";
+        self.last = None;
         self.len = 0;
     }
 
     /// The hash of the id in `line`, unless it was seen before.
     fn first_seen(&mut self, line: &'a [u8]) -> Option<u128> {
         let (id, _) = cut(line);
-        if id == self.last {
+        if self.last == Some(id) {
             return None;
         }
-        self.last = id;
+        self.last = Some(id);
         let hash = xxh3_128(id);
         if self.seen[..self.len].contains(&hash) {
             return None;
@@ -268,7 +268,7 @@ impl<'a> Sources<'a> {
 impl Default for Sources<'_> {
     fn default() -> Self {
         Self {
-            last: b"",
+            last: None,
             seen: [0; REMEMBERED],
             len: 0,
         }

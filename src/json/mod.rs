@@ -117,7 +117,8 @@ impl<F> JsonOffers<F> {
     ///
     /// The key is that of the parts in the order of these calls, so that for two pointers to strings
     /// [`OfferDedupHandle::forget`](crate::OfferDedupHandle::forget) takes `("alice", "bob")`. A number is the part that a
-    /// `u64` is; a negative or fractional one, `true` and `false` are their JSON text. A list or an object names no peer.
+    /// `u64` is; a negative or fractional one, `true` and `false` are their JSON text. A list or an object names no peer, nor
+    /// does a number where `serde_json` is built with `arbitrary_precision`: it comes as an object then.
     #[must_use]
     pub fn peer(mut self, pointer: &str) -> Self {
         Arc::make_mut(&mut self.rules).part(pointer, Presence::Required);

@@ -1,0 +1,231 @@
+//! What counts and what does not, field by field.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use tower_offer_dedup::Fingerprint;
+
+const OFFER: &str = "v=0
+o=- 4611731400430051336 2 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1 2
+a=group:LS 0 1
+a=extmap-allow-mixed
+a=msid-semantic: WMS stream
+m=audio 9 UDP/TLS/RTP/SAVPF 111 0 8
+c=IN IP4 0.0.0.0
+a=rtcp:9 IN IP4 0.0.0.0
+a=ice-ufrag:7h6h
+a=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh
+a=ice-options:trickle
+a=fingerprint:sha-256 1A:B2:3F
+a=fingerprint:sha-384 4C:5D:6E
+a=setup:actpass
+a=mid:0
+a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level
+a=sendonly
+a=msid:stream microphone
+a=msid:other microphone
+a=rtcp-mux
+a=rtcp-rsize
+a=rtpmap:111 opus/48000/2
+a=rtcp-fb:111 transport-cc
+a=fmtp:111 minptime=10;useinbandfec=1
+a=ssrc:601170599 cname:LO
+a=ssrc:601170599 msid:stream microphone
+m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 0.0.0.0
+a=ice-ufrag:7h6h
+a=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh
+a=fingerprint:sha-256 1A:B2:3F
+a=setup:actpass
+a=mid:1
+a=recvonly
+a=rid:q send
+a=simulcast:send q
+a=ssrc-group:FID 1111 2222
+a=ssrc:1111 cname:LO
+a=ssrc:2222 cname:LO
+m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+c=IN IP4 0.0.0.0
+a=ice-ufrag:7h6h
+a=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh
+a=fingerprint:sha-256 1A:B2:3F
+a=setup:actpass
+a=mid:2
+a=sctp-port:5000
+a=max-message-size:262144
+";
+
+fn changed(from: &str, to: &str) -> Fingerprint {
+    assert!(OFFER.contains(from), "{from:?} is in the offer");
+    Fingerprint::sdp(&OFFER.replacen(from, to, 1))
+}
+
+#[test]
+fn what_counts() {
+    let cases = [
+        ("o=-", "o=alice"),
+        ("o=- 4611731400430051336", "o=- 4611731400430051337"),
+        ("51336 2 IN", "51336 3 IN"),
+        ("IP4 127.0.0.1", "IP4 127.0.0.2"),
+        ("BUNDLE 0 1 2", "BUNDLE 0 1"),
+        ("a=group:LS 0 1\n", ""),
+        (
+            "a=group:BUNDLE 0 1 2\na=group:LS 0 1",
+            "a=group:LS 0 1\na=group:BUNDLE 0 1 2",
+        ),
+        ("m=audio", "m=video"),
+        ("UDP/TLS/RTP/SAVPF 111", "TCP/TLS/RTP/SAVPF 111"),
+        ("111 0 8", "111 8 0"),
+        ("111 0 8", "111 0"),
+        ("m=audio 9 ", "m=audio 0 "),
+        ("ice-ufrag:7h6h", "ice-ufrag:Q7uz"),
+        ("ice-pwd:lF1Q", "ice-pwd:MyaQ"),
+        ("sha-256 1A", "sha-256 1B"),
+        ("sha-256 1A", "sha-512 1A"),
+        ("a=fingerprint:sha-384 4C:5D:6E\n", ""),
+        ("setup:actpass", "setup:active"),
+        ("mid:0", "mid:a"),
+        ("a=sendonly", "a=sendrecv"),
+        ("a=sendonly", "a=inactive"),
+        ("a=sendonly\n", ""),
+        ("a=recvonly", "a=sendonly"),
+        ("a=msid:stream", "a=msid:else"),
+        ("a=msid:other microphone\n", ""),
+        ("a=ssrc:1111", "a=ssrc:3333"),
+        (
+            "a=ssrc:1111 cname:LO\na=ssrc:2222 cname:LO",
+            "a=ssrc:2222 cname:LO\na=ssrc:1111 cname:LO",
+        ),
+        ("a=ssrc:2222 cname:LO\n", ""),
+        ("sctp-port:5000", "sctp-port:5001"),
+        ("m=video", "m=audio 9 UDP/TLS/RTP/SAVPF 0\nm=video"),
+    ];
+    for (from, to) in cases {
+        assert_ne!(changed(from, to), Fingerprint::sdp(OFFER), "{from:?} -> {to:?}");
+    }
+}
+
+#[test]
+fn what_does_not_count() {
+    let cases = [
+        ("s=-", "s=call"),
+        ("t=0 0", "t=0 0\nb=AS:2000"),
+        ("a=extmap-allow-mixed\n", ""),
+        ("WMS stream", "WMS"),
+        ("m=audio 9 ", "m=audio 54321 "),
+        ("c=IN IP4 0.0.0.0", "c=IN IP4 203.0.113.7"),
+        ("a=rtcp:9 IN IP4 0.0.0.0\n", "a=rtcp:54322 IN IP4 203.0.113.7\n"),
+        (
+            "a=ice-options:trickle",
+            "a=candidate:1 1 udp 1 203.0.113.7 5 typ host\na=end-of-candidates",
+        ),
+        ("a=rtpmap:111 opus", "a=rtpmap:111 OPUS"),
+        ("a=fmtp:111 minptime=10;useinbandfec=1\n", ""),
+        ("a=rtcp-fb:111 transport-cc\n", ""),
+        ("a=extmap:1", "a=extmap:2"),
+        ("a=rid:q send\na=simulcast:send q\n", ""),
+        ("a=ssrc-group:FID 1111 2222\n", ""),
+        ("a=ssrc:601170599 msid:stream microphone\n", ""),
+        (
+            "a=ssrc:1111 cname:LO\na=ssrc:2222 cname:LO",
+            "a=ssrc:1111 a\na=ssrc:2222 a\na=ssrc:1111 b\na=ssrc:2222 b",
+        ),
+        ("262144", "65536"),
+    ];
+    for (from, to) in cases {
+        assert_eq!(changed(from, to), Fingerprint::sdp(OFFER), "{from:?} -> {to:?}");
+    }
+}
+
+#[test]
+fn the_session_serves_sections_without_values_of_their_own() {
+    let shared = "a=ice-ufrag:7h6h\na=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh\n";
+    let certificate = "a=fingerprint:sha-256 1A:B2:3F\na=setup:actpass\n";
+    let own = OFFER.replace("a=fingerprint:sha-384 4C:5D:6E\n", "");
+    let session = own
+        .replace(shared, "")
+        .replace(certificate, "")
+        .replace("t=0 0\n", &format!("t=0 0\n{shared}{certificate}a=sendrecv\n"));
+    assert_eq!(session.matches("ice-ufrag").count(), 1);
+    assert_eq!(Fingerprint::sdp(&session), Fingerprint::sdp(&own));
+
+    let inactive = session.replace("a=sendrecv", "a=inactive");
+    assert_ne!(
+        Fingerprint::sdp(&inactive),
+        Fingerprint::sdp(&session),
+        "for the data channel"
+    );
+    assert_eq!(
+        changed("t=0 0\n", "t=0 0\na=sendrecv\na=setup:passive\n"),
+        Fingerprint::sdp(OFFER)
+    );
+}
+
+#[test]
+fn no_value_passes_for_another() {
+    let texts = [
+        "a=mid:x",
+        "a=msid:x",
+        "a=ice-ufrag:x",
+        "a=ice-pwd:x",
+        "a=setup:x",
+        "a=sctp-port:x",
+        "a=ssrc:x",
+    ]
+    .map(|line| format!("v=0\no=-\nm=audio 9 P 0\n{line}\n"));
+    let moved = [
+        "m=audio 9 P 0\nm=audio 9 P 0\na=mid:x",
+        "m=audio 9 P 0\na=mid:x\nm=audio 9 P 0",
+        "m=audio 9 P 0 0",
+    ]
+    .map(|sections| format!("v=0\no=-\n{sections}\n"));
+    let all: Vec<_> = texts.iter().chain(&moved).map(|text| Fingerprint::sdp(text)).collect();
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+}
+
+/// Of many ids those beyond the first 64 are known again only on the next line, which is where clients put them.
+#[test]
+fn an_ssrc_counts_once_however_many_lines_it_has() {
+    let offer = |lines: &str| Fingerprint::sdp(&format!("v=0\no=-\nm=video 9 P 96\n{lines}"));
+    for ids in [1, 64, 65, 1000] {
+        let lines = |line: &str| -> String { (0..ids).map(|id| line.replace('$', &id.to_string())).collect() };
+        let once = offer(&lines("a=ssrc:$ cname:x\n"));
+        assert_eq!(offer(&lines("a=ssrc:$ msid:a\na=ssrc:$ cname:x\na=ssrc:$\n")), once);
+        assert_ne!(offer(&(lines("a=ssrc:$ cname:x\n") + "a=ssrc:x\n")), once);
+        let apart = offer(&(lines("a=ssrc:$ cname:x\n") + &lines("a=ssrc:$ msid:a\n")));
+        assert_eq!(apart == once, ids <= 64, "{ids}");
+    }
+}
+
+#[test]
+fn text_that_is_no_description_is_told_by_its_bytes() {
+    for text in [
+        "",
+        "v=0",
+        "v=0\r\n",
+        "v=1\no=-\n",
+        "\nv=0\no=-\n",
+        "v=0\nm=audio 9 P 0\no=-\n",
+        "a=ice-ufrag:x\n",
+    ] {
+        assert_eq!(Fingerprint::sdp(text), Fingerprint::exact(text.as_bytes()), "{text:?}");
+    }
+    assert_ne!(Fingerprint::sdp("v=0\no=-"), Fingerprint::exact(b"v=0\no=-"));
+}
+
+/// Quadratic, each of these would take minutes.
+#[test]
+fn takes_linear_time() {
+    let sources: String = (0..200_000).map(|id| format!("a=ssrc:{id}\n")).collect();
+    let sections = "m=a\n".repeat(400_000);
+    let started = Instant::now();
+    for lines in [sources, sections, "\n".repeat(2_000_000), " ".repeat(2_000_000)] {
+        Fingerprint::sdp(&format!("v=0\no=-\nm=video 9 P 96\n{lines}"));
+    }
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
