@@ -81,6 +81,7 @@
 //! |---|---|---|---|
 //! | `http` | yes | [`http`]: `HttpOffers`, `HttpAnswer`, `OfferDedupLayer::whip()` and `whep()` | `http`, `http-body`, `bytes` |
 //! | `json` | yes | [`JsonOffers`] | `serde`, `serde_json` |
+//! | `metrics` | no | counters, histograms and gauges, see [`guide::metrics`] | `metrics` |
 //!
 //! Features add, and change nothing that is there without them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -97,6 +98,7 @@ pub mod http;
 #[cfg(feature = "json")]
 mod json;
 mod layer;
+mod metrics;
 mod observe;
 mod offer;
 mod process;

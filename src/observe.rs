@@ -1,10 +1,21 @@
-//! What operators see: an event and a counter for every outcome. Never SDP, ICE passwords or tokens.
+//! What operators see: an event, a counter and a metric for every outcome. Never SDP, ICE passwords or tokens.
 
 use std::{fmt, time::Duration};
 
 use tracing::{debug, warn};
 
-use crate::{Offer, PeerKey, Refusal, gate::Result, stats::Counters};
+use crate::{Offer, PeerKey, Refusal, gate::Result, metrics, stats::Counters};
+
+/// What became of requests.
+const OFFERS: &str = "offer_dedup_offers_total";
+/// How the processing of admitted offers ended.
+const PROCESSED: &str = "offer_dedup_processed_total";
+const PROCESSING: &str = "offer_dedup_processing_seconds";
+const WAIT: &str = "offer_dedup_wait_seconds";
+const CLAIMS: &str = "offer_dedup_claims";
+const WAITERS: &str = "offer_dedup_waiters";
+const MEMORIES: &str = "offer_dedup_memories";
+const MEMORY_BYTES: &str = "offer_dedup_memory_bytes";
 
 /// The offer's label, escaped, or the beginning of the peer's digest.
 struct Peer<'a>(&'a Offer);
@@ -26,20 +37,24 @@ macro_rules! offer_event {
 
 pub(crate) fn passed(counters: &Counters) {
     counters.passed.count();
+    metrics::count(OFFERS, "passed");
 }
 
 pub(crate) fn admitted(counters: &Counters) {
     counters.admitted.count();
+    metrics::count(OFFERS, "admitted");
 }
 
 pub(crate) fn replayed(counters: &Counters, offer: &Offer, age: Duration) {
     counters.replayed.count();
+    metrics::count(OFFERS, "replayed");
     offer_event!(debug, offer, ?age, "offer answered again: the same offer was processed");
 }
 
 /// `age` is for how long what stood in the way has gone on.
 pub(crate) fn refused(counters: &Counters, offer: &Offer, refusal: &Refusal, age: Duration) {
     counters.refused(refusal.reason()).count();
+    metrics::count(OFFERS, refusal.reason().as_str());
     let (reason, retry_after) = (refusal.reason(), refusal.retry_after());
     offer_event!(debug, offer, %reason, ?age, ?retry_after, "offer ignored: {refusal}");
 }
@@ -47,6 +62,7 @@ pub(crate) fn refused(counters: &Counters, offer: &Offer, refusal: &Refusal, age
 /// What could not even be looked at: it names no peer.
 pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
     counters.refused(refusal.reason()).count();
+    metrics::count(OFFERS, refusal.reason().as_str());
     debug!(reason = %refusal.reason(), "request refused: {refusal}");
 }
 
@@ -54,10 +70,12 @@ pub(crate) fn completed(counters: &Counters, offer: &Offer, result: Result) {
     match result {
         Result::Success => {
             counters.completed.count();
+            metrics::count(PROCESSED, "completed");
             offer_event!(debug, offer, "offer processed");
         }
         Result::Failure => {
             counters.failed.count();
+            metrics::count(PROCESSED, "failed");
             offer_event!(debug, offer, "offer failed");
         }
     }
@@ -65,6 +83,7 @@ pub(crate) fn completed(counters: &Counters, offer: &Offer, result: Result) {
 
 pub(crate) fn claim_abandoned(counters: &Counters, offer: &Offer) {
     counters.abandoned.count();
+    metrics::count(PROCESSED, "abandoned");
     offer_event!(
         debug,
         offer,
@@ -83,6 +102,7 @@ pub(crate) fn aborted(offer: &Offer) {
 
 pub(crate) fn wait_abandoned(counters: &Counters, offer: &Offer) {
     counters.waits_abandoned.count();
+    metrics::count(OFFERS, "abandoned");
     offer_event!(debug, offer, "offer abandoned: its sender was gone while it waited");
 }
 
@@ -103,4 +123,29 @@ pub(crate) fn forgotten(counters: &Counters, peer: PeerKey) {
 
 pub(crate) fn cleared() {
     debug!("all peers forgotten");
+}
+
+/// A claim was granted (+1) or is gone (-1).
+pub(crate) fn claims(step: f64) {
+    metrics::step(CLAIMS, step);
+}
+
+/// A request waits (+1) or waits no more (-1).
+pub(crate) fn waiters(step: f64) {
+    metrics::step(WAITERS, step);
+}
+
+/// A claim had been held for `time`.
+pub(crate) fn processing(time: Duration) {
+    metrics::record(PROCESSING, time);
+}
+
+/// A request had waited for `time`.
+pub(crate) fn waited(time: Duration) {
+    metrics::record(WAIT, time);
+}
+
+pub(crate) fn memory(memories: u64, bytes: u64) {
+    metrics::set(MEMORIES, memories);
+    metrics::set(MEMORY_BYTES, bytes);
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// The longest message taken from a client, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The name of a room or of a peer in it: 1 to 64 bytes of text without control characters.
+/// The name of a room or of a peer in it: 1 to 128 bytes of text without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Name(Arc<str>);
@@ -26,7 +26,7 @@ impl TryFrom<String> for Name {
     fn try_from(name: String) -> Result<Self, Self::Error> {
         match name.trim() {
             "" => Err("a name cannot be empty"),
-            _ if name.len() > 64 => Err("a name has at most 64 bytes"),
+            _ if name.len() > 128 => Err("a name has at most 128 bytes"),
             _ if name.contains(char::is_control) => Err("a name has no control characters"),
             _ => Ok(Self(name.into())),
         }

@@ -68,7 +68,7 @@ impl Room {
     }
 
     /// Puts a message into its target's queue. For an offer, what comes back resolves when the target's answer has
-    /// passed, and fails when the target is gone.
+    /// passed, and fails when there will be none.
     pub(crate) fn pass(&mut self, message: &Forward) -> Result<Option<oneshot::Receiver<()>>, Failure> {
         let Forward { from, to, socket, .. } = message;
         if !self.is_seated(from, *socket) {
@@ -82,7 +82,7 @@ impl Room {
         match message.kind {
             Kind::Offer { .. } => return Ok(Some(target.awaits_answer(from))),
             Kind::Answer => self.answered(to, from),
-            Kind::Leave => self.forget(from, to),
+            Kind::Leave => self.part(from, to),
             Kind::Candidate => {}
         }
         Ok(None)
@@ -94,11 +94,9 @@ impl Room {
 
     fn remove(&mut self, peer: &Name, goodbye: Goodbye) {
         let Some(gone) = self.peers.remove(peer) else { return };
-        for other in self.peers.keys() {
-            self.forget(peer, other);
-        }
-        for other in self.peers.values_mut() {
-            other.unanswered.remove(peer);
+        let others: Vec<Name> = self.peers.keys().cloned().collect();
+        for other in &others {
+            self.part(peer, other);
         }
         // A socket that ended by itself listens no more.
         let _ = gone.line.goodbye.send(goodbye);
@@ -128,11 +126,14 @@ impl Room {
         }
     }
 
-    /// Lets the next offer between two peers through, whoever makes it.
-    fn forget(&self, one: &Name, other: &Name) {
-        let (room, one, other) = (self.name.as_str(), one.as_str(), other.as_str());
-        self.dedup.forget((room, one, other));
-        self.dedup.forget((room, other, one));
+    /// Ends what is between two peers: no offer waits any more, and the next one passes whoever makes it.
+    fn part(&mut self, one: &Name, other: &Name) {
+        for (from, to) in [(one, other), (other, one)] {
+            self.dedup.forget((self.name.as_str(), from.as_str(), to.as_str()));
+            if let Some(target) = self.peers.get_mut(to) {
+                target.unanswered.remove(from);
+            }
+        }
     }
 }
 

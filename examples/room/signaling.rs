@@ -52,6 +52,7 @@ pub(crate) enum Failure {
     NotInRoom,
     NoSuchPeer,
     TargetLeft,
+    CallEnded,
     NotAnswered,
 }
 
@@ -120,7 +121,7 @@ impl Service<Forward> for PassOn {
 async fn answered(answer: oneshot::Receiver<()>, within: Duration) -> Result<(), Failure> {
     match timeout(within, answer).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Failure::TargetLeft),
+        Ok(Err(_)) => Err(Failure::CallEnded),
         Err(_) => Err(Failure::NotAnswered),
     }
 }
@@ -131,6 +132,7 @@ impl fmt::Display for Failure {
             Self::NotInRoom => "you are not in the room any more",
             Self::NoSuchPeer => "no such peer in the room",
             Self::TargetLeft => "the peer left the room",
+            Self::CallEnded => "the call ended before the offer was answered",
             Self::NotAnswered => "the offer was not answered in time",
         })
     }

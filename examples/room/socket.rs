@@ -88,6 +88,8 @@ async fn read(
     let mut on_their_way: FuturesUnordered<OnItsWay> = FuturesUnordered::new();
     loop {
         let message = tokio::select! {
+            // An offer whose answer has passed is done before the client, which has the answer, is heard again.
+            biased;
             Some(reply) = on_their_way.next() => {
                 if !tell(seat, reply) {
                     return Some(Goodbye::TooSlow);

@@ -21,6 +21,7 @@ pub(crate) struct Claim {
     gate: Arc<Gate>,
     offer: Offer,
     number: Number,
+    since: Tick,
     has_ended: bool,
 }
 
@@ -32,13 +33,15 @@ pub(crate) enum Result {
 }
 
 impl Claim {
-    pub(super) fn new(gate: Arc<Gate>, offer: Offer, number: Number) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, offer: Offer, (number, since): (Number, Tick)) -> Self {
         gate.claims.fetch_add(1, AcqRel);
         observe::admitted(&gate.counters);
+        observe::claims(1.0);
         Self {
             gate,
             offer,
             number,
+            since,
             has_ended: false,
         }
     }
@@ -67,20 +70,21 @@ impl Claim {
     pub(crate) fn complete(mut self, result: Result, record: Option<Record>) {
         let is_remembered = result == Result::Success || self.gate.settings.remember_failures;
         observe::completed(&self.gate.counters, &self.offer, result);
-        self.end(is_remembered, record.clone(), Ending::Completed(record));
+        self.end(is_remembered, record.clone(), &Ending::Completed(record));
     }
 
     /// The service failed without an answer: the duplicates that wait look again.
     pub(crate) fn fail(mut self) {
         observe::completed(&self.gate.counters, &self.offer, Result::Failure);
-        self.end(self.gate.settings.remember_failures, None, Ending::LookAgain);
+        self.end(self.gate.settings.remember_failures, None, &Ending::LookAgain);
     }
 
     /// Remembers, then releases, so that no duplicate finds neither memory nor lock.
-    fn end(&mut self, is_remembered: bool, record: Option<Record>, ending: Ending) {
+    fn end(&mut self, is_remembered: bool, record: Option<Record>, ending: &Ending) {
         let (gate, number, peer) = (&*self.gate, self.number, self.offer.peer());
         let shard = gate.shard(peer);
         let now = gate.clock.now();
+        observe::processing(now.since(self.since));
 
         let is_stored = is_remembered && gate.remembers() && !gate.hidden(peer)(number);
         if is_stored {
@@ -101,7 +105,7 @@ impl Claim {
         };
         let released = shard.with(|peers| {
             peers.stored += u64::from(is_stored);
-            peers.release(peer, number, &ending, (now, now.after(cooldown)))
+            peers.release(peer, number, ending, (now, now.after(cooldown)))
         });
         match released {
             Some(after) => after.carry_out(),
@@ -129,8 +133,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if !self.has_ended {
             observe::claim_abandoned(&self.gate.counters, &self.offer);
-            self.end(false, None, Ending::LookAgain);
+            self.end(false, None, &Ending::LookAgain);
         }
+        observe::claims(-1.0);
         if self.gate.claims.fetch_sub(1, AcqRel) == 1 {
             self.gate.idle.notify_waiters();
         }

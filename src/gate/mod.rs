@@ -79,7 +79,7 @@ pub(crate) struct Treatment {
 
 /// What is decided of an offer in one step.
 enum Step {
-    Admitted(Number),
+    Admitted(Number, Tick),
     Replay(Record),
     Refused(Refusal),
     Wait(Place),
@@ -106,7 +106,7 @@ impl Gate {
     /// Decides what becomes of `offer`.
     pub(crate) fn admit(self: &Arc<Self>, offer: Offer, treatment: Treatment) -> Verdict {
         match self.decide(&offer, treatment) {
-            Step::Admitted(number) => Verdict::Admitted(Claim::new(Arc::clone(self), offer, number)),
+            Step::Admitted(number, now) => Verdict::Admitted(Claim::new(Arc::clone(self), offer, (number, now))),
             Step::Replay(record) => Verdict::Replay(record),
             Step::Refused(refusal) => Verdict::Refused(refusal),
             Step::Wait(place) => {
@@ -202,7 +202,7 @@ impl Gate {
         self.carry_out(after, offer, now);
 
         match decision {
-            Decision::Admitted(number) => Step::Admitted(number),
+            Decision::Admitted(number) => Step::Admitted(number, now),
             Decision::Follow(news, wake) => Step::Wait(Place::Following(news, wake)),
             Decision::Queued(place, turn) => Step::Wait(Place::Queued(place, turn)),
             Decision::InFlight { since } => self.refuse(offer, Reason::InFlight, now.since(since)),
@@ -290,6 +290,7 @@ impl Gate {
 
     fn collect(&self) {
         self.memory.collect();
+        observe::memory(self.memory.len(), self.memory.bytes());
         let now = self.clock.now();
         for shard in &self.shards {
             shard.with(|peers| peers.sweep(now, usize::MAX));

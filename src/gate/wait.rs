@@ -68,6 +68,7 @@ enum Look {
 impl Wait {
     pub(super) fn new(gate: Arc<Gate>, offer: Offer, treatment: Treatment, arrived: Tick, place: Place) -> Self {
         gate.waiters.fetch_add(1, Relaxed);
+        observe::waiters(1.0);
         Self {
             seat: Seat {
                 gate,
@@ -139,7 +140,9 @@ impl Seat {
         let wake = match &self.place {
             Place::Following(news, wake) => match news.ending() {
                 Some(Ending::Completed(record)) => {
-                    let step = self.gate.repeat(&self.offer, self.treatment, record.clone(), now.since(self.arrived));
+                    let step = self
+                        .gate
+                        .repeat(&self.offer, self.treatment, record.clone(), now.since(self.arrived));
                     return self.take(step);
                 }
                 Some(Ending::LookAgain) => return self.look_again(),
@@ -147,7 +150,7 @@ impl Seat {
                 None => *wake,
             },
             Place::Queued(place, _) => match self.gate.turn(&self.offer, *place, now) {
-                Turn::Yours(number) => return self.take(Step::Admitted(number)),
+                Turn::Yours(number) => return self.take(Step::Admitted(number, now)),
                 Turn::NotYet(wake) => wake,
             },
             Place::Nowhere => return self.look_again(),
@@ -174,7 +177,9 @@ impl Seat {
                 self.place = place;
                 return Look::Moved;
             }
-            Step::Admitted(number) => Verdict::Admitted(Claim::new(Arc::clone(&self.gate), self.offer.clone(), number)),
+            Step::Admitted(number, now) => {
+                Verdict::Admitted(Claim::new(Arc::clone(&self.gate), self.offer.clone(), (number, now)))
+            }
             Step::Replay(record) => Verdict::Replay(record),
             Step::Refused(refusal) => Verdict::Refused(refusal),
         };
@@ -206,5 +211,7 @@ impl Drop for Seat {
             observe::wait_abandoned(&self.gate.counters, &self.offer);
         }
         self.gate.waiters.fetch_sub(1, Relaxed);
+        observe::waiters(-1.0);
+        observe::waited(self.gate.clock.now().since(self.arrived));
     }
 }

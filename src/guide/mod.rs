@@ -6,5 +6,8 @@ pub mod placement {}
 #[doc = include_str!("answers.md")]
 pub mod answers {}
 
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}
+
 #[doc = include_str!("limitations.md")]
 pub mod limitations {}

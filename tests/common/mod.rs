@@ -7,8 +7,13 @@
     reason = "shared: no test file uses all of it"
 )]
 
+pub mod journal;
+pub mod probe;
+pub mod station;
+
 use std::{
     collections::VecDeque,
+    fmt,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -28,7 +33,7 @@ use tower::Service;
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupLayer, PeerKey, Reason, Refusal};
 
 /// A request: `offer` is the text of one, if it is one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub peer: &'static str,
     pub offer: Option<String>,
@@ -87,6 +92,14 @@ pub fn is_answer(reply: &Reply) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broken;
 
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken")
+    }
+}
+
+impl std::error::Error for Broken {}
+
 /// How a call ends.
 #[derive(Debug)]
 pub enum End {
@@ -135,6 +148,20 @@ impl Desk {
         let call = self.state.calls.lock().unwrap().open.pop_front();
         let (_, sender) = call.expect("no call is open");
         sender.send(end).expect("the call was dropped");
+    }
+
+    /// Ends the n-th call. Whether it was still open.
+    pub fn end_nth(&self, n: usize, end: End) -> bool {
+        let mut calls = self.state.calls.lock().unwrap();
+        let open = calls.open.iter().position(|(call, _)| *call == n);
+        let call = open.and_then(|open| calls.open.remove(open));
+        call.is_some_and(|(_, sender)| sender.send(end).is_ok())
+    }
+
+    /// How many calls are being processed: neither ended nor dropped.
+    pub fn open(&self) -> usize {
+        let calls = self.state.calls.lock().unwrap();
+        calls.open.iter().filter(|(_, sender)| !sender.is_closed()).count()
     }
 
     /// Whether the oldest open call was dropped; forgets it if so.

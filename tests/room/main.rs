@@ -1,0 +1,8 @@
+//! The room server's protocol, over real sockets.
+
+mod client;
+mod offers;
+mod process;
+#[path = "../room_server/mod.rs"]
+mod room_server;
+mod sockets;
