@@ -23,11 +23,11 @@ where
     S: Service<R>,
     A: Answer<S::Response>,
 {
-    /// There until the offer is processed.
-    claim: Option<Claim>,
-    core: Arc<Core<A>>,
     #[pin]
     stage: Stage<S, R, A>,
+    core: Arc<Core<A>>,
+    /// There until the offer is processed. Last, so that the processing is gone before the peer is released.
+    claim: Option<Claim>,
 }
 
 #[pin_project(project = StageProj)]

@@ -50,7 +50,10 @@ async fn each_outcome_is_measured() {
     assert_pending!(first.poll());
     assert_pending!(waiting.poll());
     let held = measured(&recorder);
-    assert_eq!((held["claims"], held["waiters"], held["offers_total/admitted"]), (1, 1, 1));
+    assert_eq!(
+        (held["claims"], held["waiters"], held["offers_total/admitted"]),
+        (1, 1, 1)
+    );
 
     advance(Duration::from_millis(250)).await;
     desk.end(End::Answer);

@@ -74,9 +74,11 @@ pub(super) struct Processed {
 pub(super) struct Memory {
     cache: Cache<PeerKey, PeerMemory, RandomState>,
     counts: Arc<Counts>,
+    clock: Clock,
     window: Duration,
     /// The most that the answers of one peer may take, so that no peer throws out all others.
     peer_bytes: usize,
+    max_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -113,8 +115,10 @@ impl Memory {
         Self {
             cache,
             counts,
+            clock,
             window,
             peer_bytes: usize::try_from(settings.max_memory / 16).unwrap_or(usize::MAX),
+            max_bytes: settings.max_memory,
         }
     }
 
@@ -144,26 +148,24 @@ impl Memory {
             let mut offers: Vec<_> = live.cloned().chain([offer]).collect();
             offers.drain(..offers.len().saturating_sub(MOST_PER_PEER));
             drop_heavy_records(&mut offers, self.peer_bytes);
+            drop_what_is_too_much(&mut offers, self.max_bytes);
             self.put(offers)
         });
     }
 
-    /// Keeps of a peer's offers those for which `keep` holds.
+    /// Keeps of a peer's offers those for which `keep` holds. Whether any of the others was inside its window.
     pub(super) fn retain(&self, peer: PeerKey, keep: impl Fn(Number) -> bool) -> bool {
+        let now = self.clock.now();
         let mut removed = false;
         if self.cache.contains_key(&peer) {
             self.cache.entry(peer).and_compute_with(|entry| {
                 let Some(memory) = entry.map(Entry::into_value) else {
                     return Op::Nop;
                 };
-                let kept: Vec<_> = memory
-                    .as_slice()
-                    .iter()
-                    .filter(|offer| keep(offer.number))
-                    .cloned()
-                    .collect();
-                removed = kept.len() < memory.as_slice().len();
-                if removed { self.put(kept) } else { Op::Nop }
+                let offers = memory.as_slice().iter().cloned();
+                let (kept, gone): (Vec<_>, Vec<_>) = offers.partition(|offer| keep(offer.number));
+                removed = gone.iter().any(|offer| offer.counts(now, self.window));
+                if gone.is_empty() { Op::Nop } else { self.put(kept) }
             });
         }
         removed
@@ -243,11 +245,20 @@ impl PeerMemory {
     }
 
     fn bytes(&self) -> usize {
-        let list = match self {
-            Self::One(_) => 0,
-            Self::Many(offers) => size_of_val::<[Processed]>(offers),
-        };
-        ENTRY_BYTES + list + self.as_slice().iter().map(Processed::record_bytes).sum::<usize>()
+        bytes_of(self.as_slice())
+    }
+}
+
+/// What a peer's offers take, the entry that holds them included.
+fn bytes_of(offers: &[Processed]) -> usize {
+    let list = if offers.len() > 1 { size_of_val(offers) } else { 0 };
+    ENTRY_BYTES + list + offers.iter().map(Processed::record_bytes).sum::<usize>()
+}
+
+/// Drops the oldest offers until the rest fits, for moka keeps nothing of an entry that is larger than all it may hold.
+fn drop_what_is_too_much(offers: &mut Vec<Processed>, most: u64) {
+    while offers.len() > 1 && bytes_of(offers) as u64 > most {
+        offers.remove(0);
     }
 }
 

@@ -5,15 +5,19 @@
 
 mod claim;
 mod clock;
+mod collect;
+mod entry;
 mod lock;
 mod memory;
 mod news;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -22,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Notify, task::spawn_blocking, time::sleep};
+use tokio::sync::Notify;
 
 pub(crate) use self::{
     claim::{Claim, Result, Tether},
@@ -31,16 +35,14 @@ pub(crate) use self::{
 };
 use self::{
     clock::{Clock, Tick},
-    lock::{Aftermath, Decision, Number, Peers, Turn},
+    entry::Aftermath,
+    lock::{Decision, Number, Peers, Turn},
     memory::Memory,
     wait::Place,
 };
 use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
 
 const SHARDS: usize = 128;
-
-/// How often what is past its window is collected.
-const COLLECT_EVERY: Duration = Duration::from_millis(100);
 
 /// The state that all clones of a layer share.
 #[derive(Debug)]
@@ -276,30 +278,6 @@ impl Gate {
     fn shard(&self, peer: PeerKey) -> &Shard {
         &self.shards[peer.shard(SHARDS)]
     }
-
-    /// Collects in the background, as long as there is something to collect. Outside a runtime moka does it by itself.
-    fn keep_collecting(self: &Arc<Self>) {
-        if self.is_collecting.load(Relaxed) || self.is_collecting.swap(true, AcqRel) {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(collect(Collector(Arc::downgrade(self))))),
-            Err(_) => self.is_collecting.store(false, Release),
-        }
-    }
-
-    fn collect(&self) {
-        self.memory.collect();
-        observe::memory(self.memory.len(), self.memory.bytes());
-        let now = self.clock.now();
-        for shard in &self.shards {
-            shard.with(|peers| peers.sweep(now, usize::MAX));
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.memory.len() == 0 && self.shards.iter().all(|shard| shard.with(|peers| peers.is_empty()))
-    }
 }
 
 /// Some of the peers, and what can be known of them without the mutex.
@@ -319,31 +297,5 @@ impl Shard {
         self.stored.store(peers.stored, Release);
         self.unsettled.store(peers.unsettled, Release);
         done
-    }
-}
-
-/// The gate to collect for, which it does not keep alive.
-struct Collector(Weak<Gate>);
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        if let Some(gate) = self.0.upgrade() {
-            gate.is_collecting.store(false, Release);
-        }
-    }
-}
-
-async fn collect(collector: Collector) {
-    loop {
-        sleep(COLLECT_EVERY).await;
-        let Some(gate) = collector.0.upgrade() else { return };
-        let collected = spawn_blocking(move || {
-            gate.collect();
-            gate.is_empty()
-        });
-        // A memory that is stored meanwhile starts the next collector, or is collected with those after it.
-        if collected.await.unwrap_or(true) {
-            return;
-        }
     }
 }

@@ -17,10 +17,11 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Barrier, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    thread,
     time::Duration,
 };
 
@@ -227,8 +228,14 @@ pub const SECOND: Duration = Duration::from_secs(1);
 /// The least there is of time on either side of a deadline.
 pub const NANO: Duration = Duration::from_nanos(1);
 
+/// The functions of this file, as types that can be named.
+pub type Offers = fn(&Message) -> Option<Offer>;
+pub type Refuser = fn(&Refusal) -> Reply;
+
+pub type Builder<A> = OfferDedupBuilder<Offers, A>;
+
 /// A builder for [`Desk`]s; the rest is as by default.
-pub fn builder<A>(answer: A) -> OfferDedupBuilder<fn(&Message) -> Option<Offer>, A> {
+pub fn builder<A>(answer: A) -> Builder<A> {
     OfferDedupLayer::builder().offers(offers as _).answer(answer)
 }
 
@@ -279,4 +286,18 @@ pub async fn settle() {
     for _ in 0..32 {
         yield_now().await;
     }
+}
+
+/// Runs both in the same moment, on two threads.
+pub fn together<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+    let barrier = Barrier::new(2);
+    thread::scope(|threads| {
+        let other = threads.spawn(|| {
+            barrier.wait();
+            other()
+        });
+        barrier.wait();
+        let one = one();
+        (one, other.join().unwrap())
+    })
 }

@@ -1,0 +1,224 @@
+//! The lock of one peer: who holds it, who waits for it, and what follows when it changes hands.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::{
+    clock::Tick,
+    lock::{Decision, Number, Wake},
+    news::{Ending, News},
+};
+use crate::{Fingerprint, answer::Duplicates, builder::Settings};
+
+/// What is kept of a peer while it is busy, cooling or waited for.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) cooling_until: Tick,
+    pub(super) busy: Option<Box<Busy>>,
+}
+
+/// Boxed, for most entries only cool.
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    pub(super) holder: Option<Holder>,
+    pub(super) queue: VecDeque<Queued>,
+    /// Claims that lost the lock and still live: what they remember is hidden.
+    pub(super) strays: Vec<Number>,
+    /// Memories of earlier claims are forgotten.
+    pub(super) floor: Number,
+    /// Forgets under way, which keep the floor.
+    pub(super) forgets: usize,
+}
+
+/// The claim that has the permit.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) flight: Flight,
+    pub(super) lease_end: Tick,
+    pub(super) task: Option<AbortHandle>,
+}
+
+/// An offer in line for the permit.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) flight: Flight,
+    turn: Arc<Notify>,
+}
+
+/// An offer under way: processed, or queued.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) number: Number,
+    fingerprint: Fingerprint,
+    pub(super) since: Tick,
+    /// Made by the first duplicate that waits; its reference count is the number of those that do.
+    news: Option<Arc<News>>,
+}
+
+/// What is left to do once the shard's mutex is free.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Aftermath {
+    ended: Vec<(Arc<News>, Ending)>,
+    turn: Vec<Arc<Notify>>,
+    abort: Option<AbortHandle>,
+    /// How long the claim that was taken over had been held.
+    pub(super) overdue_since: Option<Tick>,
+}
+
+impl Aftermath {
+    pub(super) fn carry_out(self) {
+        if let Some(task) = self.abort {
+            task.abort();
+        }
+        for (news, ending) in self.ended {
+            news.tell(ending);
+        }
+        for turn in self.turn {
+            turn.notify_one();
+        }
+    }
+
+    /// Leaves the ending with its owner: an answer must not be dropped under the mutex.
+    pub(super) fn ended(&mut self, flight: Flight, ending: &Ending) {
+        self.ended.extend(flight.news.map(|news| (news, ending.clone())));
+    }
+}
+
+impl Entry {
+    pub(super) fn is_idle(&self, now: Tick) -> bool {
+        self.busy.is_none() && self.cooling_until <= now
+    }
+}
+
+impl Busy {
+    /// Whether the permit is there for whoever comes first.
+    pub(super) fn is_free(&self) -> bool {
+        self.holder.is_none() && self.queue.is_empty()
+    }
+
+    pub(super) fn is_vacant(&self) -> bool {
+        self.is_free() && self.strays.is_empty() && self.forgets == 0
+    }
+
+    pub(super) fn grant(&mut self, flight: Flight, now: Tick, settings: &Settings) -> Number {
+        let number = flight.number;
+        self.holder = Some(Holder {
+            flight,
+            lease_end: now.after(settings.lease),
+            task: None,
+        });
+        number
+    }
+
+    pub(super) fn enqueue(&mut self, depth: usize, flight: impl FnOnce() -> Flight) -> Decision {
+        if self.queue.len() >= depth {
+            return Decision::QueueFull;
+        }
+        let flight = flight();
+        let (place, turn) = (flight.number, Arc::new(Notify::new()));
+        self.queue.push_back(Queued {
+            flight,
+            turn: Arc::clone(&turn),
+        });
+        Decision::Queued(place, turn)
+    }
+
+    /// The same offer, if it is processed or queued, and when it may have run out of its lease at the earliest.
+    pub(super) fn under_way(
+        &mut self,
+        fingerprint: Fingerprint,
+        now: Tick,
+        settings: &Settings,
+    ) -> Option<(&mut Flight, Wake)> {
+        let holder = self.holder.as_mut();
+        let processed = holder.map(|holder| {
+            let wake = holder.earliest_end(now, settings);
+            (&mut holder.flight, wake)
+        });
+        let queued = self
+            .queue
+            .iter_mut()
+            .map(|queued| (&mut queued.flight, now.after(settings.lease)));
+        processed
+            .into_iter()
+            .chain(queued)
+            .find(|(flight, _)| flight.fingerprint == fingerprint)
+    }
+
+    /// How many duplicates wait for an answer.
+    pub(super) fn following(&self) -> usize {
+        let holder = self.holder.iter().map(|holder| &holder.flight);
+        let queued = self.queue.iter().map(|queued| &queued.flight);
+        holder.chain(queued).map(Flight::followers).sum()
+    }
+
+    /// Takes the permit from a holder past its lease. Returns the number of strays made.
+    pub(super) fn take_over(&mut self, now: Tick, after: &mut Aftermath) -> usize {
+        let Some(holder) = self.holder.as_mut().filter(|holder| holder.lease_end <= now) else {
+            return 0;
+        };
+        after.abort = holder.task.take();
+        after.overdue_since = Some(holder.flight.since);
+        let strays = self.revoke(after);
+        self.call_front(after);
+        strays
+    }
+
+    /// Takes the permit from its holder. Returns the number of strays made.
+    pub(super) fn revoke(&mut self, after: &mut Aftermath) -> usize {
+        let Some(holder) = self.holder.take() else { return 0 };
+        self.strays.push(holder.flight.number);
+        after.ended(holder.flight, &Ending::LookAgain);
+        1
+    }
+
+    /// Wakes whoever is next, if the permit is free or cools.
+    pub(super) fn call_front(&self, after: &mut Aftermath) {
+        if self.holder.is_none() {
+            after
+                .turn
+                .extend(self.queue.front().map(|front| Arc::clone(&front.turn)));
+        }
+    }
+}
+
+impl Holder {
+    /// When it is past its lease at the earliest: the lease counts from the call of the inner service.
+    pub(super) fn earliest_end(&self, now: Tick, settings: &Settings) -> Wake {
+        if self.lease_end == Tick::NEVER {
+            now.after(settings.lease)
+        } else {
+            self.lease_end
+        }
+    }
+}
+
+impl Flight {
+    pub(super) fn new(number: Number, fingerprint: Fingerprint, since: Tick) -> Self {
+        Self {
+            number,
+            fingerprint,
+            since,
+            news: None,
+        }
+    }
+
+    /// A queued offer is numbered anew when it gets the permit, so that what was forgotten meanwhile stays below it.
+    pub(super) fn numbered(self, number: Number) -> Self {
+        Self { number, ..self }
+    }
+
+    fn followers(&self) -> usize {
+        self.news.as_ref().map_or(0, |news| Arc::strong_count(news) - 1)
+    }
+
+    pub(super) fn meet_duplicate(&mut self, following: usize, wake: Wake, duplicates: Duplicates) -> Decision {
+        match duplicates {
+            Duplicates::Refuse => Decision::InFlight { since: self.since },
+            Duplicates::Wait { limit, .. } if following >= limit => Decision::TooManyDuplicates,
+            Duplicates::Wait { .. } => Decision::Follow(Arc::clone(self.news.get_or_insert_default()), wake),
+        }
+    }
+}

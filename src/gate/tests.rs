@@ -1,0 +1,221 @@
+//! What cannot be seen from outside: that the table is empty again after any history.
+
+use std::{pin::Pin, sync::atomic::Ordering::Relaxed, task::Poll};
+
+use tokio::time::advance;
+use tokio_test::task::{Spawn, spawn};
+
+use super::*;
+use crate::{Fingerprint, WhenBusy, gate};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Marsaglia's xorshift.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 20) as usize % n
+    }
+}
+
+fn gate(when_busy: WhenBusy) -> Arc<Gate> {
+    Arc::new(Gate::new(Settings {
+        window: 10 * SECOND,
+        cooldown: SECOND,
+        when_busy,
+        lease: 3 * SECOND,
+        max_memory: 1 << 20,
+        remember_failures: false,
+    }))
+}
+
+fn treatment(duplicates: Duplicates) -> Treatment {
+    Treatment {
+        duplicates,
+        fits: |_| true,
+    }
+}
+
+/// The claims and waiters of a history.
+#[derive(Default)]
+struct Held {
+    claims: Vec<Claim>,
+    waits: Vec<Spawn<Pin<Box<Wait>>>>,
+}
+
+impl Held {
+    fn take(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Admitted(claim) => self.claims.push(claim),
+            Verdict::Wait(wait) => self.waits.push(spawn(wait)),
+            Verdict::Replay(_) | Verdict::Refused(_) => {}
+        }
+    }
+
+    fn poll(&mut self) {
+        let mut n = 0;
+        while let Some(wait) = self.waits.get_mut(n) {
+            match wait.poll() {
+                Poll::Pending => n += 1,
+                Poll::Ready(verdict) => {
+                    drop(self.waits.swap_remove(n));
+                    self.take(verdict);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_table_is_empty_after_any_history() {
+    let queue = WhenBusy::Queue {
+        depth: 3,
+        timeout: 5 * SECOND,
+    };
+    let histories = (1..=600_u64).flat_map(|seed| [(seed, WhenBusy::Refuse), (seed, queue)]);
+    for (seed, when_busy) in histories {
+        let (gate, mut chance, mut held) = (gate(when_busy), Chance(seed * 7919), Held::default());
+        for _ in 0..40 {
+            let peer = PeerKey::from(chance.below(2) as u64);
+            match chance.below(12) {
+                0..=4 => {
+                    let offer = Offer::new(peer, Fingerprint::exact(&[chance.below(3) as u8]));
+                    let duplicates = if seed % 2 == 0 {
+                        Duplicates::Refuse
+                    } else {
+                        Duplicates::WAIT
+                    };
+                    held.take(gate.admit(offer, treatment(duplicates)));
+                    held.poll();
+                }
+                5 | 6 if !held.claims.is_empty() => {
+                    let claim = held.claims.swap_remove(chance.below(held.claims.len()));
+                    match chance.below(4) {
+                        0 => claim.fail(),
+                        1 => claim.complete(gate::Result::Failure, None),
+                        _ => claim.complete(gate::Result::Success, None),
+                    }
+                }
+                7 if !held.claims.is_empty() => drop(held.claims.swap_remove(chance.below(held.claims.len()))),
+                8 if !held.waits.is_empty() => drop(held.waits.swap_remove(chance.below(held.waits.len()))),
+                9 => drop(gate.forget(peer)),
+                10 => gate.clear(),
+                11 => advance(SECOND).await,
+                _ => held.poll(),
+            }
+        }
+        if seed % 3 == 0 {
+            held.waits.clear();
+        }
+        drop(held);
+        advance(2 * SECOND).await;
+        gate.collect();
+        for shard in &gate.shards {
+            shard.with(|peers| {
+                assert!(
+                    peers.is_empty() && peers.unsettled == 0,
+                    "{seed}, {when_busy:?}: {peers:?}"
+                )
+            });
+        }
+        assert_eq!(
+            (gate.claims.load(Relaxed), gate.waiters.load(Relaxed)),
+            (0, 0),
+            "{seed}"
+        );
+    }
+}
+
+/// An answer that calls back when it is dropped.
+struct Asks(Arc<Gate>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        // Would never return under the shard's mutex.
+        let _ = self.0.is_processing(PeerKey::from("p"));
+    }
+}
+
+#[test]
+fn an_answer_is_dropped_outside_the_mutex() {
+    let gate = gate(WhenBusy::Refuse);
+    let too_heavy = usize::try_from(gate.settings.max_memory).unwrap();
+    let Verdict::Admitted(claim) = gate.admit(Offer::new("p", Fingerprint::exact(b"f")), treatment(Duplicates::WAIT))
+    else {
+        panic!("the peer is free")
+    };
+    claim.complete(
+        gate::Result::Success,
+        Some(Record::new(Asks(Arc::clone(&gate)), too_heavy)),
+    );
+    assert!(!gate.is_processing(PeerKey::from("p")));
+}
+
+/// An answer that panics when it is dropped.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("an answer panics");
+    }
+}
+
+#[test]
+fn an_answer_that_panics_locks_nobody_out() {
+    let gate = gate(WhenBusy::Refuse);
+    let too_heavy = usize::try_from(gate.settings.max_memory).unwrap();
+    let offer = || Offer::new("p", Fingerprint::exact(b"f"));
+    let Verdict::Admitted(claim) = gate.admit(offer(), treatment(Duplicates::Refuse)) else {
+        panic!("the peer is free")
+    };
+    let record = Some(Record::new(Panics, too_heavy));
+    let complete = std::panic::AssertUnwindSafe(|| claim.complete(gate::Result::Success, record));
+    assert!(std::panic::catch_unwind(complete).is_err());
+    assert!(!gate.is_processing(PeerKey::from("p")));
+    assert_eq!(gate.claims.load(Relaxed), 0);
+}
+
+#[test]
+fn a_runtime_without_timers_is_asked_once_to_collect() {
+    let gate = gate(WhenBusy::Refuse);
+    let process = |text: &[u8]| {
+        let offer = Offer::new(text, Fingerprint::exact(text));
+        let Verdict::Admitted(claim) = gate.admit(offer, treatment(Duplicates::Refuse)) else {
+            panic!("the peer is free")
+        };
+        claim.complete(gate::Result::Success, None);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        process(b"f");
+        tokio::task::yield_now().await;
+    });
+    assert!(gate.is_collecting.load(Relaxed));
+    process(b"g");
+    assert_eq!(gate.stats().memories, 2);
+}
+
+#[test]
+fn a_runtime_that_is_gone_leaves_the_collecting_to_the_next() {
+    let gate = gate(WhenBusy::Refuse);
+    for text in [b"f", b"g"] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let offer = Offer::new(text.as_slice(), Fingerprint::exact(text));
+            let Verdict::Admitted(claim) = gate.admit(offer, treatment(Duplicates::Refuse)) else {
+                panic!("the peer is free")
+            };
+            claim.complete(gate::Result::Success, None);
+        });
+        assert!(gate.is_collecting.load(Relaxed));
+        drop(runtime);
+        assert!(!gate.is_collecting.load(Relaxed));
+    }
+}

@@ -1,0 +1,114 @@
+//! What the public types are: `Send`, `Sync`, `Unpin`, unwind safe. A change here breaks users.
+
+use std::{
+    convert::Infallible,
+    future::Ready,
+    panic::{RefUnwindSafe, UnwindSafe},
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tower::Service;
+use tower_offer_dedup::{
+    Detached, Duplicates, EveryOk, Fingerprint, Found, Inline, Offer, OfferDedup, OfferDedupBuilder, OfferDedupHandle,
+    OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Replay, ResponseFuture, SizeOf, Stats, Taken, Unset, WhenBusy,
+};
+
+fn shared<T: Send + Sync + Unpin + 'static>() {}
+fn sent<T: Send + 'static>() {}
+fn plain<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Clone + std::fmt::Debug + 'static>() {}
+
+/// `trait_` does not hold for a type: if it did, the call would be ambiguous.
+macro_rules! is_not {
+    ($type:ty: $($trait_:tt)+) => {{
+        trait AmbiguousIf<A> {
+            fn check() {}
+        }
+        impl<T: ?Sized> AmbiguousIf<()> for T {}
+        impl<T: ?Sized + $($trait_)+> AmbiguousIf<u8> for T {}
+        <$type as AmbiguousIf<_>>::check();
+    }};
+}
+
+type Offers = fn(&String) -> Option<Offer>;
+type Refusing = Refuse<fn(&Refusal) -> String>;
+type Replaying = Replay<fn(&Refusal) -> String>;
+type Response<S, A> = ResponseFuture<S, String, Ready<Found<String, Infallible>>, A>;
+
+/// A service whose futures are `F`.
+struct Inner<F>(fn() -> F);
+
+impl<F> Clone for Inner<F> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<F: Future<Output = Result<String, Infallible>>> Service<String> for Inner<F> {
+    type Response = String;
+    type Error = Infallible;
+    type Future = F;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: String) -> F {
+        self.0()
+    }
+}
+
+type Sending = std::pin::Pin<Box<dyn Future<Output = Result<String, Infallible>> + Send>>;
+type Local = std::pin::Pin<Box<dyn Future<Output = Result<String, Infallible>>>>;
+
+#[test]
+fn values_are_plain() {
+    plain::<Offer>();
+    plain::<PeerKey>();
+    plain::<Fingerprint>();
+    plain::<Refusal>();
+    plain::<Reason>();
+    plain::<Stats>();
+    plain::<WhenBusy>();
+    plain::<Duplicates>();
+    plain::<Taken<String, String>>();
+    plain::<EveryOk>();
+    plain::<SizeOf>();
+    plain::<Unset>();
+    plain::<Inline>();
+    plain::<Detached>();
+    plain::<OfferDedupBuilder>();
+    plain::<OfferDedupBuilder<Offers, Unset, Detached>>();
+}
+
+#[test]
+fn layers_and_services_are_shared_between_threads() {
+    shared::<OfferDedupHandle>();
+    shared::<OfferDedupLayer<Offers, Refusing>>();
+    shared::<OfferDedupLayer<Offers, Replaying, Detached>>();
+    shared::<OfferDedup<Inner<Sending>, Offers, Refusing>>();
+    shared::<OfferDedup<Inner<Sending>, Offers, Replaying, Detached>>();
+    sent::<OfferDedup<Inner<Local>, Offers, Refusing>>();
+}
+
+#[test]
+fn futures_go_between_threads_if_those_inside_do() {
+    sent::<Response<Inner<Sending>, Refusing>>();
+    sent::<Response<Inner<Sending>, Replaying>>();
+    is_not!(Response<Inner<Local>, Refusing>: Send);
+    is_not!(Response<Inner<Sending>, Refusing>: Sync);
+}
+
+#[test]
+fn the_layer_is_unsend_only_by_what_the_user_puts_in() {
+    is_not!(OfferDedupLayer<Rc<()>, Refusing>: Send);
+    is_not!(OfferDedup<Rc<()>, Offers, Refusing>: Send);
+}
+
+#[test]
+fn a_local_service_is_no_service_once_detached() {
+    fn calls<S: Service<String>>() {}
+    calls::<OfferDedup<Inner<Local>, Offers, Refusing>>();
+    calls::<OfferDedup<Inner<Sending>, Offers, Replaying, Detached>>();
+    is_not!(OfferDedup<Inner<Local>, Offers, Replaying, Detached>: Service<String>);
+}

@@ -1,0 +1,265 @@
+//! Dropping at any point, in any order, and panics: the peer is released at once and nothing stays behind.
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
+};
+
+use common::{
+    Desk, End, Message, Reply, builder, offer, offers,
+    probe::{Probe, Readiness},
+    reason, refuse,
+    station::{Pending, Policy, Station, around, assert_released, queueing},
+};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{ExtractOffer, Found, OfferDedupHandle, OfferDedupLayer, Reason};
+
+#[tokio::test(start_paused = true)]
+async fn dropped_while_processed_it_releases_the_peer() {
+    for policy in Policy::INLINE {
+        for is_polled in [false, true] {
+            let mut station = Station::new(policy, queueing);
+            let mut first = station.call(offer("p", "f"));
+            if is_polled {
+                assert_pending!(first.poll());
+            }
+            drop(first);
+            assert!(station.desk.was_dropped());
+            assert_released(&mut station, offer("p", "f"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_while_it_waits_for_capacity_it_releases_the_peer() {
+    for policy in Policy::INLINE {
+        for is_polled in [false, true] {
+            let desk = Desk::default();
+            let (probe, ledger) = Probe::new(&desk, Readiness::Full);
+            let (service, handle) = around(probe, policy, queueing);
+            let mut station = Station { desk, service, handle };
+            let mut first = station.call(offer("p", "f"));
+            if is_polled {
+                assert_pending!(first.poll());
+            }
+            drop(first);
+            ledger.set(Readiness::Ready);
+            assert_released(&mut station, offer("p", "f"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_at_the_front_of_the_queue_it_lets_the_next_go_first() {
+    for policy in Policy::ALL {
+        let mut station = Station::new(policy, queueing);
+        let mut first = station.call(offer("p", "f"));
+        assert_pending!(first.poll());
+        let mut queued = ["g", "h", "i"].map(|text| station.call(offer("p", text)));
+        queued.iter_mut().for_each(|queued| assert_pending!(queued.poll()));
+        let [front, middle, mut last] = queued;
+        drop(middle);
+        drop(front);
+        assert!(!last.is_woken());
+        station.desk.end(End::Failure);
+        first.await.unwrap();
+        assert!(last.is_woken(), "{policy:?}");
+        assert_pending!(last.poll());
+        assert_eq!(
+            (station.desk.calls(), station.desk.call_text(1)),
+            (2, "i".to_owned()),
+            "{policy:?}"
+        );
+        station.desk.end(End::Failure);
+        last.await.unwrap();
+        assert_released(&mut station, offer("p", "f"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_after_its_turn_was_called_it_calls_the_next() {
+    for policy in Policy::INLINE {
+        let mut station = Station::new(policy, queueing);
+        let mut first = station.call(offer("p", "f"));
+        assert_pending!(first.poll());
+        let [mut front, mut next] = ["g", "h"].map(|text| station.call(offer("p", text)));
+        assert_pending!(front.poll());
+        assert_pending!(next.poll());
+        drop(first);
+        assert!(front.is_woken() && !next.is_woken());
+        drop(front);
+        assert!(next.is_woken());
+        assert_pending!(next.poll());
+        assert_eq!(station.desk.call_text(1), "h");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_of_a_queued_offer_that_is_dropped_take_its_place() {
+    let mut station = Station::new(Policy::Replay, queueing);
+    let mut first = station.call(offer("p", "f"));
+    assert_pending!(first.poll());
+    let mut queued = station.call(offer("p", "g"));
+    assert_pending!(queued.poll());
+    let mut followers = [(); 3].map(|()| station.call(offer("p", "g")));
+    followers
+        .iter_mut()
+        .for_each(|follower| assert_pending!(follower.poll()));
+    drop(queued);
+    for follower in &mut followers {
+        assert!(follower.is_woken());
+        assert_pending!(follower.poll());
+    }
+    station.desk.end(End::Failure);
+    assert_ready_ok!(first.poll());
+    let [mut leader, mut second, third] = followers;
+    assert!(leader.is_woken() && !second.is_woken());
+    assert_pending!(leader.poll());
+    drop(third);
+    station.desk.end(End::Failure);
+    assert_eq!(assert_ready_ok!(leader.poll()), Reply::Failure(1));
+    assert_eq!(assert_ready_ok!(second.poll()), Reply::Failure(1));
+    assert_released(&mut station, offer("p", "f"));
+}
+
+/// All orders of `n` things.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![vec![]];
+    }
+    let shorter = orders(n - 1);
+    let inserted = |order: &Vec<usize>| -> Vec<Vec<usize>> {
+        (0..n)
+            .map(|at| {
+                let mut order = order.clone();
+                order.insert(at, n - 1);
+                order
+            })
+            .collect()
+    };
+    shorter.iter().flat_map(inserted).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_drop_order_leaves_nothing() {
+    // The holder, a duplicate of it, two in the queue, and a duplicate of the first of these.
+    let texts = ["f", "f", "g", "h", "g"];
+    for order in orders(texts.len()) {
+        for is_polled_between in [false, true] {
+            let mut station = Station::new(Policy::Replay, queueing);
+            let mut requests: Vec<Option<Pending>> = Vec::new();
+            for text in texts {
+                let mut request = station.call(offer("p", text));
+                assert_pending!(request.poll());
+                requests.push(Some(request));
+            }
+            assert_eq!((station.stats().claims, station.stats().waiters), (1, 4));
+            for dropped in &order {
+                requests[*dropped] = None;
+                if is_polled_between {
+                    for request in requests.iter_mut().flatten().filter(|request| request.is_woken()) {
+                        assert_pending!(request.poll());
+                    }
+                    let is_left = requests.iter().flatten().next().is_some();
+                    assert_eq!(
+                        station.handle.is_processing("p"),
+                        is_left,
+                        "{order:?}: the lock is idle"
+                    );
+                }
+            }
+            let stats = station.stats();
+            assert_eq!(stats.admitted, stats.abandoned, "{order:?}");
+            assert_eq!(stats.admitted + stats.waits_abandoned, 5, "{order:?}");
+            assert_released(&mut station, offer("p", "f"));
+        }
+    }
+}
+
+/// Reads as long as it is told to, then finds an offer.
+struct Reading(Arc<AtomicBool>);
+
+impl ExtractOffer<Message> for Reading {
+    type Request = Message;
+    type Read = Pin<Box<dyn Future<Output = Found<Message, Infallible>> + Send>>;
+
+    fn extract(&self, message: Message) -> Found<Message, Self::Read> {
+        let is_read = Arc::clone(&self.0);
+        let mut message = Some(message);
+        Found::Read(Box::pin(std::future::poll_fn(move |_| {
+            if !is_read.load(Relaxed) {
+                return Poll::Pending;
+            }
+            let message = message.take().unwrap();
+            let offer = offers(&message).unwrap();
+            Poll::Ready(Found::Offer(message, offer))
+        })))
+    }
+}
+
+#[tokio::test]
+async fn dropped_while_it_is_read_it_was_never_there() {
+    let (desk, is_read) = (Desk::default(), Arc::new(AtomicBool::new(false)));
+    let layer = OfferDedupLayer::builder().offers(Reading(Arc::clone(&is_read)));
+    let layer = layer.answer(tower_offer_dedup::Refuse::with(refuse)).build();
+    let mut service = layer.layer(desk.clone());
+    let mut reading = [(); 2].map(|()| spawn(service.call(offer("p", "f"))));
+    reading.iter_mut().for_each(|reading| assert_pending!(reading.poll()));
+    assert!(
+        !layer.handle().is_processing("p"),
+        "no lock is held while a request is read"
+    );
+    let [dropped, mut read] = reading;
+    drop(dropped);
+    assert_eq!(layer.handle().stats(), tower_offer_dedup::Stats::default());
+
+    is_read.store(true, Relaxed);
+    assert_pending!(read.poll());
+    assert!(layer.handle().is_processing("p"));
+    let mut duplicate = spawn(service.call(offer("p", "f")));
+    assert_eq!(reason(assert_ready!(duplicate.poll())), Reason::InFlight);
+}
+
+/// Asks, when it is dropped, whether its peer is still locked.
+struct Asks(OfferDedupHandle, Arc<AtomicBool>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.1.store(self.0.is_processing("p"), Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn the_processing_is_gone_before_the_peer_is_released() {
+    for panics in [false, true] {
+        let was_locked = Arc::new(AtomicBool::new(false));
+        let layer = builder(tower_offer_dedup::Refuse::with(refuse)).build();
+        let (handle, answer) = (layer.handle(), Arc::clone(&was_locked));
+        let mut service = layer.layer(service_fn(move |_: Message| {
+            let asks = Asks(handle.clone(), Arc::clone(&answer));
+            async move {
+                tokio::task::yield_now().await;
+                assert!(!panics);
+                drop(asks);
+                Ok::<_, Infallible>(Reply::Answer(0))
+            }
+        }));
+        let mut first = spawn(service.call(offer("p", "f")));
+        assert_pending!(first.poll());
+        if panics {
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).is_err());
+        }
+        drop(first);
+        assert!(was_locked.load(Relaxed), "panics: {panics}");
+        assert!(!layer.handle().is_processing("p"));
+    }
+}

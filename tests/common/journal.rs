@@ -1,0 +1,81 @@
+//! Collects tracing events, with the spans they are in.
+
+use std::{
+    fmt::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+    subscriber::DefaultGuard,
+};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    registry::LookupSpan,
+};
+
+/// An event of the crate.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub level: Level,
+    pub spans: Vec<&'static str>,
+    pub message: String,
+    /// `name=value`, one a line.
+    pub fields: String,
+}
+
+impl Entry {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.fields.lines().filter_map(|field| field.split_once('='));
+        fields.find(|(is, _)| *is == name).map(|(_, value)| value)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Journal(Arc<Mutex<Vec<Entry>>>);
+
+impl Journal {
+    /// Collects what this thread does as long as the guard lives.
+    pub fn open() -> (Self, DefaultGuard) {
+        let journal = Self::default();
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(journal.clone()));
+        (journal, guard)
+    }
+
+    /// What was collected since the last call.
+    pub fn read(&self) -> Vec<Entry> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target().starts_with("tower_offer_dedup") {
+            let mut entry = Entry {
+                level: *event.metadata().level(),
+                spans: context
+                    .event_scope(event)
+                    .into_iter()
+                    .flatten()
+                    .map(|span| span.name())
+                    .collect(),
+                message: String::new(),
+                fields: String::new(),
+            };
+            event.record(&mut entry);
+            self.0.lock().unwrap().push(entry);
+        }
+    }
+}
+
+impl Visit for Entry {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            writeln!(self.fields, "{}={value:?}", field.name()).unwrap();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A [`Desk`] that is ready when the test says so, and keeps account of its clones.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use tower::Service;
+
+use super::{Broken, Desk, Message};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Readiness {
+    Ready,
+    Full,
+    Broken,
+}
+
+/// The first is number 0; every clone gets the next.
+#[derive(Debug)]
+pub struct Probe {
+    pub number: usize,
+    desk: Desk,
+    ledger: Arc<Ledger>,
+}
+
+/// What a probe and its clones were used for.
+#[derive(Debug)]
+pub struct Ledger {
+    pub made: AtomicUsize,
+    pub asked: AtomicUsize,
+    called: Mutex<Vec<usize>>,
+    readiness: Mutex<Readiness>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Probe {
+    pub fn new(desk: &Desk, readiness: Readiness) -> (Self, Arc<Ledger>) {
+        let ledger = Arc::new(Ledger {
+            made: AtomicUsize::new(1),
+            asked: AtomicUsize::new(0),
+            called: Mutex::default(),
+            readiness: Mutex::new(readiness),
+            wakers: Mutex::default(),
+        });
+        let probe = Self {
+            number: 0,
+            desk: desk.clone(),
+            ledger: Arc::clone(&ledger),
+        };
+        (probe, ledger)
+    }
+}
+
+impl Ledger {
+    pub fn clones(&self) -> usize {
+        self.made.load(Relaxed) - 1
+    }
+
+    /// Which of the probes were called, in order.
+    pub fn called(&self) -> Vec<usize> {
+        self.called.lock().unwrap().clone()
+    }
+
+    pub fn set(&self, readiness: Readiness) {
+        *self.readiness.lock().unwrap() = readiness;
+        self.wakers.lock().unwrap().drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Clone for Probe {
+    fn clone(&self) -> Self {
+        Self {
+            number: self.ledger.made.fetch_add(1, Relaxed),
+            desk: self.desk.clone(),
+            ledger: Arc::clone(&self.ledger),
+        }
+    }
+}
+
+impl Service<Message> for Probe {
+    type Response = <Desk as Service<Message>>::Response;
+    type Error = Broken;
+    type Future = <Desk as Service<Message>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.ledger.asked.fetch_add(1, Relaxed);
+        match *self.ledger.readiness.lock().unwrap() {
+            Readiness::Ready => self.desk.poll_ready(cx),
+            Readiness::Broken => Poll::Ready(Err(Broken)),
+            Readiness::Full => {
+                self.ledger.wakers.lock().unwrap().push(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn call(&mut self, message: Message) -> Self::Future {
+        self.ledger.called.lock().unwrap().push(self.number);
+        self.desk.call(message)
+    }
+}

@@ -1,0 +1,276 @@
+//! `finish_abandoned`: what was begun is finished in a task of its own, whoever goes away.
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use common::{
+    End, Message, Reply, SECOND, at_once, is_answer, offer, offers, pending, reason, refuse, settle,
+    station::{Policy, Station},
+};
+use futures_util::FutureExt;
+use tokio::{runtime, sync::oneshot, time::advance};
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{OfferDedupBuilder, OfferDedupLayer, Reason, Refuse, WhenBusy};
+use tracing::{Instrument, Span, debug_span};
+
+fn queueing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
+    builder.when_busy(WhenBusy::Queue {
+        depth: 8,
+        timeout: 10 * SECOND,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn processing_outlives_its_client_and_the_retry_gets_the_answer() {
+    for policy in Policy::DETACHED {
+        for is_polled in [false, true] {
+            let mut station = Station::new(policy, |builder| builder);
+            let mut first = station.call(offer("p", "f"));
+            if is_polled {
+                assert_pending!(first.poll());
+            }
+            drop(first);
+            settle().await;
+            assert!(station.handle.is_processing("p"));
+            station.desk.end(End::Answer);
+            settle().await;
+            station.assert_idle();
+
+            let retry = at_once(&mut station.service, offer("p", "f"));
+            if policy.replays() {
+                assert_eq!(retry, Ok(Reply::Answer(0)));
+            } else {
+                assert_eq!(reason(retry), Reason::Processed);
+            }
+            let stats = station.stats();
+            assert_eq!((stats.admitted, stats.completed, stats.abandoned), (1, 1, 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_comes_early_waits_for_the_abandoned_answer() {
+    let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
+    drop(station.call(offer("p", "f")));
+    let mut retry = pending(&mut station.service, offer("p", "f"));
+    station.desk.end(End::Answer);
+    settle().await;
+    assert!(retry.is_woken());
+    assert_eq!(assert_ready_ok!(retry.poll()), Reply::Answer(0));
+    assert_eq!(station.desk.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_failure_may_be_retried() {
+    for (policy, end) in [
+        (Policy::ReplayDetached, End::Failure),
+        (Policy::RefuseDetached, End::Broken),
+    ] {
+        let mut station = Station::new(policy, |builder| builder);
+        drop(station.call(offer("p", "f")));
+        station.desk.end(end);
+        settle().await;
+        station.assert_idle();
+        drop(pending(&mut station.service, offer("p", "f")));
+        assert_eq!(station.desk.calls(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_waited_is_not_finished() {
+    let mut station = Station::new(Policy::ReplayDetached, queueing);
+    let first = pending(&mut station.service, offer("p", "f"));
+    let follower = pending(&mut station.service, offer("p", "f"));
+    let queued = pending(&mut station.service, offer("p", "g"));
+    drop((follower, queued));
+    station.desk.end(End::Failure);
+    assert_eq!(first.await, Ok(Reply::Failure(0)));
+    settle().await;
+    assert_eq!(station.desk.calls(), 1);
+    station.assert_idle();
+    assert_eq!(station.stats().waits_abandoned, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_offer_whose_turn_came_is_finished() {
+    let mut station = Station::new(Policy::RefuseDetached, queueing);
+    let first = pending(&mut station.service, offer("p", "f"));
+    let mut queued = pending(&mut station.service, offer("p", "g"));
+    station.desk.end(End::Failure);
+    first.await.unwrap();
+    assert_pending!(queued.poll());
+    drop(queued);
+    settle().await;
+    station.desk.end(End::Answer);
+    settle().await;
+    assert_eq!(
+        reason(at_once(&mut station.service, offer("p", "g"))),
+        Reason::Processed
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_for_what_was_abandoned() {
+    let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
+    let handle = station.handle.clone();
+    let mut drain = spawn(handle.drain());
+    assert_ready!(drain.poll());
+    drop(station.call(offer("p", "f")));
+    drop(station.call(offer("q", "f")));
+    station.handle.forget("q");
+    let mut drain = spawn(handle.drain());
+    assert_pending!(drain.poll());
+    for _ in 0..2 {
+        assert!(!drain.is_woken());
+        assert_pending!(drain.poll());
+        station.desk.end(End::Answer);
+        settle().await;
+    }
+    assert!(drain.is_woken());
+    assert_ready!(drain.poll());
+    station.assert_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_goes_on_to_the_caller_or_is_gone_with_it() {
+    for policy in Policy::DETACHED {
+        for is_caller_there in [true, false] {
+            let mut station = Station::new(policy, |builder| builder);
+            let first = station.call(offer("p", "f"));
+            let caller = is_caller_there.then_some(first);
+            settle().await;
+            station.desk.end(End::Panic);
+            if let Some(caller) = caller {
+                let panic = AssertUnwindSafe(caller).catch_unwind().await.unwrap_err();
+                assert_eq!(panic.downcast_ref(), Some(&"processing panics"));
+            }
+            settle().await;
+            station.assert_idle();
+            assert_eq!(station.stats().abandoned, 1);
+            drop(pending(&mut station.service, offer("p", "f")));
+            assert_eq!(station.desk.calls(), 2);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_past_its_lease_is_aborted_once_another_takes_over() {
+    for policy in Policy::DETACHED {
+        let mut station = Station::new(policy, |builder| builder.lease(5 * SECOND));
+        let mut overdue = pending(&mut station.service, offer("p", "f"));
+        advance(5 * SECOND - Duration::from_nanos(1)).await;
+        assert_eq!(reason(at_once(&mut station.service, offer("p", "g"))), Reason::Busy);
+        advance(Duration::from_nanos(1)).await;
+        settle().await;
+        assert!(!overdue.is_woken(), "nobody needs the lock yet");
+        let next = pending(&mut station.service, offer("p", "g"));
+        settle().await;
+        assert!(station.desk.was_dropped());
+        assert!(overdue.is_woken());
+        assert_eq!(reason(assert_ready!(overdue.poll())), Reason::TimedOut);
+
+        station.desk.end(End::Answer);
+        assert!(is_answer(&next.await.unwrap()));
+        let stats = station.stats();
+        assert_eq!(
+            (stats.taken_over, stats.abandoned, stats.completed, stats.claims),
+            (1, 1, 1, 0)
+        );
+        // What was aborted was not remembered.
+        advance(2 * SECOND).await;
+        drop(pending(&mut station.service, offer("p", "f")));
+    }
+}
+
+#[tokio::test]
+async fn the_span_of_the_caller_is_current_in_the_task() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let inner = {
+        let seen = Arc::clone(&seen);
+        service_fn(move |_: Message| {
+            let seen = Arc::clone(&seen);
+            async move {
+                tokio::task::yield_now().await;
+                seen.lock().unwrap().push(Span::current().id());
+                Ok::<_, Infallible>(Reply::Answer(0))
+            }
+        })
+    };
+    let layer = OfferDedupLayer::builder()
+        .offers(offers)
+        .answer(Refuse::with(refuse))
+        .finish_abandoned()
+        .build();
+    let mut service = layer.layer(inner);
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry());
+    let span = debug_span!("connection");
+    let call = span.in_scope(|| service.call(offer("p", "f")));
+    call.instrument(debug_span!("elsewhere")).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [span.id()]);
+}
+
+#[test]
+fn a_runtime_that_shuts_down_releases_what_it_was_processing() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let inner = {
+        let calls = Arc::clone(&calls);
+        service_fn(move |_: Message| {
+            calls.fetch_add(1, Relaxed);
+            std::future::pending::<Result<Reply, Infallible>>()
+        })
+    };
+    let layer = OfferDedupLayer::builder()
+        .offers(offers)
+        .answer(Refuse::with(refuse))
+        .finish_abandoned()
+        .build();
+    let mut service = layer.layer(inner);
+    for threads in [1, 2] {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_time()
+            .build()
+            .unwrap();
+        let entered = runtime.enter();
+        drop(service.call(offer("p", "f")));
+        assert!(layer.handle().is_processing("p"));
+        drop(entered);
+        drop(runtime);
+        assert!(!layer.handle().is_processing("p"));
+        assert_eq!(layer.handle().stats().claims, 0);
+    }
+    assert_eq!(calls.load(Relaxed), 2);
+}
+
+#[test]
+fn outside_a_runtime_it_panics_and_holds_nothing() {
+    let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
+    let service = &mut station.service;
+    let call = std::panic::catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
+    assert!(call.is_err());
+    station.assert_idle();
+    assert!(!station.handle.forget("p"));
+}
+
+#[tokio::test]
+async fn the_response_may_be_awaited_on_another_thread() {
+    let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
+    let (tell, told) = oneshot::channel();
+    let response = station.call(offer("p", "f"));
+    std::thread::spawn(move || tell.send(response.now_or_never().is_none()));
+    assert!(told.await.unwrap());
+    settle().await;
+    station.desk.end(End::Answer);
+    settle().await;
+    assert_eq!(at_once(&mut station.service, offer("p", "f")), Ok(Reply::Answer(0)));
+}

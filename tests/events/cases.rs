@@ -1,0 +1,165 @@
+//! The outcomes: how each comes about, what it counts and what it says.
+
+use tower_offer_dedup::{OfferDedupBuilder, Reason, WhenBusy};
+use tracing::Level;
+
+use super::Scene;
+use crate::common::{End, SECOND, other, settle, station::Policy};
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) policy: Policy,
+    pub(crate) settings: fn(OfferDedupBuilder) -> OfferDedupBuilder,
+    pub(crate) script: fn(&mut Scene),
+    /// Those that move, each by one.
+    pub(crate) counters: &'static [&'static str],
+    pub(crate) says: &'static [Says],
+}
+
+pub(crate) struct Says {
+    pub(crate) words: &'static str,
+    pub(crate) level: Level,
+    pub(crate) offer: Option<&'static str>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) age: Option<&'static str>,
+}
+
+const fn says(words: &'static str, offer: &'static str) -> Says {
+    Says {
+        words,
+        level: Level::DEBUG,
+        offer: Some(offer),
+        reason: None,
+        age: None,
+    }
+}
+
+const fn refused(reason: Reason, words: &'static str, offer: &'static str, age: Option<&'static str>) -> Says {
+    Says {
+        reason: Some(reason),
+        age,
+        ..says(words, offer)
+    }
+}
+
+fn defaults(builder: OfferDedupBuilder) -> OfferDedupBuilder {
+    builder
+}
+
+fn queueing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
+    let timeout = 5 * SECOND;
+    builder.when_busy(WhenBusy::Queue { depth: 1, timeout })
+}
+
+fn leasing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
+    builder.lease(3 * SECOND)
+}
+
+macro_rules! cases {
+    ($($name:literal, $policy:ident, $settings:expr, $script:expr => $counters:expr, $says:expr;)*) => {
+        vec![$(Case {
+            name: $name,
+            policy: Policy::$policy,
+            settings: $settings,
+            script: $script,
+            counters: &$counters,
+            says: const { &$says },
+        },)*]
+    };
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    cases! {
+        "admitted", Refuse, defaults, |scene| {
+            scene.act().wait("f");
+        } => ["admitted"], [];
+        "passed", Refuse, defaults, |scene| {
+            scene.act();
+            drop(scene.station.call(other("alice")));
+        } => ["passed"], [];
+        "completed", Replay, defaults, |scene| {
+            scene.wait("f").act().station.desk.end(End::Answer);
+            scene.poll(0);
+        } => ["completed"], [says("offer processed", "f")];
+        "failed with an answer", Replay, defaults, |scene| {
+            scene.wait("f").act().station.desk.end(End::Failure);
+            scene.poll(0);
+        } => ["failed"], [says("offer failed", "f")];
+        "failed", Refuse, defaults, |scene| {
+            scene.wait("f").act().station.desk.end(End::Broken);
+            scene.poll(0);
+        } => ["failed"], [says("offer failed", "f")];
+        "dropped", Refuse, defaults, |scene| {
+            scene.wait("f").act().requests.clear();
+        } => ["abandoned"], [says("offer abandoned", "f")];
+        "in flight", Refuse, defaults, |scene| {
+            scene.wait("f").pass(3).act().send("f");
+        } => ["refused_in_flight"],
+            [refused(Reason::InFlight, "offer ignored: the same offer is being processed", "f", Some("3s"))];
+        "in flight, while queued", Refuse, queueing, |scene| {
+            scene.wait("f").wait("g").pass(2).act().send("g");
+        } => ["refused_in_flight"], [refused(Reason::InFlight, "offer ignored", "g", Some("2s"))];
+        "processed", Refuse, defaults, |scene| {
+            scene.through("f", End::Answer).pass(4).act().send("f");
+        } => ["refused_processed"],
+            [refused(Reason::Processed, "offer ignored: the same offer was processed", "f", Some("4s"))];
+        "busy", Refuse, defaults, |scene| {
+            scene.wait("f").pass(3).act().send("g");
+        } => ["refused_busy"], [refused(Reason::Busy, "another offer of this peer", "g", Some("3s"))];
+        "cooling down", Replay, defaults, |scene| {
+            scene.through("f", End::Answer).pass(1).act().send("g");
+        } => ["refused_cooling_down"], [refused(Reason::CoolingDown, "offer ignored", "g", None)];
+        "queue full", Refuse, queueing, |scene| {
+            scene.wait("f").wait("g").act().send("h");
+        } => ["refused_queue_full"], [refused(Reason::QueueFull, "too many", "h", None)];
+        "too many duplicates", Replay, defaults, |scene| {
+            for _ in 0..65 {
+                scene.wait("f");
+            }
+            scene.act().send("f");
+        } => ["refused_queue_full"], [refused(Reason::QueueFull, "too many", "f", None)];
+        "timed out in the queue", Refuse, queueing, |scene| {
+            scene.wait("f").wait("g").act().pass(5).poll(1);
+        } => ["refused_timed_out"], [refused(Reason::TimedOut, "waited too long", "g", Some("5s"))];
+        "timed out as a duplicate", Replay, defaults, |scene| {
+            scene.wait("f").wait("f").act().pass(10).poll(1);
+        } => ["refused_timed_out"], [refused(Reason::TimedOut, "waited too long", "f", Some("10s"))];
+        "replayed", Replay, defaults, |scene| {
+            scene.through("f", End::Answer).pass(4).act().send("f");
+        } => ["replayed"], [Says { age: Some("4s"), ..says("answered again", "f") }];
+        "replayed to one that waited", Replay, defaults, |scene| {
+            scene.wait("f").wait("f").pass(2).station.desk.end(End::Answer);
+            scene.poll(0).act().poll(1);
+        } => ["replayed"], [Says { age: Some("2s"), ..says("answered again", "f") }];
+        "not recorded", Replay, |builder| builder.remember_failures(true), |scene| {
+            scene.through("f", End::Broken).pass(4).act().send("f");
+        } => ["refused_not_recorded"], [refused(Reason::NotRecorded, "its answer was not kept", "f", Some("4s"))];
+        "dropped while it waited", Replay, defaults, |scene| {
+            scene.wait("f").wait("f").act().requests.truncate(1);
+        } => ["waits_abandoned"], [says("its sender was gone while it waited", "f")];
+        "dropped in the queue", Refuse, queueing, |scene| {
+            scene.wait("f").wait("g").act().requests.truncate(1);
+        } => ["waits_abandoned"], [says("its sender was gone while it waited", "g")];
+        "taken over", Refuse, leasing, |scene| {
+            scene.wait("f").pass(4).act().wait("g");
+        } => ["taken_over", "admitted"],
+            [Says { level: Level::WARN, age: Some("4s"), ..says("peer taken over", "g") }];
+        "aborted", RefuseDetached, leasing, |scene| {
+            scene.wait("f").pass(4).wait("g").act();
+            scene.runtime.block_on(settle());
+            scene.poll(0);
+        } => ["abandoned"], [
+            says("offer abandoned", "f"),
+            Says { level: Level::WARN, ..says("offer aborted", "f") },
+        ];
+        "forgotten", Refuse, defaults, |scene| {
+            scene.through("f", End::Answer).act().station.handle.forget("alice");
+        } => ["forgotten"], [Says { offer: None, ..says("peer forgotten", "") }];
+        "not known, so not forgotten", Refuse, defaults, |scene| {
+            scene.act().station.handle.forget("alice");
+        } => [], [];
+        "cleared", Refuse, defaults, |scene| {
+            scene.through("f", End::Answer).act().station.handle.clear();
+        } => [], [Says { offer: None, ..says("all peers forgotten", "") }];
+    }
+}

@@ -1,0 +1,283 @@
+//! Every outcome but plain admission says so in an event, and every outcome moves its counters and no other.
+
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::{collections::BTreeMap, convert::Infallible, future::Ready};
+
+use cases::{Case, cases};
+use common::{
+    Desk, End, Message, SECOND, at_once,
+    journal::{Entry, Journal},
+    offer, pending, refuse, settle,
+    station::{Pending, Station},
+    through,
+};
+use tokio::{
+    runtime::{self, Runtime},
+    time::advance,
+};
+use tower::Layer;
+use tower_offer_dedup::{
+    ExtractOffer, Fingerprint, Found, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Stats,
+};
+use tracing::debug_span;
+
+/// A layer under observation.
+struct Scene {
+    station: Station,
+    requests: Vec<Pending>,
+    /// How many offers.
+    sent: u64,
+    runtime: Runtime,
+    journal: Journal,
+    before: Stats,
+}
+
+impl Scene {
+    fn play(case: &Case) -> (Vec<Entry>, BTreeMap<String, i64>) {
+        Self::stage(case, |scene| {
+            debug_span!("connection").in_scope(|| (case.script)(scene));
+            (scene.journal.read(), moved(&scene.before, &scene.station.stats()))
+        })
+    }
+
+    fn stage<T>(case: &Case, act: impl FnOnce(&mut Self) -> T) -> T {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let entered = runtime.handle().clone();
+        let _entered = entered.enter();
+        let (journal, _guard) = Journal::open();
+        act(&mut Self {
+            station: Station::new(case.policy, case.settings),
+            requests: Vec::new(),
+            sent: 0,
+            runtime,
+            journal,
+            before: Stats::default(),
+        })
+    }
+
+    /// What was before is no part of the outcome.
+    fn act(&mut self) -> &mut Self {
+        self.journal.read();
+        self.before = self.station.stats();
+        self
+    }
+
+    /// Sends what is not answered at once.
+    fn wait(&mut self, text: &str) -> &mut Self {
+        self.sent += 1;
+        let request = pending(&mut self.station.service, offer("alice", text));
+        self.requests.push(request);
+        self
+    }
+
+    /// Sends what is answered at once.
+    fn send(&mut self, text: &str) -> &mut Self {
+        self.sent += 1;
+        let _ = at_once(&mut self.station.service, offer("alice", text));
+        self
+    }
+
+    /// Sends what is processed.
+    fn through(&mut self, text: &str, end: End) -> &mut Self {
+        self.sent += 1;
+        let _ = through(&mut self.station.service, &self.station.desk, offer("alice", text), end);
+        self
+    }
+
+    fn pass(&mut self, seconds: u32) -> &mut Self {
+        self.runtime.block_on(async {
+            advance(seconds * SECOND).await;
+            settle().await;
+        });
+        self
+    }
+
+    fn poll(&mut self, n: usize) -> &mut Self {
+        let _ = self.requests[n].poll();
+        self
+    }
+}
+
+/// Which counters moved, and by how much; what is held now is no counter.
+fn moved(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
+    let counters = |stats: &Stats| -> BTreeMap<String, i64> {
+        let text = format!("{stats:?}").replace("Stats { ", "").replace(" }", "");
+        let fields = text.split(", ").map(|field| field.split_once(": ").unwrap());
+        fields.map(|(name, n)| (name.to_owned(), n.parse().unwrap())).collect()
+    };
+    let is_counter = |name: &str| !matches!(name, "memories" | "bytes" | "claims" | "waiters");
+    let before = counters(before);
+    let moved = counters(after).into_iter().map(|(name, n)| (n - before[&name], name));
+    moved
+        .filter(|(by, name)| *by != 0 && is_counter(name))
+        .map(|(by, name)| (name, by))
+        .collect()
+}
+
+#[test]
+fn every_outcome_is_told_and_counted() {
+    for case in cases() {
+        let name = case.name;
+        let (entries, moved) = Scene::play(&case);
+        let expected: BTreeMap<_, _> = case.counters.iter().map(|counter| ((*counter).to_owned(), 1)).collect();
+        assert_eq!(moved, expected, "{name}");
+
+        let told: Vec<_> = entries.iter().map(|entry| &*entry.message).collect();
+        assert_eq!(told.len(), case.says.len(), "{name}: {told:?}");
+        for (entry, says) in entries.iter().zip(case.says) {
+            assert!(entry.message.contains(says.words), "{name}: {}", entry.message);
+            assert_eq!(
+                (entry.level, &*entry.spans),
+                (says.level, &["connection"][..]),
+                "{name}"
+            );
+            let reason = says.reason.map(Reason::as_str);
+            assert_eq!(entry.field("reason"), reason, "{name}: {}", entry.fields);
+            if let Some(offer) = says.offer {
+                let fingerprint = Fingerprint::exact(offer.as_bytes()).to_string();
+                assert_eq!(fingerprint.len(), 8);
+                assert_eq!(entry.field("fingerprint"), Some(&*fingerprint), "{name}");
+                assert_eq!(entry.field("peer"), Some("alice"), "{name}");
+            }
+            if let Some(age) = says.age {
+                assert_eq!(entry.field("age").or(entry.field("held")), Some(age), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sums_hold_once_all_is_still() {
+    for case in cases() {
+        let (name, script) = (case.name, case.script);
+        let mut sum = 0;
+        let after = Scene::stage(&case, |scene| {
+            script(scene);
+            scene.requests.clear();
+            for call in 0..scene.station.desk.calls() {
+                scene.station.desk.end_nth(call, End::Answer);
+            }
+            scene.pass(1);
+            sum = scene.sent;
+            scene.station.stats()
+        });
+        assert_eq!((after.waiters, after.claims), (0, 0), "{name}");
+        assert_eq!(
+            after.admitted + after.replayed + after.refused() + after.waits_abandoned,
+            sum,
+            "{name}"
+        );
+        assert_eq!(
+            after.admitted,
+            after.completed + after.failed + after.abandoned,
+            "{name}"
+        );
+    }
+}
+
+/// Refuses what it is told to.
+struct Unread(Reason);
+
+impl ExtractOffer<Message> for Unread {
+    type Request = Message;
+    type Read = Ready<Found<Message, Infallible>>;
+
+    fn extract(&self, _: Message) -> Found<Message, Self::Read> {
+        Found::Refused(Refusal::new(self.0))
+    }
+}
+
+#[test]
+fn what_is_refused_unread_is_told_and_counted() {
+    for reason in [Reason::BodyTooLarge, Reason::PeerMissing, Reason::StoreUnavailable] {
+        let (journal, _guard) = Journal::open();
+        let layer = OfferDedupLayer::builder()
+            .offers(Unread(reason))
+            .answer(Refuse::with(refuse))
+            .build();
+        assert_eq!(
+            common::reason(at_once(&mut layer.layer(Desk::default()), offer("p", "f"))),
+            reason
+        );
+        let stats = layer.handle().stats();
+        assert_eq!((stats.refused_otherwise, stats.refused()), (1, 1));
+        let entries = journal.read();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].field("reason"), Some(reason.as_str()));
+    }
+}
+
+#[test]
+fn a_label_forges_no_line() {
+    let label = "eve\n2026-01-01 INFO admin logged in \u{1b}[2K\r\u{2028}\"";
+    let offers = move |message: &Message| Some(Offer::new(message.peer, Fingerprint::exact(b"f")).label(label));
+    let (journal, _guard) = Journal::open();
+    let layer = OfferDedupLayer::builder()
+        .offers(offers)
+        .answer(Refuse::with(refuse))
+        .build();
+    let mut service = layer.layer(Desk::default());
+    let _first = pending(&mut service, offer("p", "f"));
+    let _ = at_once(&mut service, offer("p", "f"));
+    let entry = &journal.read()[0];
+    let peer = entry.field("peer").unwrap();
+    assert!(peer.starts_with("eve\\n2026") && peer.ends_with("\\\""), "{peer}");
+    assert!(!peer.contains(|c: char| c.is_control() || c == '\u{2028}'), "{peer}");
+}
+
+#[test]
+fn without_a_label_the_digest_names_the_peer() {
+    let offers = |message: &Message| Some(Offer::new(message.peer, Fingerprint::exact(b"f")));
+    let (journal, _guard) = Journal::open();
+    let layer = OfferDedupLayer::builder()
+        .offers(offers)
+        .answer(Refuse::with(refuse))
+        .build();
+    let mut service = layer.layer(Desk::default());
+    let _first = pending(&mut service, offer("p", "f"));
+    let _ = at_once(&mut service, offer("p", "f"));
+    layer.handle().forget("p");
+    let digest = format!("{:?}", PeerKey::from("p"));
+    for entry in journal.read() {
+        let peer = entry.field("peer").unwrap();
+        assert!(peer.len() == 8 && digest.contains(peer), "{peer} of {digest}");
+    }
+}
+
+#[test]
+fn nothing_secret_is_told() {
+    const SDP: &str = "v=0\r\no=- 4611 2 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=ice-pwd:SECRETPWD\r\n";
+    let key = |token: &str| PeerKey::from(("/whip/stream", token));
+    let offers = move |message: &Message| {
+        let offer = Fingerprint::sdp(message.offer.as_deref()?);
+        Some(Offer::new(key(message.peer), offer))
+    };
+    let (journal, _guard) = Journal::open();
+    let layer = OfferDedupLayer::builder()
+        .offers(offers)
+        .answer(Refuse::with(refuse))
+        .build();
+    let (desk, handle) = (Desk::default(), layer.handle());
+    let mut service = layer.layer(desk.clone());
+    let first = pending(&mut service, offer("SECRETTOKEN", SDP));
+    for text in [SDP, "v=0\r\no=- SECRETOTHER"] {
+        let _ = at_once(&mut service, offer("SECRETTOKEN", text));
+    }
+    let debug = format!("{layer:?} {handle:?} {first:?} {:?}", key("SECRETTOKEN"));
+    drop(first);
+    desk.was_dropped();
+    for end in [End::Failure, End::Broken, End::Answer] {
+        let _ = through(&mut service, &desk, offer("SECRETTOKEN", SDP), end);
+        handle.forget(key("SECRETTOKEN"));
+    }
+    let told = format!("{debug} {:?}", journal.read());
+    assert!(!told.contains("SECRET") && !told.contains("192.0.2.1"), "{told}");
+    assert!(told.len() > 1000);
+}

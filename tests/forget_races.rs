@@ -1,0 +1,206 @@
+//! `forget` and `clear` at the very moment in which an offer is remembered and its peer released.
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use common::{SECOND, together};
+use futures_util::FutureExt;
+use tokio::{
+    runtime::Handle,
+    task::{JoinSet, yield_now},
+    time::{Instant, sleep, timeout},
+};
+use tokio_test::{assert_pending, assert_ready, task::spawn};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_offer_dedup::{
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refusal, Refuse, Replay, WhenBusy,
+};
+
+type Way = fn(&OfferDedupHandle);
+
+const WAYS: [(&str, Way); 2] = [
+    ("forget", |handle| {
+        handle.forget("p");
+    }),
+    ("clear", |handle| handle.clear()),
+];
+
+const ROUNDS: usize = 5000;
+
+/// An offer of the one peer `p`.
+fn of_p(text: &&'static str) -> Option<Offer> {
+    Some(Offer::new("p", Fingerprint::exact(text.as_bytes())))
+}
+
+fn processed(_: &'static str) -> Ready<Result<Option<Reason>, Infallible>> {
+    ready(Ok(None))
+}
+
+#[test]
+fn what_was_forgotten_while_it_ended_is_admitted_again() {
+    for (way, forget) in WAYS {
+        let layer = OfferDedupLayer::builder()
+            .offers(of_p)
+            .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+            .window(3600 * SECOND)
+            .cooldown(3600 * SECOND)
+            .build();
+        let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
+        for round in 0..ROUNDS {
+            let old = service.call("f");
+            let (ended, ()) = together(|| old.now_or_never(), || forget(&handle));
+            assert_eq!(ended, Some(Ok(None)), "{way}, round {round}");
+
+            // Whichever came first, nothing of it is left: neither memory nor cooldown, nor lock.
+            assert!(!handle.is_processing("p"));
+            let mut answer = |text| service.call(text).now_or_never().unwrap().unwrap();
+            assert_eq!(answer("f"), None, "{way}, round {round}");
+            assert_eq!(answer("f"), Some(Reason::Processed), "{way}, round {round}");
+            assert_eq!(answer("g"), Some(Reason::CoolingDown), "{way}, round {round}");
+            forget(&handle);
+            let stats = handle.stats();
+            assert_eq!((stats.claims, stats.waiters), (0, 0));
+        }
+        let stats = handle.stats();
+        assert_eq!(
+            (stats.admitted, stats.completed),
+            (2 * ROUNDS as u64, 2 * ROUNDS as u64)
+        );
+    }
+}
+
+/// The old claim ends in the same moment as the new one.
+#[test]
+fn the_end_of_a_forgotten_claim_races_with_that_of_the_new_one() {
+    for (way, forget) in WAYS {
+        let layer = OfferDedupLayer::builder()
+            .offers(of_p)
+            .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+            .window(3600 * SECOND)
+            .build();
+        let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
+        for round in 0..ROUNDS {
+            let old = service.call("f");
+            forget(&handle);
+            let new = service.call("g");
+            let ended = together(|| new.now_or_never(), || old.now_or_never());
+            assert_eq!(ended, (Some(Ok(None)), Some(Ok(None))), "{way}, round {round}");
+            let mut answer = |text| service.call(text).now_or_never().unwrap().unwrap();
+            assert_eq!(answer("g"), Some(Reason::Processed), "{way}, round {round}");
+            assert_eq!(answer("f"), Some(Reason::CoolingDown), "{way}, round {round}");
+            forget(&handle);
+        }
+    }
+}
+
+#[test]
+fn whoever_waits_is_answered_when_the_leader_is_forgotten_while_it_ends() {
+    for (way, forget) in WAYS {
+        let layer = OfferDedupLayer::builder()
+            .offers(of_p)
+            .answer(Replay::with(|refusal: &Refusal| Some(refusal.reason())))
+            .build();
+        let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _context = runtime.enter();
+        for round in 0..ROUNDS {
+            let leader = service.call("f");
+            let mut waiting = [(); 2].map(|()| {
+                let mut call = spawn(service.call("f"));
+                assert_pending!(call.poll());
+                call
+            });
+            let (ended, ()) = together(|| leader.now_or_never(), || forget(&handle));
+            assert_eq!(ended, Some(Ok(None)), "{way}, round {round}");
+            for call in &mut waiting {
+                assert!(call.is_woken(), "{way}, round {round}");
+                assert_eq!(assert_ready!(call.poll()), Ok(None), "{way}, round {round}");
+            }
+            drop(waiting);
+            forget(&handle);
+            let stats = handle.stats();
+            assert_eq!((stats.claims, stats.waiters), (0, 0));
+        }
+    }
+}
+
+/// Many senders, some of whom give up, while their peers are forgotten, cleared and taken over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_left_after_a_riot() {
+    const PEERS: u64 = 8;
+    let layer = OfferDedupLayer::builder()
+        .offers(|(peer, text): &(u64, u64)| Some(Offer::new(*peer, Fingerprint::exact(&text.to_le_bytes()))))
+        .answer(Replay::with(|_: &Refusal| false))
+        .window(SECOND / 100)
+        .cooldown(SECOND / 1000)
+        .lease(SECOND / 50)
+        .when_busy(WhenBusy::Queue {
+            depth: 4,
+            timeout: SECOND / 20,
+        })
+        .build();
+    let inner = service_fn(|(_, text): (u64, u64)| async move {
+        match text {
+            0 => sleep(SECOND / 20).await,
+            1 => return Err("broken"),
+            _ => yield_now().await,
+        }
+        Ok(true)
+    });
+    let handle = layer.handle();
+    let answered = Arc::new(AtomicU64::new(0));
+
+    let mut riot = JoinSet::new();
+    for sender in 1..=32_u64 {
+        let (service, handle, answered) = (layer.layer(inner), handle.clone(), Arc::clone(&answered));
+        riot.spawn(async move {
+            let mut random = sender;
+            for _ in 0..300 {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let (peer, text, patience) = (random >> 33 & 7, random >> 40 & 3, random >> 48 & 15);
+                match random >> 56 {
+                    0..8 => drop(handle.forget(peer)),
+                    8..10 => handle.clear(),
+                    _ => {}
+                }
+                let call = service.clone().oneshot((peer, text));
+                if let Ok(Ok(_)) = timeout(Duration::from_millis(patience), call).await {
+                    answered.fetch_add(1, Relaxed);
+                }
+            }
+        });
+    }
+    riot.join_all().await;
+
+    timeout(SECOND, handle.drain()).await.expect("a claim is left");
+    let stats = handle.stats();
+    assert_eq!((stats.claims, stats.waiters), (0, 0));
+    assert_eq!(stats.admitted, stats.completed + stats.failed + stats.abandoned);
+    assert!(answered.load(Relaxed) > 1000, "too quiet: {stats:?}");
+    let offers = stats.admitted + stats.replayed + stats.refused() + stats.waits_abandoned;
+    assert_eq!(offers, 32 * 300, "{stats:?}");
+
+    let start = Instant::now();
+    while Handle::current().metrics().num_alive_tasks() > 0 {
+        assert!(start.elapsed() < 10 * SECOND, "something is left: {:?}", handle.stats());
+        sleep(SECOND / 100).await;
+    }
+    for peer in 0..PEERS {
+        assert!(!handle.is_processing(peer));
+        assert_eq!(layer.layer(inner).oneshot((peer, 2)).await, Ok(true));
+    }
+}

@@ -1,0 +1,323 @@
+//! A claim past its lease holds nobody off: the next offer takes over.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Builder, Desk, End, NANO, Refuser, Reply, SECOND, at_once, builder, offer, pending, reason, refuse, settle, through,
+};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
+use tower::{Layer, Service, limit::ConcurrencyLimit};
+use tower_offer_dedup::{Reason, Refuse, Replay, WhenBusy};
+
+fn refusing() -> Builder<Refuse<Refuser>> {
+    builder(Refuse::with(refuse as _))
+}
+
+fn replaying() -> Builder<Replay<Refuser>> {
+    builder(Replay::with(refuse as _).timeout(100 * SECOND))
+}
+
+const QUEUE: WhenBusy = WhenBusy::Queue {
+    depth: 8,
+    timeout: Duration::from_secs(100),
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_takes_over_when_the_lease_ends() {
+    for lease in [None, Some(3 * SECOND), Some(1000 * SECOND)] {
+        for text in ["f", "g"] {
+            let desk = Desk::default();
+            let builder = match lease {
+                Some(lease) => refusing().lease(lease),
+                None => refusing(),
+            };
+            let layer = builder.build();
+            let mut service = layer.layer(desk.clone());
+            let _overdue = pending(&mut service, offer("p", "f"));
+
+            advance(lease.unwrap_or(30 * SECOND) - NANO).await;
+            let held_off = if text == "f" { Reason::InFlight } else { Reason::Busy };
+            assert_eq!(reason(at_once(&mut service, offer("p", text))), held_off);
+            assert_eq!(layer.handle().stats().taken_over, 0);
+            advance(NANO).await;
+            let _next = pending(&mut service, offer("p", text));
+            assert_eq!(desk.calls(), 2);
+            assert_eq!(layer.handle().stats().taken_over, 1);
+            // The next one has a lease of its own.
+            assert_eq!(reason(at_once(&mut service, offer("p", text))), Reason::InFlight);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_front_of_the_queue_takes_over_when_the_lease_ends() {
+    let desk = Desk::default();
+    let layer = refusing().when_busy(QUEUE).build();
+    let mut service = layer.layer(desk.clone());
+    let _overdue = pending(&mut service, offer("p", "f"));
+    let mut front = pending(&mut service, offer("p", "g"));
+    let mut back = pending(&mut service, offer("p", "h"));
+
+    advance(30 * SECOND - NANO).await;
+    assert!(!front.is_woken());
+    advance(NANO).await;
+    assert!(front.is_woken());
+    // The end of the lease lets a newcomer overtake no more than any other release does.
+    let mut newcomer = pending(&mut service, offer("p", "i"));
+    for call in [&mut newcomer, &mut back, &mut front] {
+        assert_pending!(call.poll());
+    }
+    assert_eq!((desk.calls(), desk.call_text(1)), (2, "g".to_owned()));
+    assert_eq!(layer.handle().stats().taken_over, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_the_duplicates_that_wait_one_takes_over_when_the_lease_ends() {
+    let desk = Desk::default();
+    let layer = replaying().build();
+    let mut service = layer.layer(desk.clone());
+    let mut overdue = pending(&mut service, offer("p", "f"));
+    let mut ten = [(); 10].map(|()| pending(&mut service, offer("p", "f")));
+
+    advance(30 * SECOND - NANO).await;
+    assert!(!ten[0].is_woken());
+    advance(NANO).await;
+    for waiting in &mut ten {
+        assert!(waiting.is_woken());
+        assert_pending!(waiting.poll());
+    }
+    assert_eq!((desk.calls(), layer.handle().stats().taken_over), (2, 1));
+    desk.end(End::Answer);
+    assert_eq!(assert_ready_ok!(overdue.poll()), Reply::Answer(0));
+    desk.end(End::Answer);
+    for waiting in &mut ten {
+        assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_takes_over_for_those_who_wait_as_well() {
+    let desk = Desk::default();
+    let mut service = replaying().build().layer(desk.clone());
+    let _overdue = pending(&mut service, offer("p", "f"));
+    let mut waiting = pending(&mut service, offer("p", "f"));
+    advance(30 * SECOND).await;
+    let mut newcomer = pending(&mut service, offer("p", "f"));
+    assert_pending!(waiting.poll());
+    assert_eq!(desk.calls(), 2);
+    assert!(desk.end_nth(1, End::Answer));
+    assert_eq!(assert_ready_ok!(newcomer.poll()), Reply::Answer(1));
+    assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_overdue_claim_counts_for_nothing() {
+    for text in ["f", "g"] {
+        let desk = Desk::default();
+        let layer = replaying().lease(SECOND).build();
+        let mut service = layer.layer(desk.clone());
+        let mut overdue = pending(&mut service, offer("p", "f"));
+        advance(SECOND).await;
+        let mut next = pending(&mut service, offer("p", text));
+
+        desk.end(End::Answer);
+        assert_eq!(assert_ready_ok!(overdue.poll()), Reply::Answer(0));
+        drop(overdue);
+        assert!(layer.handle().is_processing("p"));
+        assert_eq!(reason(at_once(&mut service, offer("p", "h"))), Reason::Busy);
+        desk.end(End::Broken);
+        let _ = assert_ready!(next.poll());
+        drop(next);
+        // Neither remembered nor cooling.
+        assert_eq!(
+            through(&mut service, &desk, offer("p", "f"), End::Answer),
+            Ok(Reply::Answer(2))
+        );
+        assert_eq!(layer.handle().stats().claims, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overdue_claim_that_nobody_took_over_counts() {
+    let desk = Desk::default();
+    let layer = replaying().lease(SECOND).build();
+    let mut service = layer.layer(desk.clone());
+    let mut overdue = pending(&mut service, offer("p", "f"));
+    advance(5 * SECOND).await;
+    desk.end(End::Answer);
+    assert_eq!(assert_ready_ok!(overdue.poll()), Reply::Answer(0));
+    assert_eq!(at_once(&mut service, offer("p", "f")), Ok(Reply::Answer(0)));
+    assert_eq!(layer.handle().stats().taken_over, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_memories_of_the_peer_stay() {
+    let desk = Desk::default();
+    let layer = replaying().lease(SECOND).cooldown(Duration::ZERO).build();
+    let mut service = layer.layer(desk.clone());
+    through(&mut service, &desk, offer("p", "e"), End::Answer).unwrap();
+    let mut overdue = pending(&mut service, offer("p", "f"));
+    advance(SECOND).await;
+    let mut next = pending(&mut service, offer("p", "g"));
+    assert!(desk.end_nth(2, End::Answer));
+    assert_ready_ok!(next.poll());
+
+    desk.end(End::Answer);
+    assert_ready_ok!(overdue.poll());
+    assert_eq!(at_once(&mut service, offer("p", "e")), Ok(Reply::Answer(0)));
+    assert_eq!(at_once(&mut service, offer("p", "g")), Ok(Reply::Answer(2)));
+    assert_eq!(layer.handle().stats().memories, 2);
+    let _again = pending(&mut service, offer("p", "f"));
+}
+
+/// A claim waits for capacity behind one of another peer, for longer than a lease.
+#[tokio::test(start_paused = true)]
+async fn the_lease_counts_from_the_call_of_the_inner_service() {
+    let desk = Desk::default();
+    let layer = refusing().build();
+    let mut service = layer.layer(ConcurrencyLimit::new(desk.clone(), 1));
+    let mut saturating = pending(&mut service, offer("q", "f"));
+    let mut late = pending(&mut service, offer("p", "f"));
+
+    advance(100 * SECOND).await;
+    assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::InFlight);
+    assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::Busy);
+    assert_eq!((desk.calls(), layer.handle().stats().taken_over), (1, 0));
+    desk.end(End::Answer);
+    assert_ready_ok!(saturating.poll());
+    assert!(late.is_woken());
+    assert_pending!(late.poll());
+    assert_eq!(desk.calls(), 2);
+
+    advance(30 * SECOND - NANO).await;
+    assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::Busy);
+    advance(NANO).await;
+    let _next = pending(&mut service, offer("p", "g"));
+    assert_eq!(layer.handle().stats().taken_over, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_claim_starts_no_lease_of_the_new_one() {
+    let desk = Desk::default();
+    let layer = refusing().build();
+    let mut service = layer.layer(ConcurrencyLimit::new(desk.clone(), 1));
+    let mut saturating = pending(&mut service, offer("q", "f"));
+    let mut old = pending(&mut service, offer("p", "f"));
+    layer.handle().forget("p");
+    let mut new = pending(&mut service, offer("p", "g"));
+
+    desk.end(End::Answer);
+    assert_ready_ok!(saturating.poll());
+    assert_pending!(old.poll());
+    assert_pending!(new.poll());
+    assert_eq!((desk.calls(), desk.call_text(1)), (2, "f".to_owned()));
+    advance(100 * SECOND).await;
+    assert_eq!(reason(at_once(&mut service, offer("p", "h"))), Reason::Busy);
+    assert_eq!(layer.handle().stats().taken_over, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_learns_of_a_lease_that_began_late() {
+    for when_busy in [WhenBusy::Refuse, QUEUE] {
+        let text = if when_busy == QUEUE { "g" } else { "f" };
+        let desk = Desk::default();
+        let layer = replaying().when_busy(when_busy).build();
+        let mut service = layer.layer(ConcurrencyLimit::new(desk.clone(), 2));
+        let mut saturating = ["q", "r"].map(|peer| pending(&mut service, offer(peer, "f")));
+        let mut late = pending(&mut service, offer("p", "f"));
+        let waiting = tokio::spawn(service.call(offer("p", text)));
+        settle().await;
+
+        advance(10 * SECOND).await;
+        desk.end(End::Answer);
+        desk.end(End::Answer);
+        for call in &mut saturating {
+            assert_ready_ok!(call.poll());
+        }
+        assert_pending!(late.poll());
+        // In steps, for a timer that is read late is late again.
+        for step in [25 * SECOND, 5 * SECOND - NANO] {
+            advance(step).await;
+            settle().await;
+        }
+        assert_eq!(desk.calls(), 3);
+        advance(NANO).await;
+        settle().await;
+        assert_eq!((desk.calls(), layer.handle().stats().taken_over), (4, 1));
+        assert!(desk.end_nth(3, End::Answer));
+        assert_eq!(waiting.await.unwrap(), Ok(Reply::Answer(3)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_lease_at_all_no_offer_holds_another_off() {
+    let desk = Desk::default();
+    let layer = refusing().lease(Duration::ZERO).build();
+    let mut service = layer.layer(desk.clone());
+    let calls = ["f", "f", "g"].map(|text| pending(&mut service, offer("p", text)));
+    assert_eq!((desk.calls(), layer.handle().stats().taken_over), (3, 2));
+    let mut last = calls.into_iter().next_back().unwrap();
+    assert!(desk.end_nth(2, End::Answer));
+    assert_ready_ok!(last.poll());
+    assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::Processed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_lease_is_never_taken_over() {
+    let desk = Desk::default();
+    let layer = refusing().lease(Duration::MAX).build();
+    let mut service = layer.layer(desk.clone());
+    let mut call = pending(&mut service, offer("p", "f"));
+    advance(100 * 365 * 24 * 3600 * SECOND).await;
+    assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::InFlight);
+    assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::Busy);
+    assert_eq!(layer.handle().stats().taken_over, 0);
+    desk.end(End::Answer);
+    assert_ready_ok!(call.poll());
+    assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::Processed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overdue_detached_task_is_aborted() {
+    let desk = Desk::default();
+    let layer = refusing().finish_abandoned().build();
+    let mut service = layer.layer(desk.clone());
+    let mut overdue = spawn(service.call(offer("p", "f")));
+    assert_pending!(overdue.poll());
+    settle().await;
+    assert_eq!(desk.calls(), 1);
+
+    advance(30 * SECOND).await;
+    let mut next = spawn(service.call(offer("p", "g")));
+    assert_pending!(next.poll());
+    settle().await;
+    assert!(desk.was_dropped());
+    let aborted = Ok(Reply::Refused(Reason::TimedOut, Some(SECOND)));
+    assert_eq!(assert_ready!(overdue.poll()), aborted);
+    let stats = layer.handle().stats();
+    assert_eq!((stats.taken_over, stats.abandoned, stats.claims), (1, 1, 1));
+
+    desk.end(End::Answer);
+    settle().await;
+    assert_eq!(assert_ready_ok!(next.poll()), Reply::Answer(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_detached_task_is_finished() {
+    let desk = Desk::default();
+    let layer = refusing().finish_abandoned().build();
+    let mut service = layer.layer(desk.clone());
+    let mut call = spawn(service.call(offer("p", "f")));
+    assert_pending!(call.poll());
+    settle().await;
+    layer.handle().forget("p");
+    advance(100 * SECOND).await;
+    let _next = spawn(service.call(offer("p", "g")));
+    settle().await;
+    desk.end(End::Answer);
+    settle().await;
+    assert_eq!(assert_ready_ok!(call.poll()), Reply::Answer(0));
+}

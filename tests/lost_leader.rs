@@ -1,0 +1,114 @@
+//! When the leader of an offer is lost, one of the duplicates that wait leads next.
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use common::{Broken, Desk, End, Reply, SECOND, builder, offer, pending, reason, refuse};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok};
+use tower::Layer;
+use tower_offer_dedup::{Reason, Replay};
+
+#[tokio::test(start_paused = true)]
+async fn the_time_out_counts_from_the_arrival_whoever_leads() {
+    let desk = Desk::default();
+    let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
+    let mut leader = pending(&mut service, offer("p", "f"));
+    let mut waiting = [(); 2].map(|()| pending(&mut service, offer("p", "f")));
+
+    advance(6 * SECOND).await;
+    desk.end(End::Broken);
+    assert_ready_err!(leader.poll());
+    let [next, second] = &mut waiting;
+    assert_pending!(next.poll());
+    assert_pending!(second.poll());
+    advance(4 * SECOND).await;
+    assert_pending!(next.poll());
+    assert!(second.is_woken());
+    assert_eq!(reason(assert_ready!(second.poll())), Reason::TimedOut);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    Dropped,
+    Err,
+    Panic,
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_ten_that_wait_one_leads_when_the_leader_is_lost() {
+    for loss in [Loss::Dropped, Loss::Err, Loss::Panic] {
+        let desk = Desk::default();
+        let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
+        let mut leader = pending(&mut service, offer("p", "f"));
+        let mut ten = [(); 10].map(|()| pending(&mut service, offer("p", "f")));
+
+        match loss {
+            Loss::Dropped => {
+                drop(leader);
+                assert!(desk.was_dropped());
+            }
+            Loss::Err => {
+                desk.end(End::Broken);
+                assert_eq!(assert_ready_err!(leader.poll()), Broken);
+            }
+            Loss::Panic => {
+                desk.end(End::Panic);
+                assert!(catch_unwind(AssertUnwindSafe(|| leader.poll())).is_err());
+            }
+        }
+        for waiting in ten.iter_mut().rev() {
+            assert!(waiting.is_woken(), "{loss:?}");
+            assert_pending!(waiting.poll());
+        }
+        assert_eq!(desk.calls(), 2, "{loss:?}");
+        desk.end(End::Answer);
+        let (last, others) = ten.split_last_mut().unwrap();
+        assert_eq!(assert_ready_ok!(last.poll()), Reply::Answer(1));
+        for waiting in others {
+            assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(1), "{loss:?}");
+        }
+        assert_eq!(desk.calls(), 2, "{loss:?}");
+    }
+}
+
+/// Each that leads gets the error of its own call.
+#[tokio::test(start_paused = true)]
+async fn all_that_wait_have_their_try_when_one_after_another_errs() {
+    let desk = Desk::default();
+    let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
+    let mut eleven = [(); 11].map(|()| pending(&mut service, offer("p", "f")));
+
+    for led in 0..11 {
+        assert_eq!(desk.calls(), led + 1);
+        desk.end(End::Broken);
+        assert_eq!(assert_ready_err!(eleven[led].poll()), Broken);
+        for waiting in &mut eleven[led + 1..] {
+            assert_pending!(waiting.poll());
+        }
+    }
+    assert_eq!(desk.calls(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_next_leader_panics_in_its_call_the_others_go_on() {
+    let desk = Desk::default();
+    let layer = builder(Replay::with(refuse)).build();
+    let mut service = layer.layer(desk.clone());
+    let leader = pending(&mut service, offer("p", "f"));
+    let mut waiting = [(); 3].map(|()| pending(&mut service, offer("p", "f")));
+
+    drop(leader);
+    assert!(desk.was_dropped());
+    let [first, second, third] = &mut waiting;
+    desk.panic_in_call();
+    assert!(catch_unwind(AssertUnwindSafe(|| first.poll())).is_err());
+    assert_pending!(second.poll());
+    assert_pending!(third.poll());
+    desk.end(End::Answer);
+    assert_eq!(assert_ready_ok!(second.poll()), Reply::Answer(2));
+    assert_eq!(assert_ready_ok!(third.poll()), Reply::Answer(2));
+    drop(waiting);
+    assert_eq!((layer.handle().stats().claims, layer.handle().stats().waiters), (0, 0));
+}

@@ -1,0 +1,299 @@
+//! The memory stays within its bytes, keeps the newest, and gives back what is over.
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use common::{Desk, End, SECOND, builder, offer, pending, refuse, settle, through};
+use futures_util::FutureExt;
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::spawn_blocking,
+    time::{advance, sleep},
+};
+use tokio_test::assert_ready_ok;
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse, Replay, Stats, WhenBusy,
+};
+
+const MIB: u64 = 1024 * 1024;
+
+fn by_number(peer: &u64) -> Option<Offer> {
+    Some(Offer::new(*peer, Fingerprint::exact(b"f")))
+}
+
+/// Waits, in real time, for moka's clock cannot be paused.
+async fn eventually(handle: &OfferDedupHandle, what: &str, holds: impl Fn(&Stats) -> bool) {
+    let start = Instant::now();
+    while !holds(&handle.stats()) {
+        assert!(start.elapsed() < 20 * SECOND, "not {what}: {:?}", handle.stats());
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn is_empty(stats: &Stats) -> bool {
+    (stats.memories, stats.bytes) == (0, 0)
+}
+
+/// On two threads, for a million is a lot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_million_peers_stay_within_the_memory_and_the_newest_are_kept() {
+    const HALF: u64 = 500_000;
+    let layer = OfferDedupLayer::builder()
+        .offers(by_number)
+        .answer(Refuse::with(|_: &Refusal| false))
+        .max_memory(16 * MIB)
+        .window(3600 * SECOND)
+        .build();
+    let service = layer.layer(service_fn(|_: u64| ready(Ok::<_, Infallible>(true))));
+    let handle = layer.handle();
+    let process = move |peer| service.clone().call(peer).now_or_never().unwrap().unwrap();
+    let halves = [0, HALF].map(|first| {
+        let process = process.clone();
+        spawn_blocking(move || (first..first + HALF).for_each(|peer| assert!(process(peer))))
+    });
+    for half in halves {
+        half.await.unwrap();
+    }
+    eventually(&handle, "within the memory", |stats| stats.bytes <= 16 * MIB).await;
+    let stats = handle.stats();
+    assert!(stats.memories > 25_000, "kept {}", stats.memories);
+    assert_eq!(stats.evicted + stats.memories, 2 * HALF);
+    for peer in 2 * HALF - 1000..2 * HALF {
+        assert!(!process(peer), "peer {peer} is forgotten");
+    }
+    assert!(process(0));
+}
+
+/// 64 KiB, the largest answer that is recorded for HTTP.
+#[tokio::test]
+async fn heavy_answers_stay_within_the_memory_and_the_newest_are_kept() {
+    const PEERS: u64 = 1000;
+    let heavy: Arc<[u8]> = vec![0; 64 * 1024].into();
+    let layer = OfferDedupLayer::builder()
+        .offers(by_number)
+        .answer(Replay::with(|_: &Refusal| Arc::from([])).record(|answer: &Arc<[u8]>| Some(answer.len())))
+        .max_memory(16 * MIB)
+        .window(3600 * SECOND)
+        .build();
+    let inner = {
+        let heavy = Arc::clone(&heavy);
+        service_fn(move |_: u64| ready(Ok::<_, Infallible>(Arc::clone(&heavy))))
+    };
+    let mut service = layer.layer(inner);
+    let mut process = |peer| service.call(peer).now_or_never().unwrap().unwrap();
+    let handle = layer.handle();
+
+    for peer in 0..PEERS {
+        assert_eq!(process(peer), heavy);
+    }
+    eventually(&handle, "within the memory", |stats| stats.bytes <= 16 * MIB).await;
+    let stats = handle.stats();
+    assert_eq!(stats.evicted + stats.memories, PEERS);
+    assert!(stats.memories >= 200, "kept {}", stats.memories);
+    for peer in PEERS - 200..PEERS {
+        assert_eq!(process(peer), heavy);
+    }
+    assert_eq!(handle.stats().replayed, 200);
+    // What is in the memory and its books agree: an answer thrown out is given back.
+    assert_eq!(Arc::strong_count(&heavy) as u64, handle.stats().memories + 2);
+}
+
+#[tokio::test]
+async fn one_peer_throws_out_no_other() {
+    let heavy: Arc<[u8]> = vec![0; 64 * 1024].into();
+    let layer = OfferDedupLayer::builder()
+        .offers(|(peer, n): &(u64, u64)| Some(Offer::new(*peer, Fingerprint::exact(&n.to_le_bytes()))))
+        .answer(Replay::with(|_: &Refusal| Arc::from([])).record(|answer: &Arc<[u8]>| Some(answer.len())))
+        .cooldown(Duration::ZERO)
+        .max_memory(MIB)
+        .window(3600 * SECOND)
+        .build();
+    let mut service = layer.layer(service_fn(move |_: (u64, u64)| {
+        ready(Ok::<_, Infallible>(Arc::clone(&heavy)))
+    }));
+    let mut process = |peer, n| service.call((peer, n)).now_or_never().unwrap().unwrap().len();
+    let handle = layer.handle();
+
+    process(1, 0);
+    for n in 0..100 {
+        process(2, n);
+    }
+    sleep(SECOND / 2).await;
+    assert!(handle.stats().bytes <= MIB);
+    let before = handle.stats();
+    assert_eq!(process(1, 0), 64 * 1024);
+    assert_eq!(process(2, 99), 64 * 1024);
+    process(2, 84);
+    let after = handle.stats();
+    assert_eq!((after.admitted, after.evicted), (before.admitted, 0));
+}
+
+/// However small the memory is, a peer's own offers do not drive its newest out.
+#[tokio::test]
+async fn a_memory_for_few_keeps_the_newest() {
+    for max_memory in [400, 600, 800, 1200, 1600] {
+        let layer = OfferDedupLayer::builder()
+            .offers(|n: &u64| Some(Offer::new("p", Fingerprint::exact(&n.to_le_bytes()))))
+            .answer(Refuse::with(|_: &Refusal| false))
+            .cooldown(Duration::ZERO)
+            .max_memory(max_memory)
+            .window(3600 * SECOND)
+            .build();
+        let mut service = layer.layer(service_fn(|_: u64| ready(Ok::<_, Infallible>(true))));
+        let mut process = |n| service.call(n).now_or_never().unwrap().unwrap();
+        for n in 0..16 {
+            assert!(process(n));
+        }
+        sleep(SECOND / 2).await;
+        let bytes = layer.handle().stats().bytes;
+        assert!(bytes <= max_memory, "{bytes} of {max_memory}");
+        assert!(!process(15), "{max_memory}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_all_windows_are_over() {
+    let desk = Desk::default();
+    let layer = builder(Replay::with(refuse))
+        .window(SECOND / 4)
+        .cooldown(SECOND / 100)
+        .when_busy(WhenBusy::Queue {
+            depth: 8,
+            timeout: SECOND,
+        })
+        .build();
+    let (mut service, handle) = (layer.layer(desk.clone()), layer.handle());
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+
+    // Leaves a peer in every way there is.
+    through(&mut service, &desk, offer("processed", "f"), End::Answer).unwrap();
+    through(&mut service, &desk, offer("failed", "f"), End::Broken).unwrap_err();
+    drop(pending(&mut service, offer("dropped", "f")));
+    assert!(desk.was_dropped());
+    for (peer, is_forgotten, holder_first) in [
+        ("a", false, true),
+        ("b", false, false),
+        ("c", true, true),
+        ("d", true, false),
+    ] {
+        let holder = pending(&mut service, offer(peer, "f"));
+        let waiting = ["f", "g", "g"].map(|text| pending(&mut service, offer(peer, text)));
+        if is_forgotten {
+            assert!(handle.forget(peer));
+        }
+        if holder_first {
+            drop(holder);
+            drop(waiting);
+        } else {
+            drop(waiting);
+            drop(holder);
+        }
+        assert!(desk.was_dropped());
+    }
+    let mut forgotten = pending(&mut service, offer("forgotten", "f"));
+    handle.forget("forgotten");
+    desk.end(End::Answer);
+    assert_ready_ok!(forgotten.poll());
+    through(&mut service, &desk, offer("twice", "f"), End::Answer).unwrap();
+    sleep(SECOND / 3).await;
+    through(&mut service, &desk, offer("twice", "f"), End::Answer).unwrap();
+    through(&mut service, &desk, offer("cleared", "f"), End::Answer).unwrap();
+    handle.clear();
+    through(&mut service, &desk, offer("cleared", "f"), End::Answer).unwrap();
+
+    eventually(&handle, "empty", is_empty).await;
+    assert_eq!((handle.stats().claims, handle.stats().waiters), (0, 0));
+    // The collector ends only when neither memories nor locks are left.
+    let start = Instant::now();
+    while Handle::current().metrics().num_alive_tasks() > 0 {
+        assert!(start.elapsed() < 10 * SECOND, "something is left");
+        sleep(SECOND / 100).await;
+    }
+    // And begins anew.
+    through(&mut service, &desk, offer("processed", "f"), End::Answer).unwrap();
+    assert_eq!(handle.stats().memories, 1);
+    eventually(&handle, "empty again", is_empty).await;
+}
+
+#[tokio::test]
+async fn what_is_cleared_is_given_back_before_its_window_is_over() {
+    let layer = OfferDedupLayer::builder()
+        .offers(by_number)
+        .answer(Refuse::with(|_: &Refusal| false))
+        .window(3600 * SECOND)
+        .build();
+    let mut service = layer.layer(service_fn(|_: u64| ready(Ok::<_, Infallible>(true))));
+    for peer in 0..1000 {
+        service.call(peer).now_or_never().unwrap().unwrap();
+    }
+    let handle = layer.handle();
+    assert_eq!(handle.stats().memories, 1000);
+    handle.clear();
+    eventually(&handle, "empty", is_empty).await;
+    assert_eq!(handle.stats().evicted, 0);
+}
+
+#[test]
+fn a_layer_outlives_its_runtime() {
+    let layer = OfferDedupLayer::builder()
+        .offers(by_number)
+        .answer(Refuse::with(|_: &Refusal| false))
+        .window(SECOND / 20)
+        .build();
+    let service = layer.layer(service_fn(|_: u64| -> Ready<Result<_, Infallible>> { ready(Ok(true)) }));
+    let handle = layer.handle();
+    let mut outside = service.clone();
+    assert!(outside.call(0).now_or_never().unwrap().unwrap());
+    for peer in 1..3 {
+        let mut service = service.clone();
+        let runtime = Runtime::new().unwrap();
+        assert!(runtime.block_on(service.call(peer)).unwrap());
+        if peer == 2 {
+            runtime.block_on(eventually(&handle, "empty", is_empty));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_layer_lets_go_of_everything() {
+    let desk = Desk::default();
+    let token = Arc::new(());
+    let (of_offers, of_answer) = (Arc::clone(&token), Arc::clone(&token));
+    let layer = OfferDedupLayer::builder()
+        .offers(move |message: &common::Message| {
+            let _token = &of_offers;
+            common::offers(message)
+        })
+        .answer(Replay::with(move |refusal: &Refusal| {
+            let _token = &of_answer;
+            refuse(refusal)
+        }))
+        .build();
+    let mut service = layer.layer(desk.clone());
+    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    let mut running = pending(&mut service, offer("q", "f"));
+    settle().await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+    let token = {
+        let weak = Arc::downgrade(&token);
+        drop(token);
+        weak
+    };
+
+    drop((layer, service));
+    assert!(token.upgrade().is_some(), "the answer is still to be built");
+    desk.end(End::Answer);
+    assert_ready_ok!(running.poll());
+    drop(running);
+    assert!(token.upgrade().is_none());
+    advance(SECOND).await;
+    settle().await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+}

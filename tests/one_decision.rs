@@ -1,0 +1,38 @@
+//! Between the look at the memory and that at the lock, nothing slips through.
+
+mod common;
+
+use std::{convert::Infallible, future::ready, time::Duration};
+
+use common::{SECOND, together};
+use futures_util::FutureExt;
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+
+/// A duplicate finds its offer in flight or processed, and nothing in between.
+#[test]
+fn a_duplicate_that_comes_while_its_offer_is_remembered_is_refused() {
+    const ROUNDS: u64 = 10_000;
+    let layer = OfferDedupLayer::builder()
+        .offers(|n: &u64| Some(Offer::new("p", Fingerprint::exact(&n.to_le_bytes()))))
+        .answer(Refuse::with(|_: &Refusal| false))
+        .window(3600 * SECOND)
+        .cooldown(Duration::ZERO)
+        .build();
+    let mut service = layer.layer(service_fn(|_: u64| ready(Ok::<_, Infallible>(true))));
+    let mut duplicates = service.clone();
+
+    for n in 0..ROUNDS {
+        let first = service.call(n);
+        let (answer, passed) = together(
+            || first.now_or_never(),
+            || {
+                (0..8)
+                    .filter(|_| duplicates.call(n).now_or_never() == Some(Ok(true)))
+                    .count()
+            },
+        );
+        assert_eq!((answer, passed), (Some(Ok(true)), 0), "offer {n}");
+    }
+    assert_eq!(layer.handle().stats().admitted, ROUNDS);
+}

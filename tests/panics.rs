@@ -1,0 +1,137 @@
+//! A panic anywhere releases the peer at once, and goes on to the caller.
+
+mod common;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+};
+
+use common::{
+    Desk, End, Message, Reply, SECOND, offer, offers, refuse,
+    station::{Policy, Station, assert_released, queueing},
+};
+use tokio_test::{assert_pending, task::spawn};
+use tower::{Layer, Service};
+use tower_offer_dedup::{Answer, Duplicates, OfferDedupLayer, Refusal, Taken};
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
+    for policy in Policy::INLINE {
+        let mut station = Station::new(policy, queueing);
+        station.desk.panic_in_call();
+        let service = &mut station.service;
+        let panic = catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"call panics"));
+        assert_eq!(station.stats().abandoned, 1);
+        assert_released(&mut station, offer("p", "f"));
+
+        let mut station = Station::new(policy, queueing);
+        let mut first = station.call(offer("p", "f"));
+        assert_pending!(first.poll());
+        let mut queued = station.call(offer("p", "g"));
+        assert_pending!(queued.poll());
+        station.desk.end(End::Panic);
+        let panic = catch_unwind(AssertUnwindSafe(|| drop(first.poll())));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"processing panics"));
+        // The future that panicked is still there.
+        assert!(queued.is_woken());
+        drop(queued);
+        assert_released(&mut station, offer("p", "f"));
+        drop(first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_call_of_a_queued_offer_calls_the_next() {
+    let mut station = Station::new(Policy::Replay, queueing);
+    let first = station.call(offer("p", "f"));
+    let [mut front, mut next] = ["g", "h"].map(|text| station.call(offer("p", text)));
+    assert_pending!(front.poll());
+    assert_pending!(next.poll());
+    drop(first);
+    station.desk.panic_in_call();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(front.poll()))).is_err());
+    assert!(next.is_woken());
+    assert_pending!(next.poll());
+    assert_eq!(station.desk.call_text(2), "h");
+}
+
+/// Panics where it is told to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Faulty {
+    InTake,
+    Taking,
+    Replay,
+    Refuse,
+}
+
+impl Answer<Reply> for Faulty {
+    type Response = Reply;
+    type Record = Reply;
+    type Take = Pin<Box<dyn Future<Output = Taken<Reply, Reply>> + Send>>;
+
+    fn duplicates(&self) -> Duplicates {
+        Duplicates::Wait {
+            limit: 1,
+            timeout: SECOND,
+        }
+    }
+
+    fn pass(&self, reply: Reply) -> Reply {
+        reply
+    }
+
+    fn take(&self, reply: Reply) -> Self::Take {
+        assert_ne!(*self, Self::InTake);
+        let faulty = *self;
+        Box::pin(async move {
+            assert_ne!(faulty, Self::Taking);
+            Taken::success(reply.clone()).recorded(reply, 8)
+        })
+    }
+
+    fn replay(&self, reply: &Reply) -> Reply {
+        assert_ne!(*self, Self::Replay);
+        reply.clone()
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Reply {
+        assert_ne!(*self, Self::Refuse);
+        refuse(refusal)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_answer_leaves_nothing_held() {
+    for faulty in [Faulty::InTake, Faulty::Taking, Faulty::Replay, Faulty::Refuse] {
+        let desk = Desk::default();
+        let layer = OfferDedupLayer::builder()
+            .offers(offers as fn(&Message) -> _)
+            .answer(faulty)
+            .build();
+        let mut service = layer.layer(desk.clone());
+        let mut first = spawn(service.call(offer("p", "f")));
+        assert_pending!(first.poll());
+        let mut waits = spawn(service.call(offer("p", "f")));
+        assert_pending!(waits.poll());
+        let one_too_many = catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
+        assert_eq!(one_too_many.is_err(), faulty == Faulty::Refuse);
+
+        desk.end(End::Answer);
+        let fails = matches!(faulty, Faulty::InTake | Faulty::Taking);
+        assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).is_err(), fails);
+        assert!(waits.is_woken());
+        let woken = catch_unwind(AssertUnwindSafe(|| drop(waits.poll())));
+        assert_eq!(woken.is_err(), faulty == Faulty::Replay, "{faulty:?}");
+        assert_eq!(
+            layer.handle().is_processing("p"),
+            fails,
+            "{faulty:?}: the one that waited leads after a panic"
+        );
+        drop(waits);
+        let stats = layer.handle().stats();
+        assert_eq!((stats.claims, stats.waiters), (0, 0), "{faulty:?}");
+        assert_eq!(stats.memories, u64::from(!fails), "{faulty:?}");
+    }
+}

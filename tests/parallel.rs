@@ -1,0 +1,59 @@
+//! What is not to be held up is not: other targets, renegotiation, ICE restart.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Desk, End, Message, Reply, at_once, offer, pending, reason, refuse, through};
+use tokio_test::assert_ready_ok;
+use tower::Layer;
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse};
+
+#[tokio::test(start_paused = true)]
+async fn one_sender_to_three_targets_in_parallel() {
+    let desk = Desk::default();
+    let by_target = |message: &Message| {
+        let text = message.offer.as_ref()?;
+        Some(Offer::new(
+            ("room", "alice", message.peer),
+            Fingerprint::exact(text.as_bytes()),
+        ))
+    };
+    let mut service = OfferDedupLayer::builder()
+        .offers(by_target)
+        .answer(Refuse::with(refuse))
+        .build()
+        .layer(desk.clone());
+    let mut three = ["bob", "carol", "dave"].map(|target| pending(&mut service, offer(target, "f")));
+    assert_eq!(desk.calls(), 3);
+    for call in &mut three {
+        desk.end(End::Answer);
+        assert_ready_ok!(call.poll());
+    }
+}
+
+const SDP: &str = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+    m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+    a=ice-ufrag:7h6h\r\na=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh\r\na=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\n";
+
+/// Chromium counts the version up, str0m sends an ICE restart under the old one.
+#[tokio::test(start_paused = true)]
+async fn without_a_cooldown_renegotiation_and_ice_restart_pass() {
+    let desk = Desk::default();
+    let by_sdp = |message: &Message| Some(Offer::new(message.peer, Fingerprint::sdp(message.offer.as_ref()?)));
+    let mut service = OfferDedupLayer::builder()
+        .offers(by_sdp)
+        .answer(Refuse::with(refuse))
+        .cooldown(Duration::ZERO)
+        .build()
+        .layer(desk.clone());
+    let renegotiated = SDP.replace("46117 2", "46117 3");
+    let restarted = SDP.replace("7h6h", "Q7uz");
+    for (n, sdp) in [SDP, &renegotiated, &restarted].into_iter().enumerate() {
+        assert_eq!(
+            through(&mut service, &desk, offer("p", sdp), End::Answer),
+            Ok(Reply::Answer(n))
+        );
+    }
+    assert_eq!(reason(at_once(&mut service, offer("p", SDP))), Reason::Processed);
+}

@@ -1,0 +1,343 @@
+//! Other offers of a busy peer wait in line, first come, first served.
+
+mod common;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use common::{
+    Broken, Builder, Desk, End, NANO, Offers, Refuser, Reply, SECOND, at_once, builder, is_answer, offer, pending,
+    reason, refuse, through,
+};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok};
+use tower::Layer;
+use tower_offer_dedup::{Inline, OfferDedup, Reason, Refuse, Replay, WhenBusy};
+
+type Queue = OfferDedup<Desk, Offers, Refuse<Refuser>, Inline>;
+
+fn queueing(depth: usize, timeout: Duration) -> Builder<Refuse<Refuser>> {
+    builder(Refuse::with(refuse as _)).when_busy(WhenBusy::Queue { depth, timeout })
+}
+
+/// A queue of 8 for 10 s, behind a lock with no cooldown.
+fn queue(desk: &Desk) -> Queue {
+    queueing(8, 10 * SECOND)
+        .cooldown(Duration::ZERO)
+        .build()
+        .layer(desk.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_offer_runs_second() {
+    let desk = Desk::default();
+    let mut service = queue(&desk);
+    let mut first = pending(&mut service, offer("p", "f"));
+    let mut second = pending(&mut service, offer("p", "g"));
+    assert_eq!(desk.calls(), 1);
+
+    desk.end(End::Answer);
+    assert_eq!(assert_ready_ok!(first.poll()), Reply::Answer(0));
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    assert_eq!(desk.call_text(1), "g");
+    desk.end(End::Answer);
+    assert_eq!(assert_ready_ok!(second.poll()), Reply::Answer(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_run_in_the_order_of_their_calls_whatever_that_of_their_polls() {
+    for polls in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let desk = Desk::default();
+        let mut service = queue(&desk);
+        let mut first = pending(&mut service, offer("p", "f"));
+        let mut three =
+            ["g", "h", "i"].map(|text| tokio_test::task::spawn(tower::Service::call(&mut service, offer("p", text))));
+        for n in polls {
+            assert_pending!(three[n].poll());
+        }
+
+        desk.end(End::Answer);
+        assert_ready_ok!(first.poll());
+        for run in 0..3 {
+            for n in polls.into_iter().filter(|n| *n >= run) {
+                assert_pending!(three[n].poll());
+            }
+            assert_eq!(desk.calls(), run + 2, "polled as {polls:?}");
+            desk.end(End::Answer);
+            assert_eq!(
+                assert_ready_ok!(three[run].poll()),
+                Reply::Answer(run + 1),
+                "polled as {polls:?}"
+            );
+        }
+        assert_eq!([1, 2, 3].map(|n| desk.call_text(n)), ["g", "h", "i"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_overtakes_nobody() {
+    let desk = Desk::default();
+    let mut service = queue(&desk);
+    let mut first = pending(&mut service, offer("p", "f"));
+    let mut second = pending(&mut service, offer("p", "g"));
+
+    desk.end(End::Answer);
+    assert_ready_ok!(first.poll());
+    // The lock is free, and the second does not know it yet.
+    let mut newcomer = pending(&mut service, offer("p", "h"));
+    assert_eq!(desk.calls(), 1);
+    assert_pending!(second.poll());
+    assert_pending!(newcomer.poll());
+    assert_eq!((desk.calls(), desk.call_text(1)), (2, "g".to_owned()));
+    desk.end(End::Answer);
+    assert_ready_ok!(second.poll());
+    assert_pending!(newcomer.poll());
+    assert_eq!(desk.call_text(2), "h");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_wait() {
+    for depth in [0, 1, 8] {
+        let desk = Desk::default();
+        let mut service = queueing(depth, 10 * SECOND).build().layer(desk.clone());
+        let mut first = pending(&mut service, offer("p", "f"));
+        let mut waiting: Vec<_> = (0..depth)
+            .map(|n| pending(&mut service, offer("p", n.to_string())))
+            .collect();
+
+        let full = Ok(Reply::Refused(Reason::QueueFull, Some(SECOND)));
+        assert_eq!(at_once(&mut service, offer("p", "g")), full, "depth {depth}");
+        if waiting.pop().is_some() {
+            waiting.push(pending(&mut service, offer("p", "g")));
+        }
+        assert_eq!(at_once(&mut service, offer("p", "h")), full, "depth {depth}");
+        let _other_peer = pending(&mut service, offer("q", "h"));
+
+        desk.end(End::Answer);
+        assert_ready_ok!(first.poll());
+        // Cooling down.
+        assert_eq!(at_once(&mut service, offer("p", "h")), full, "depth {depth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_waits_no_longer_than_the_time_out() {
+    let desk = Desk::default();
+    let mut service = queue(&desk);
+    let mut first = pending(&mut service, offer("p", "f"));
+    advance(SECOND).await;
+    let mut second = pending(&mut service, offer("p", "g"));
+    advance(SECOND).await;
+    let mut third = pending(&mut service, offer("p", "h"));
+
+    advance(9 * SECOND - NANO).await;
+    assert!(!second.is_woken());
+    advance(NANO).await;
+    assert!(second.is_woken());
+    let late = Ok(Reply::Refused(Reason::TimedOut, Some(SECOND)));
+    assert_eq!(assert_ready!(second.poll()), late);
+    assert_pending!(third.poll());
+
+    desk.end(End::Answer);
+    assert_ready_ok!(first.poll());
+    assert_pending!(third.poll());
+    assert_eq!((desk.calls(), desk.call_text(1)), (2, "h".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_before_the_time_out_it_still_runs() {
+    let desk = Desk::default();
+    let mut service = queue(&desk);
+    let mut first = pending(&mut service, offer("p", "f"));
+    let mut second = pending(&mut service, offer("p", "g"));
+    advance(10 * SECOND - NANO).await;
+    assert_pending!(second.poll());
+    desk.end(End::Answer);
+    assert_ready_ok!(first.poll());
+    assert_pending!(second.poll());
+    assert_eq!(desk.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_time_to_wait_one_is_refused_at_once() {
+    let desk = Desk::default();
+    let mut service = queueing(8, Duration::ZERO).build().layer(desk.clone());
+    let _first = pending(&mut service, offer("p", "f"));
+    assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::TimedOut);
+    let _free = pending(&mut service, offer("q", "g"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_as_a_queued_offer_is_in_flight() {
+    let desk = Desk::default();
+    let mut service = queue(&desk);
+    let mut first = pending(&mut service, offer("p", "f"));
+    let mut second = pending(&mut service, offer("p", "g"));
+    let in_flight = Ok(Reply::Refused(Reason::InFlight, Some(SECOND)));
+    assert_eq!(at_once(&mut service, offer("p", "g")), in_flight);
+
+    // Also while its turn has come and it does not know.
+    desk.end(End::Answer);
+    assert_ready_ok!(first.poll());
+    assert_eq!(at_once(&mut service, offer("p", "g")), in_flight);
+    assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::Processed);
+    assert_pending!(second.poll());
+    assert_eq!(desk.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_dropped_holds_up_nobody() {
+    for dropped in 0..3 {
+        for knows_its_turn in [false, true] {
+            let desk = Desk::default();
+            let mut service = queue(&desk);
+            let mut first = pending(&mut service, offer("p", "f"));
+            let mut three = ["g", "h", "i"].map(|text| Some(pending(&mut service, offer("p", text))));
+
+            if knows_its_turn {
+                desk.end(End::Answer);
+                assert_ready_ok!(first.poll());
+                three[dropped] = None;
+            } else {
+                three[dropped] = None;
+                desk.end(End::Answer);
+                assert_ready_ok!(first.poll());
+            }
+            for mut call in three.into_iter().flatten() {
+                assert!(call.is_woken());
+                assert_pending!(call.poll());
+                desk.end(End::Answer);
+                assert_ready_ok!(call.poll());
+            }
+            let left = ["g", "h", "i"].into_iter().enumerate().filter(|(n, _)| *n != dropped);
+            for (n, (_, text)) in left.enumerate() {
+                assert_eq!(desk.call_text(n + 1), text, "dropped {dropped}");
+            }
+            assert_eq!(desk.calls(), 3);
+            let _free = pending(&mut service, offer("p", "j"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_front_runs_when_the_cooldown_ends() {
+    let desk = Desk::default();
+    let mut service = queueing(8, 10 * SECOND).build().layer(desk.clone());
+    let mut first = pending(&mut service, offer("p", "f"));
+    let mut before = pending(&mut service, offer("p", "g"));
+    desk.end(End::Answer);
+    assert_ready_ok!(first.poll());
+    assert_pending!(before.poll());
+    // There is no holder to wait for any more.
+    let mut after = pending(&mut service, offer("p", "h"));
+
+    advance(2 * SECOND - NANO).await;
+    assert!(!before.is_woken());
+    let mut last = pending(&mut service, offer("p", "i"));
+    assert_eq!(desk.calls(), 1);
+    advance(NANO).await;
+    assert!(before.is_woken());
+    for call in [&mut last, &mut after, &mut before] {
+        assert_pending!(call.poll());
+    }
+    assert_eq!((desk.calls(), desk.call_text(1)), (2, "g".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_cooling_peer_one_waits_for_the_end() {
+    let desk = Desk::default();
+    let mut service = queueing(8, 10 * SECOND).build().layer(desk.clone());
+    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    advance(SECOND).await;
+    let mut second = pending(&mut service, offer("p", "g"));
+    assert_eq!(desk.calls(), 1);
+    advance(SECOND).await;
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    assert_eq!(desk.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cooldown_longer_than_the_time_out_is_not_waited_out() {
+    let desk = Desk::default();
+    let mut service = queueing(8, SECOND).build().layer(desk.clone());
+    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    let mut second = pending(&mut service, offer("p", "g"));
+    advance(SECOND).await;
+    assert!(second.is_woken());
+    assert_eq!(reason(assert_ready!(second.poll())), Reason::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_front_runs_at_once() {
+    for end in [End::Failure, End::Broken, End::Panic] {
+        let desk = Desk::default();
+        let mut service = builder(Refuse::with(refuse).success_if(is_answer))
+            .when_busy(WhenBusy::Queue {
+                depth: 8,
+                timeout: 10 * SECOND,
+            })
+            .build()
+            .layer(desk.clone());
+        let mut first = pending(&mut service, offer("p", "f"));
+        let mut second = pending(&mut service, offer("p", "g"));
+
+        desk.end(end);
+        let _ = catch_unwind(AssertUnwindSafe(|| first.poll()));
+        assert!(second.is_woken());
+        assert_pending!(second.poll());
+        assert_eq!(desk.calls(), 2);
+        desk.end(End::Answer);
+        assert_eq!(assert_ready_ok!(second.poll()), Reply::Answer(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_sender_of_the_first_is_gone_the_front_runs_at_once() {
+    let desk = Desk::default();
+    let mut service = queueing(8, 10 * SECOND).build().layer(desk.clone());
+    let first = pending(&mut service, offer("p", "f"));
+    let mut second = pending(&mut service, offer("p", "g"));
+    drop(first);
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    assert_eq!(desk.calls(), 2);
+}
+
+/// The duplicates of a lost leader come after those who were there before they tried again, and one of them leads.
+#[tokio::test(start_paused = true)]
+async fn duplicates_of_a_lost_leader_line_up() {
+    let desk = Desk::default();
+    let mut service = builder(Replay::with(refuse))
+        .cooldown(Duration::ZERO)
+        .when_busy(WhenBusy::Queue {
+            depth: 8,
+            timeout: 10 * SECOND,
+        })
+        .build()
+        .layer(desk.clone());
+    let mut leader = pending(&mut service, offer("p", "f"));
+    let mut other = pending(&mut service, offer("p", "g"));
+    let mut duplicates = [(); 3].map(|()| pending(&mut service, offer("p", "f")));
+
+    desk.end(End::Broken);
+    assert_eq!(assert_ready_err!(leader.poll()), Broken);
+    for duplicate in &mut duplicates {
+        assert_pending!(duplicate.poll());
+    }
+    assert_pending!(other.poll());
+    assert_eq!((desk.calls(), desk.call_text(1)), (2, "g".to_owned()));
+    desk.end(End::Answer);
+    assert_ready_ok!(other.poll());
+    for duplicate in &mut duplicates {
+        assert_pending!(duplicate.poll());
+    }
+    assert_eq!((desk.calls(), desk.call_text(2)), (3, "f".to_owned()));
+    desk.end(End::Answer);
+    for duplicate in &mut duplicates {
+        assert_eq!(assert_ready_ok!(duplicate.poll()), Reply::Answer(2));
+    }
+}

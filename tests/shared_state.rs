@@ -1,0 +1,228 @@
+//! What is shared: clones of a layer, the services it wraps, and its other extractors.
+
+mod common;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use common::{Desk, End, Message, Reply, at_once, builder, offer, offers, pending, reason, refuse, through};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_offer_dedup::{
+    Answer, Duplicates, Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse, Replay, Taken,
+};
+
+#[tokio::test]
+async fn services_and_clones_of_one_layer_share_it() {
+    let desks = [Desk::default(), Desk::default(), Desk::default()];
+    let layer = builder(Refuse::with(refuse)).build();
+    let copy = layer.clone();
+    let mut services = [
+        layer.layer(desks[0].clone()),
+        copy.layer(desks[1].clone()),
+        layer.layer(desks[2].clone()),
+    ];
+    let mut connection = services[0].clone();
+
+    let first = pending(&mut connection, offer("p", "f"));
+    for service in &mut services {
+        assert_eq!(reason(at_once(service, offer("p", "f"))), Reason::InFlight);
+        assert_eq!(reason(at_once(service, offer("p", "g"))), Reason::Busy);
+    }
+    desks[0].end(End::Answer);
+    first.await.unwrap();
+    for service in &mut services {
+        assert_eq!(reason(at_once(service, offer("p", "f"))), Reason::Processed);
+    }
+    assert_eq!(desks.map(|desk| desk.calls()), [1, 0, 0]);
+
+    assert_eq!(layer.handle().stats(), copy.handle().stats());
+    assert!(copy.handle().forget("p"));
+    drop(pending(&mut services[0], offer("p", "f")));
+}
+
+#[tokio::test]
+async fn layers_built_apart_share_nothing() {
+    let settings = builder(Refuse::with(refuse));
+    let [mut one, mut other] = [settings.clone().build(), settings.build()].map(|layer| layer.layer(Desk::default()));
+    let _first = pending(&mut one, offer("p", "f"));
+    let _second = pending(&mut other, offer("p", "f"));
+}
+
+#[tokio::test]
+async fn a_layer_outlives_its_services_and_a_service_its_layer() {
+    let desk = Desk::default();
+    let layer = builder(Refuse::with(refuse)).build();
+    through(&mut layer.layer(desk.clone()), &desk, offer("p", "f"), End::Answer).unwrap();
+    let mut later = layer.layer(desk.clone());
+    let handle = layer.handle();
+    drop(layer);
+    assert_eq!(reason(at_once(&mut later, offer("p", "f"))), Reason::Processed);
+    assert_eq!(handle.stats().refused_processed, 1);
+}
+
+#[tokio::test]
+async fn each_socket_binds_its_peer_to_the_same_state() {
+    let desk = Desk::default();
+    let layer = OfferDedupLayer::builder().answer(Refuse::with(refuse)).build();
+    let socket = |peer: &'static str| {
+        let offers = move |message: &Message| {
+            let text = message.offer.as_ref()?;
+            Some(Offer::new(peer, Fingerprint::exact(text.as_bytes())))
+        };
+        layer.offers(offers).layer(desk.clone())
+    };
+    let (mut alice, mut again, mut bob) = (socket("alice"), socket("alice"), socket("bob"));
+    let first = pending(&mut alice, offer("", "f"));
+    assert_eq!(reason(at_once(&mut again, offer("", "f"))), Reason::InFlight);
+    assert_eq!(reason(at_once(&mut again, offer("", "g"))), Reason::Busy);
+    let _bobs = pending(&mut bob, offer("", "f"));
+    desk.end(End::Answer);
+    first.await.unwrap();
+    assert_eq!(reason(at_once(&mut again, offer("", "f"))), Reason::Processed);
+    assert!(layer.handle().is_processing("bob") && !layer.handle().is_processing("alice"));
+}
+
+/// Answers services with text and services with numbers, each with a record of its own.
+struct Both;
+
+macro_rules! answers {
+    ($response:ty) => {
+        impl Answer<$response> for Both {
+            type Response = Result<$response, Reason>;
+            type Record = $response;
+            type Take = Ready<Taken<Self::Response, $response>>;
+
+            fn duplicates(&self) -> Duplicates {
+                Duplicates::WAIT
+            }
+
+            fn pass(&self, response: $response) -> Self::Response {
+                Ok(response)
+            }
+
+            fn take(&self, response: $response) -> Self::Take {
+                ready(Taken::success(Ok(response.clone())).recorded(response, 8))
+            }
+
+            fn replay(&self, response: &$response) -> Self::Response {
+                Ok(response.clone())
+            }
+
+            fn refuse(&self, refusal: &Refusal) -> Self::Response {
+                Err(refusal.reason())
+            }
+        }
+    };
+}
+
+answers!(String);
+answers!(u64);
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_another_response_type_gets_no_wrong_answer() {
+    let layer = OfferDedupLayer::builder()
+        .offers(offers as fn(&Message) -> _)
+        .answer(Both)
+        .build();
+    let (release, gate) = (Arc::new(tokio::sync::Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (released, calls) = (Arc::clone(&release), Arc::clone(&gate));
+    let mut texts = layer.layer(service_fn(move |_: Message| {
+        calls.fetch_add(1, Relaxed);
+        let released = Arc::clone(&released);
+        async move {
+            released.notified().await;
+            Ok::<_, Infallible>("an answer".to_owned())
+        }
+    }));
+    let mut numbers = layer.layer(service_fn(|_: Message| ready(Ok::<_, Infallible>(7_u64))));
+
+    let first = tokio::spawn(texts.call(offer("p", "f")));
+    let waits = tokio::spawn(numbers.call(offer("p", "f")));
+    common::settle().await;
+    release.notify_one();
+    assert_eq!(first.await.unwrap(), Ok(Ok("an answer".to_owned())));
+    assert_eq!(waits.await.unwrap(), Ok(Err(Reason::NotRecorded)));
+    assert_eq!(numbers.call(offer("p", "f")).await, Ok(Err(Reason::NotRecorded)));
+    assert_eq!(texts.call(offer("p", "f")).await, Ok(Ok("an answer".to_owned())));
+    assert_eq!(gate.load(Relaxed), 1);
+    let stats = layer.handle().stats();
+    assert_eq!((stats.refused_not_recorded, stats.replayed), (2, 1));
+}
+
+fn post_offer(path: &str, peer: &str, text: &'static str) -> Request<Body> {
+    Request::post(path)
+        .header("peer", peer)
+        .header("offer", text)
+        .body(Body::empty())
+        .unwrap()
+}
+
+fn offer_in_headers(request: &Request<Body>) -> Option<Offer> {
+    let header = |name| Some(request.headers().get(name)?.as_bytes());
+    Some(Offer::new(header("peer")?, Fingerprint::exact(header("offer")?)))
+}
+
+#[tokio::test]
+async fn one_layer_over_many_routes_is_one_layer() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handler = {
+        let calls = Arc::clone(&calls);
+        move || async move {
+            calls.fetch_add(1, Relaxed);
+            StatusCode::CREATED
+        }
+    };
+    // axum's responses are no `Clone`: only `Replay` asks for that.
+    let refuse = |refusal: &Refusal| (StatusCode::CONFLICT, refusal.reason().as_str()).into_response();
+    let is_success = |response: &Response| response.status().is_success();
+    let layer = OfferDedupLayer::builder()
+        .offers(offer_in_headers)
+        .answer(Refuse::with(refuse).success_if(is_success))
+        .build();
+    let app = Router::new()
+        .route("/one", post(handler.clone()))
+        .route("/two", post(handler.clone()))
+        .fallback(handler)
+        .layer(layer.clone());
+
+    let status = async |path, peer, text| {
+        let response = app.clone().oneshot(post_offer(path, peer, text)).await.unwrap();
+        response.status()
+    };
+    assert_eq!(status("/one", "p", "f").await, StatusCode::CREATED);
+    for path in ["/one", "/two", "/nowhere"] {
+        assert_eq!(status(path, "p", "f").await, StatusCode::CONFLICT, "{path}");
+    }
+    assert_eq!(status("/two", "q", "f").await, StatusCode::CREATED);
+    let without_peer = Request::post("/two").body(Body::empty()).unwrap();
+    assert_eq!(
+        app.clone().oneshot(without_peer).await.unwrap().status(),
+        StatusCode::CREATED
+    );
+    assert_eq!(calls.load(Relaxed), 3);
+    let stats = layer.handle().stats();
+    assert_eq!((stats.admitted, stats.refused_processed, stats.passed), (2, 3, 1));
+}
+
+#[tokio::test]
+async fn what_is_replayed_on_one_route_was_recorded_on_another() {
+    let (one, two) = (Desk::default(), Desk::default());
+    let layer = builder(Replay::with(refuse)).build();
+    let (mut first, mut second) = (layer.layer(one.clone()), layer.layer(two.clone()));
+    through(&mut first, &one, offer("p", "f"), End::Answer).unwrap();
+    assert_eq!(at_once(&mut second, offer("p", "f")), Ok(Reply::Answer(0)));
+    assert_eq!(two.calls(), 0);
+}
