@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let dedup = OfferDedupLayer::builder()
         .offers(HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/from")))
-        .answer(HttpAnswer::replay())
+        .answer(HttpAnswer::replaying())
         .build();
     let service = TowerToHyperService::new(dedup.layer(service_fn(signal)));
 

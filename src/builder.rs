@@ -1,6 +1,6 @@
 //! [`OfferDedupBuilder`]: the settings of a layer.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     OfferDedupLayer,
@@ -39,7 +39,9 @@ pub(crate) struct Settings {
 /// Configures an [`OfferDedupLayer`]. Every value has a meaning, so that [`build`](Self::build) cannot fail.
 ///
 /// What finds the offers and what builds the answers has no default: [`offers`](Self::offers) and
-/// [`answer`](Self::answer) are to be called, or the layer fits no service.
+/// [`answer`](Self::answer) are to be called, or the layer fits no service. Where the compiler only says that bounds are not
+/// satisfied, pass the service to `fn is<Req, S: tower::Service<Req>>(_: &S) {}` as `is::<Message, _>(&service)`, and it
+/// says which.
 ///
 /// # Examples
 ///
@@ -61,7 +63,7 @@ pub(crate) struct Settings {
 ///     .build();
 /// assert_eq!(layer.handle().stats().admitted, 0);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct OfferDedupBuilder<X = Unset, A = Unset, M = Inline> {
     offers: X,
@@ -93,8 +95,8 @@ impl OfferDedupBuilder {
 }
 
 impl<X, A, M> OfferDedupBuilder<X, A, M> {
-    /// What finds the offers: [`JsonOffers`](crate::JsonOffers), a closure `|request: &Req| -> Option<Offer>`, or any
-    /// [`ExtractOffer`](crate::ExtractOffer).
+    /// What finds the offers: `JsonOffers`, `http::HttpOffers`, a closure `|request: &Req| -> Option<Offer>`, whose
+    /// argument needs its type written out, or any [`ExtractOffer`](crate::ExtractOffer).
     pub fn offers<Y>(self, offers: Y) -> OfferDedupBuilder<Y, A, M> {
         OfferDedupBuilder {
             offers,
@@ -147,6 +149,9 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
 
     /// How many bytes the memory takes; 64 MiB by default. When it is full, the least recently used memories go. Zero:
     /// nothing is remembered.
+    ///
+    /// Recorded answers count with what the [`Answer`](crate::Answer) says they take: tell [`Replay`](crate::Replay) by
+    /// [`record`](crate::Replay::record).
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.settings.max_memory = bytes;
         self
@@ -163,7 +168,11 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
     /// gets it.
     ///
     /// By default, a response future that is dropped drops the processing with it. With this, the inner service's
-    /// future must be `Send`, and the layer must be called inside a tokio runtime.
+    /// future must be `Send`.
+    ///
+    /// # Panics
+    ///
+    /// The service panics when it is called with an offer outside a tokio runtime.
     pub fn finish_abandoned(self) -> OfferDedupBuilder<X, A, Detached> {
         OfferDedupBuilder {
             offers: self.offers,
@@ -180,5 +189,13 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             gate: Arc::new(Gate::new(self.settings)),
         };
         OfferDedupLayer::new(self.offers, core)
+    }
+}
+
+impl<X, A, M> fmt::Debug for OfferDedupBuilder<X, A, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OfferDedupBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@
 //! - a **repeated offer** is refused, or gets the answer of the first, from a memory of what was processed;
 //! - **two offers of one peer** are never processed at once: one lock a peer, released on every way out.
 //!
-//! # Example
+//! # Examples
 //!
 //! A service that handles the messages of a room. The peer is who must be serialised: a sender towards one target.
 //!
@@ -122,6 +122,6 @@ pub use self::{
 };
 
 /// The README's examples are tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http", feature = "json"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

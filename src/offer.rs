@@ -1,6 +1,6 @@
 //! What is deduplicated: [`Offer`], the [`PeerKey`] it is serialised by, and [`ExtractOffer`], which finds it.
 
-use std::{borrow::Cow, convert::Infallible, fmt};
+use std::{borrow::Cow, convert::Infallible, fmt, sync::Arc};
 
 use crate::{Fingerprint, Refusal};
 
@@ -70,7 +70,7 @@ impl Offer {
 /// ```
 /// use tower_offer_dedup::PeerKey;
 ///
-/// assert_eq!(PeerKey::from("alice"), PeerKey::from(b"alice".as_slice()));
+/// assert_eq!(PeerKey::from("alice"), PeerKey::from(b"alice"));
 /// assert_ne!(PeerKey::from(("ab", "c")), PeerKey::from(("a", "bc")));
 /// assert_ne!(PeerKey::from(7_u64), PeerKey::from("7"));
 /// ```
@@ -112,7 +112,7 @@ impl fmt::Debug for PeerKey {
     }
 }
 
-/// What a [`PeerKey`] is made of: text, bytes, a `u64`, or another key.
+/// What a [`PeerKey`] is made of: text, bytes, a number, or another key. A `u32` is the `u64` of its value.
 ///
 /// Sealed: it is implemented for the types listed, and for references to them.
 pub trait Part: sealed::Sealed {
@@ -136,12 +136,24 @@ macro_rules! parts {
 }
 
 parts! {
+    u32: |part, digest| digest.number(u64::from(*part));
+    Box<str>: |part, digest| digest.bytes(part.as_bytes());
+    Arc<str>: |part, digest| digest.bytes(part.as_bytes());
     str: |part, digest| digest.bytes(part.as_bytes());
     String: |part, digest| digest.bytes(part.as_bytes());
     [u8]: |part, digest| digest.bytes(part);
     Vec<u8>: |part, digest| digest.bytes(part);
     u64: |part, digest| digest.number(*part);
     PeerKey: |part, digest| digest.key(*part);
+}
+
+impl<const N: usize> sealed::Sealed for [u8; N] {}
+
+impl<const N: usize> Part for [u8; N] {
+    #[allow(private_interfaces, reason = "sealed: called by this crate alone")]
+    fn feed(&self, digest: &mut Digest) {
+        digest.bytes(self);
+    }
 }
 
 impl<P: Part + ?Sized> sealed::Sealed for &P {}
@@ -204,7 +216,13 @@ macro_rules! key_of_one {
     )*};
 }
 
-key_of_one!(&str, &String, String, &[u8], &Vec<u8>, u64);
+key_of_one!(&str, &String, String, Box<str>, Arc<str>, &[u8], &Vec<u8>, u32, u64);
+
+impl<const N: usize> From<&[u8; N]> for PeerKey {
+    fn from(part: &[u8; N]) -> Self {
+        Self::of_parts([part])
+    }
+}
 
 macro_rules! key_of_tuple {
     ($($part:ident),*) => {
@@ -284,6 +302,7 @@ impl<R> Found<R, Infallible> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, Req> ExtractOffer<Req> for F
 where
     F: Fn(&Req) -> Option<Offer>,

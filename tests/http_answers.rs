@@ -94,7 +94,7 @@ fn every_reason_has_a_problem_document() {
         (Reason::PeerMissing, 400, None),
     ];
     for (reason, status, retry_after) in cases {
-        let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refuse(), &Refusal::new(reason));
+        let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &Refusal::new(reason));
         let (head, body) = refused.into_parts();
         let body = futures_util::FutureExt::now_or_never(body.collect())
             .unwrap()
@@ -122,13 +122,13 @@ fn every_reason_has_a_problem_document() {
 #[test]
 fn what_is_left_of_a_cooldown_is_rounded_up() {
     let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::from_millis(1001));
-    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refuse(), &refusal);
+    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
     assert_eq!(refused.headers()["retry-after"], "2");
 }
 
 #[test]
 fn refusals_are_replaceable() {
-    let answer = HttpAnswer::refuse().refuse_with(|refusal| {
+    let answer = HttpAnswer::refusing().refuse_with(|refusal| {
         let mut response = Response::new(Bytes::from(refusal.to_string()));
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
         response
@@ -336,7 +336,7 @@ async fn another_offer_after_the_answer_is_a_new_session() {
 async fn refused_duplicates_get_409() {
     let layer = OfferDedupLayer::builder()
         .offers(HttpOffers::new().peer(PeerFrom::path()))
-        .answer(HttpAnswer::refuse())
+        .answer(HttpAnswer::refusing())
         .build();
     let service: tower_offer_dedup::OfferDedup<_, _, _, Inline> =
         layer.layer(service_fn(|_: Request<BufferedBody<Full<Bytes>>>| async {

@@ -282,9 +282,24 @@ async fn a_missing_part_of_the_peer_passes_or_is_refused_or_counts() {
     let optional = || HttpOffers::new().peer(PeerFrom::bearer().optional());
     assert!(is_offer(optional(), || request(None)).await);
 
-    let (service, seen, _) = server(HttpOffers::new().peer(PeerFrom::bearer().required()));
-    let response = service.oneshot(request(None)).await.unwrap();
+    let required = HttpOffers::new()
+        .peer(PeerFrom::bearer().required())
+        .json(JsonOffers::new().sdp("/sdp"));
+    let (service, seen, _) = server(required);
+    let response = service.clone().oneshot(request(None)).await.unwrap();
     assert_eq!((response.status(), seen.bodies().len()), (StatusCode::BAD_REQUEST, 0));
+    // Of JSON, the body tells whether it is an offer at all.
+    for (body, status) in [
+        (r#"{"sdp":"v=0"}"#, StatusCode::BAD_REQUEST),
+        (r#"{"vote":7}"#, StatusCode::CREATED),
+    ] {
+        let response = service
+            .clone()
+            .oneshot(post("/", "application/json", full(body)))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), status, "{body}");
+    }
 }
 
 #[test]
@@ -376,6 +391,24 @@ fn peers_differ_by_each_part() {
 }
 
 #[test]
+fn a_value_of_one_header_cannot_pass_for_that_of_another() {
+    let offers = HttpOffers::new()
+        .peer(PeerFrom::header("a".parse().unwrap()))
+        .peer(PeerFrom::header("b".parse().unwrap()));
+    let peer = |fields: &[(&'static str, &str)]| {
+        let mut request = Request::post("/");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        offers.peer_of(&request.body(()).unwrap().into_parts().0).unwrap()
+    };
+    assert_ne!(
+        peer(&[("a", "1"), ("a", "2"), ("b", "3")]),
+        peer(&[("a", "1"), ("b", "2"), ("b", "3")])
+    );
+}
+
+#[test]
 fn odd_values_have_a_peer_or_none_and_never_panic() {
     let cases: &[(&str, &[u8], bool)] = &[
         ("authorization", b"Bearer", false),
@@ -412,7 +445,7 @@ fn debug_shows_no_token() {
     let (mut head, ()) = Request::post("/").body(()).unwrap().into_parts();
     head.headers
         .insert("authorization", "Bearer verysecret".parse().unwrap());
-    let shown = format!("{offers:?} {:?} {:?}", offers.peer_of(&head), HttpAnswer::replay());
+    let shown = format!("{offers:?} {:?} {:?}", offers.peer_of(&head), HttpAnswer::replaying());
     assert!(!shown.contains("verysecret"), "{shown}");
 }
 

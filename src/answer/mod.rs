@@ -52,8 +52,8 @@ pub use self::{
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not answer with `{Res}`",
-    note = "configure the layer with `.answer(..)`: `Refuse::with(|refusal| ..)` or `Replay::with(|refusal| ..)`; \
-            `Replay` needs a response that is `Clone + Send + Sync + 'static`"
+    note = "configure the layer with `.answer(..)`: `Refuse::with(|refusal| ..)`, `Replay::with(|refusal| ..)`, or for \
+            HTTP `http::HttpAnswer`; `Replay` needs a response that is `Clone + Send + Sync + 'static`"
 )]
 pub trait Answer<Res> {
     /// What goes out.
@@ -100,9 +100,12 @@ pub enum Duplicates {
 impl Duplicates {
     /// 64 wait per peer, for 10 s at most.
     pub const WAIT: Self = Self::Wait {
-        limit: 64,
-        timeout: Duration::from_secs(10),
+        limit: Self::LIMIT,
+        timeout: Self::TIMEOUT,
     };
+
+    const LIMIT: usize = 64;
+    const TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// The answer to an offer, as [`Answer::take`] has read it.
@@ -134,6 +137,30 @@ impl<Res, Rec> Taken<Res, Rec> {
     /// What goes out.
     pub fn response(&self) -> &Res {
         &self.response
+    }
+
+    /// What goes out.
+    pub fn into_response(self) -> Res {
+        self.response
+    }
+
+    /// Whether the offer is remembered.
+    pub fn is_success(&self) -> bool {
+        self.is_success
+    }
+
+    /// What is kept to answer duplicates with.
+    pub fn record(&self) -> Option<&Rec> {
+        self.record.as_ref().map(|(record, _)| record)
+    }
+
+    /// The same of another response: what an answer around this one makes of it.
+    pub fn map<Out>(self, map: impl FnOnce(Res) -> Out) -> Taken<Out, Rec> {
+        Taken {
+            response: map(self.response),
+            is_success: self.is_success,
+            record: self.record,
+        }
     }
 
     /// Keeps `record`, which takes `bytes` bytes of the layer's memory, to answer duplicates with.

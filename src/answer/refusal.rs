@@ -98,7 +98,7 @@ reasons! {
     /// Too many offers of the peer, or duplicates of them, wait already.
     QueueFull = "queue_full", "too many offers of this peer wait already";
     /// The wait was too long, or the processing outlived its lease and was aborted.
-    TimedOut = "timed_out", "the offer waited too long";
+    TimedOut = "timed_out", "the offer took too long";
     /// The request's body is larger than the cap.
     BodyTooLarge = "body_too_large", "the body is too large";
     /// The request's body could not be read to its end.

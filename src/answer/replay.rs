@@ -46,8 +46,8 @@ impl<F> Replay<F> {
             refuse,
             success: EveryOk,
             record: SizeOf,
-            limit: 64,
-            timeout: Duration::from_secs(10),
+            limit: Duplicates::LIMIT,
+            timeout: Duplicates::TIMEOUT,
         }
     }
 }

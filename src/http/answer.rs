@@ -48,7 +48,7 @@ const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
 /// use http::Response;
 /// use tower_offer_dedup::{Answer, Reason, Refusal, http::HttpAnswer};
 ///
-/// let answer = HttpAnswer::replay();
+/// let answer = HttpAnswer::replaying();
 /// let refused = Answer::<Response<String>>::refuse(&answer, &Refusal::new(Reason::Busy));
 /// assert_eq!(refused.status(), 409);
 /// assert_eq!(refused.headers()["retry-after"], "1");
@@ -56,7 +56,7 @@ const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
 #[derive(Clone)]
 pub struct HttpAnswer {
     duplicates: Duplicates,
-    max_record: u64,
+    max_record: usize,
     refuse: Arc<MakeRefusal>,
 }
 
@@ -64,7 +64,7 @@ type MakeRefusal = dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync;
 
 impl HttpAnswer {
     /// Refuses duplicates.
-    pub fn refuse() -> Self {
+    pub fn refusing() -> Self {
         Self {
             duplicates: Duplicates::Refuse,
             max_record: 64 * 1024,
@@ -78,22 +78,34 @@ impl HttpAnswer {
     ///
     /// An answer is recorded if its length is known to be at most 64 KiB: it is read while the peer is locked. Any other
     /// passes as it comes, and its duplicates are refused as [`NotRecorded`](Reason::NotRecorded).
-    pub fn replay() -> Self {
+    pub fn replaying() -> Self {
         Self {
             duplicates: Duplicates::WAIT,
-            ..Self::refuse()
+            ..Self::refusing()
         }
     }
 
-    /// What duplicates of an offer in flight do.
+    /// How many duplicates wait for an answer that is [replayed](Self::replaying), per peer; 64 by default.
     #[must_use]
-    pub fn duplicates(self, duplicates: Duplicates) -> Self {
-        Self { duplicates, ..self }
+    pub fn limit(mut self, most: usize) -> Self {
+        if let Duplicates::Wait { limit, .. } = &mut self.duplicates {
+            *limit = most;
+        }
+        self
+    }
+
+    /// How long a duplicate waits for an answer that is [replayed](Self::replaying); 10 s by default.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Self {
+        if let Duplicates::Wait { timeout, .. } = &mut self.duplicates {
+            *timeout = time;
+        }
+        self
     }
 
     /// How large a body is recorded; 64 KiB by default.
     #[must_use]
-    pub fn max_record(self, bytes: u64) -> Self {
+    pub fn max_record(self, bytes: usize) -> Self {
         Self {
             max_record: bytes,
             ..self
@@ -138,12 +150,11 @@ impl<B: Body> Answer<Response<B>> for HttpAnswer {
             .body()
             .size_hint()
             .upper()
-            .is_some_and(|upper| upper <= self.max_record);
+            .is_some_and(|upper| upper <= self.max_record as u64);
         if is_replayed && is_small {
             let (head, body) = response.into_parts();
-            let cap = usize::try_from(self.max_record).unwrap_or(usize::MAX);
             TakeAnswer {
-                answer: Some(Taking::Reading(head, Reading::new(body, cap))),
+                answer: Some(Taking::Reading(head, Reading::new(body, self.max_record))),
             }
         } else {
             TakeAnswer {
@@ -295,7 +306,7 @@ fn problem(refusal: &Refusal) -> Response<Bytes> {
     };
     let id = refusal.reason().as_str();
     let body = format!(
-        r#"{{"type":"urn:tower-offer-dedup:{id}","title":"{refusal}","status":{}}}"#,
+        r#"{{"type":"tag:tower-offer-dedup,2026:{id}","title":"{refusal}","status":{}}}"#,
         status.as_u16(),
     );
     let length = HeaderValue::from(body.len());

@@ -36,6 +36,9 @@ impl OfferDedupLayer<(), ()> {
     /// first, for 30 s; up to 8 other offers of the peer wait for their turn, 10 s at most, without a cooldown; and what
     /// its client abandons is finished, so that its retry gets the answer.
     ///
+    /// Forget a session's peer when it ends, or its offer gets the old answer for as long as it is remembered: its
+    /// [`PeerKey`](crate::PeerKey) is in the extensions of the `POST`.
+    ///
     /// WHIP's clients give up on 409 and 503 and ignore `Retry-After`: only the answer gets them through.
     pub fn whip() -> OfferDedupBuilder<HttpOffers, HttpAnswer, Detached> {
         let offers = HttpOffers::new()
@@ -43,7 +46,7 @@ impl OfferDedupLayer<(), ()> {
             .peer(PeerFrom::bearer().optional());
         Self::builder()
             .offers(offers)
-            .answer(HttpAnswer::replay())
+            .answer(HttpAnswer::replaying())
             .window(Duration::from_secs(30))
             .cooldown(Duration::ZERO)
             .when_busy(WhenBusy::Queue {
@@ -53,7 +56,7 @@ impl OfferDedupLayer<(), ()> {
             .finish_abandoned()
     }
 
-    /// As [`whip`](Self::whip), with the offer itself as part of the peer: viewers without a token share a path, and must
+    /// Starts as [`whip`](Self::whip) does, with the offer itself as part of the peer: viewers without a token share a path, and must
     /// not wait for each other.
     pub fn whep() -> OfferDedupBuilder<HttpOffers, HttpAnswer, Detached> {
         let offers = HttpOffers::new()

@@ -24,9 +24,11 @@ use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, o
 /// `application/json` if [`json`](Self::json) says where.
 ///
 /// Everything else passes unread: other methods and media types, upgrades, WHIP's `PATCH`, and requests without a peer.
-/// An offer's body is read up to a cap, without holding any lock. The inner service gets the request with its body whole,
-/// and the [`PeerKey`] in its extensions: keep it to [`forget`](crate::OfferDedupHandle::forget) the peer when its session
-/// ends.
+/// So does an empty body; any other of `application/sdp` is an offer, be it SDP or not.
+///
+/// A body is read up to a cap, without holding any lock. The inner service gets the request with its body whole and, if it
+/// is an offer, the [`PeerKey`] in its extensions: keep it to [`forget`](crate::OfferDedupHandle::forget) the peer when its
+/// session ends.
 ///
 /// # Examples
 ///
@@ -72,10 +74,6 @@ enum Media {
 
 impl HttpOffers {
     /// `POST`s of `application/sdp`, up to 64 KiB.
-    #[allow(
-        clippy::new_without_default,
-        reason = "it reads as the beginning of a list of settings"
-    )]
     pub fn new() -> Self {
         Self {
             rules: Arc::new(Rules {
@@ -104,8 +102,8 @@ impl HttpOffers {
 
     /// Finds offers in `POST`s of `application/json` as well.
     ///
-    /// What [`peer`](Self::peer) finds in the head is bound as [`JsonOffers::for_peer`] does, before the parts in the body.
-    /// Without any, the peer is in the body alone.
+    /// What [`peer`](Self::peer) finds in the head is bound as [`JsonOffers::for_peer`] does, before the parts in the body
+    /// and instead of a peer bound before. Without any, the peer is in the body alone.
     #[cfg(feature = "json")]
     #[must_use]
     pub fn json(self, json: JsonOffers) -> Self {
@@ -124,7 +122,8 @@ impl HttpOffers {
         self.with(|rules| rules.max_body = bytes)
     }
 
-    /// The peer of a request, as far as its head tells; `None` if it has none.
+    /// The peer of a request as its head tells it; `None` if it has none. With [`json`](Self::json) or
+    /// [`offer_in_peer`](Self::offer_in_peer) the body has a say as well: the whole key is in the request's extensions.
     pub fn peer_of(&self, head: &Parts) -> Option<PeerKey> {
         self.rules.peer_of(head).ok()
     }
@@ -132,6 +131,12 @@ impl HttpOffers {
     fn with(mut self, set: impl FnOnce(&mut Rules)) -> Self {
         set(Arc::make_mut(&mut self.rules));
         self
+    }
+}
+
+impl Default for HttpOffers {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -157,10 +162,13 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
         if self.rules.only_if.as_ref().is_some_and(|holds| !holds(&head)) {
             return pass(head, body);
         }
-        let peer = match self.rules.peer_of(&head) {
-            Ok(peer) => peer,
-            Err(NoPeer::Pass) => return pass(head, body),
-            Err(NoPeer::Refuse) => return Found::Refused(Refusal::new(Reason::PeerMissing)),
+        let peer = match (self.rules.peer_of(&head), media) {
+            (Ok(peer), _) => Some(peer),
+            (Err(NoPeer::Pass), _) => return pass(head, body),
+            (Err(NoPeer::Refuse), Media::Sdp) => return Found::Refused(Refusal::new(Reason::PeerMissing)),
+            // Whether it is an offer at all is in the body.
+            #[cfg(feature = "json")]
+            (Err(NoPeer::Refuse), Media::Json) => None,
         };
         if body.size_hint().lower() > self.rules.max_body as u64 {
             return match media {
@@ -213,7 +221,9 @@ impl Rules {
         Ok(digest.finish())
     }
 
-    fn offer(&self, media: Media, head: PeerKey, body: &[u8]) -> Option<Offer> {
+    fn offer(&self, media: Media, head: Option<PeerKey>, body: &[u8]) -> Option<Offer> {
+        // Where the head lacks a part, any key will do to tell whether this would be an offer.
+        let head = head.unwrap_or_else(|| PeerKey::from(""));
         let offer = match media {
             Media::Sdp if body.trim_ascii().is_empty() => return None,
             Media::Sdp => {
@@ -244,7 +254,8 @@ pub struct ReadOffer<B> {
     reading: Reading<B>,
     /// There until the body is read.
     head: Option<Box<Parts>>,
-    peer: PeerKey,
+    /// `None`: a required part of it is missing.
+    peer: Option<PeerKey>,
     media: Media,
     rules: Arc<Rules>,
 }
@@ -261,6 +272,7 @@ impl<B: Body> Future for ReadOffer<B> {
             Outcome::TooLarge(body) => Found::Pass(Request::from_parts(head, body)),
             Outcome::Whole(bytes, body) => match self.rules.offer(self.media, self.peer, &bytes) {
                 None => Found::Pass(Request::from_parts(head, body)),
+                Some(_) if self.peer.is_none() => Found::Refused(Refusal::new(Reason::PeerMissing)),
                 Some(offer) => {
                     let offer = offer.label(head.uri.path().to_owned());
                     head.extensions.insert(offer.peer());

@@ -54,11 +54,10 @@ pub(super) enum NoPeer {
 impl PeerFrom {
     /// A header's value. Of several with the name, all count, in order.
     pub fn header(name: HeaderName) -> Self {
-        Self::new("header", move |parts, digest| {
-            let mut values = parts.headers.get_all(&name).iter().peekable();
-            values.peek()?;
-            values.for_each(|value| digest.bytes(value.as_bytes()));
-            Some(())
+        // One part however many values there are, or those of one header could pass for another's.
+        Self::key("header", move |parts| {
+            let values = parts.headers.get_all(&name).iter().map(|value| value.as_bytes());
+            parts.headers.contains_key(&name).then(|| PeerKey::of_parts(values))
         })
     }
 

@@ -136,7 +136,8 @@ impl<F> JsonOffers<F> {
 
     /// Binds a peer that is known without the message, such as the one that a socket belongs to.
     ///
-    /// Alone it is the whole key. With [`peer`](Self::peer) pointers it is the first part: `(peer, part, …)`.
+    /// Alone it is the whole key. With [`peer`](Self::peer) pointers its key is the first part: to forget alice's offers
+    /// to bob, after `for_peer("alice").peer("/to")`, is `forget((PeerKey::from("alice"), "bob"))`.
     #[must_use]
     pub fn for_peer(mut self, peer: impl Into<PeerKey>) -> Self {
         self.fixed = Some(peer.into());
