@@ -85,6 +85,8 @@
 //!
 //! Features add, and change nothing that is there without them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The pages name what all features have.
+#![cfg_attr(not(all(feature = "http", feature = "json")), allow(rustdoc::broken_intra_doc_links))]
 
 mod answer;
 mod builder;
@@ -101,6 +103,7 @@ mod layer;
 mod metrics;
 mod observe;
 mod offer;
+mod peer;
 mod process;
 mod run;
 mod service;
@@ -115,7 +118,8 @@ pub use self::{
     future::ResponseFuture,
     handle::OfferDedupHandle,
     layer::OfferDedupLayer,
-    offer::{ExtractOffer, Found, Offer, Part, PeerKey},
+    offer::{ExtractOffer, Found, Offer},
+    peer::{Part, PeerKey},
     run::{Detached, Inline},
     service::OfferDedup,
     stats::Stats,

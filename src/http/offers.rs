@@ -18,7 +18,7 @@ use super::{
 };
 #[cfg(feature = "json")]
 use crate::JsonOffers;
-use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, offer::Digest};
+use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, peer::Digest};
 
 /// Finds offers in HTTP requests: a `POST` of `application/sdp`, as WHIP (RFC 9725 §4.2) and WHEP have it, or of
 /// `application/json` if [`json`](Self::json) says where.

@@ -8,7 +8,7 @@ use http::{
     request::Parts,
 };
 
-use crate::{PeerKey, offer::Digest};
+use crate::{PeerKey, peer::Digest};
 
 /// One part of the peer of an HTTP request; several make the peer together, see
 /// [`HttpOffers::peer`](super::HttpOffers::peer).

@@ -7,7 +7,7 @@ use std::{convert::Infallible, fmt, future::Ready, sync::Arc};
 use self::scan::{Places, Value, Wanted};
 use crate::{
     ExtractOffer, Fingerprint, Found, Offer, PeerKey,
-    offer::{Digest, Part},
+    peer::{Digest, Part},
 };
 
 /// Finds offers in JSON messages, at places given as JSON pointers (RFC 6901).
