@@ -221,7 +221,11 @@ fn run(case: Case) {
         stats.completed + stats.failed + stats.abandoned,
         "{case:?}"
     );
-    assert_eq!(stats.taken_over, 0);
+    assert_eq!(
+        (stats.taken_over, stats.refused_timed_out),
+        (0, 0),
+        "{case:?}: a wake-up is lost"
+    );
     for (name, peer) in PEERS.iter().zip(&*peers) {
         assert!(!handle.is_processing(*name) && !peer.is_busy.load(SeqCst), "{case:?}");
         let processed = peer.processed.lock().unwrap().len();

@@ -111,8 +111,10 @@ impl Model {
     pub(crate) fn forget(&mut self, peer: Peer, now: Time) -> bool {
         let was_locked =
             self.holder(peer).is_some() || self.queue(peer).next().is_some() || self.cools(peer, now).is_some();
-        // Past its window a memory counts until it is collected, and that goes by real time.
-        let was_remembered = !self.rules.window.is_zero() && self.memories.iter().any(|memory| memory.peer == peer);
+        let was_remembered = self
+            .memories
+            .iter()
+            .any(|memory| memory.peer == peer && self.is_live(memory, now));
         if let Some(holder) = self.holder(peer) {
             self.requests[holder].is_stray = true;
         }
