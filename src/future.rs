@@ -23,6 +23,11 @@ use crate::{
 /// The response of [`OfferDedup`](crate::OfferDedup). `S` is the inner service and `R` its request, `F` reads the request
 /// and `A` builds the answer.
 ///
+/// # Panics
+///
+/// Where the inner service or a closure of the layer panics, and when it is polled after it was ready. A request that
+/// waits needs a tokio runtime with its timer enabled.
+///
 /// # Cancel safety
 ///
 /// Dropped while it waits, it gives up its place. Dropped while its offer is processed, it drops the processing, releases

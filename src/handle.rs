@@ -36,7 +36,7 @@ impl OfferDedupHandle {
         self.gate.forget(peer.into())
     }
 
-    /// Forgets all peers, as [`forget`](Self::forget) does one.
+    /// Forgets all peers, as [`forget`](Self::forget) does one. Peers that come meanwhile may be forgotten or not.
     pub fn clear(&self) {
         self.gate.clear();
     }
@@ -48,6 +48,19 @@ impl OfferDedupHandle {
 
     /// Resolves when no claim is held, those of detached tasks and forgotten ones included. It holds no new ones off:
     /// for a clean shutdown, stop accepting first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_offer_dedup::{OfferDedupLayer, Refusal, Refuse};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let layer = OfferDedupLayer::builder().answer(Refuse::with(|refusal: &Refusal| refusal.to_string())).build();
+    /// let handle = layer.handle();
+    /// handle.drain().await;
+    /// assert_eq!(handle.stats().claims, 0);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///

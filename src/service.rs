@@ -18,10 +18,35 @@ use crate::{
 /// Processes each WebRTC offer once: the service of [`OfferDedupLayer`](crate::OfferDedupLayer).
 ///
 /// It is always ready, and asks the inner service for capacity only for what goes through: a duplicate neither waits for
-/// capacity nor holds any. Errors of the inner service's readiness come out of the response future. So limits and
-/// `load_shed` belong inside: around this service they would not see that the inner one is busy.
+/// capacity nor holds any. So limits and `load_shed` belong inside: around this service they would not see that the inner
+/// one is busy.
 ///
 /// `S` is cloned when it is not ready at once, and when a request has to wait or to be read first.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use tower::{Layer, Service, service_fn};
+/// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Infallible> {
+/// let mut service = OfferDedupLayer::builder()
+///     .offers(|sdp: &&'static str| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+///     .answer(Refuse::with(|refusal: &Refusal| refusal.to_string()))
+///     .build()
+///     .layer(service_fn(|_: &'static str| async { Ok::<_, Infallible>("an answer".to_owned()) }));
+///
+/// assert_eq!(service.call("v=0\r\n").await?, "an answer");
+/// assert_eq!(service.call("v=0\r\n").await?, "the same offer was processed");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of the inner service, unchanged. An error of its readiness comes out of the response future.
 pub struct OfferDedup<S, X, A, M = Inline> {
     inner: S,
     offers: Arc<X>,

@@ -4,11 +4,14 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{at_once, pending, SECOND, NANO,
-    Desk, End, Message, Reply, is_answer, offer, offers, other, reason, refuse,
+use common::{
+    Desk, End, Message, NANO, Reply, SECOND, at_once, is_answer, offer, offers, other, pending, reason, refuse,
     station::{Policy, around},
 };
-use tokio::{sync::Semaphore, time::{advance, timeout}};
+use tokio::{
+    sync::Semaphore,
+    time::{advance, timeout},
+};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
 use tower::{
     BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::BufferLayer, limit::GlobalConcurrencyLimitLayer,
@@ -84,7 +87,10 @@ async fn waiting_duplicates_hold_no_capacity() {
     desk.end(End::Answer);
     assert_ready_ok!(first.poll());
     assert_eq!(capacity.available_permits(), 1);
-    assert!(duplicates.iter().all(|duplicate| duplicate.is_woken()), "all at once, not one by one");
+    assert!(
+        duplicates.iter().all(|duplicate| duplicate.is_woken()),
+        "all at once, not one by one"
+    );
     for duplicate in &mut duplicates {
         assert_eq!(assert_ready_ok!(duplicate.poll()), Reply::Answer(0));
     }

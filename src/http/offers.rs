@@ -104,6 +104,18 @@ impl HttpOffers {
     ///
     /// What [`peer`](Self::peer) finds in the head is bound as [`JsonOffers::for_peer`] does, before the parts in the body
     /// and instead of a peer bound before. Without any, the peer is in the body alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::{JsonOffers, http::{HttpOffers, PeerFrom}};
+    ///
+    /// // {"type": "offer", "sdp": …, "from": …}
+    /// let by_body = HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/from"));
+    /// // {"sdp": …}, from whoever has this cookie
+    /// let by_cookie = HttpOffers::new().json(JsonOffers::new().sdp("/sdp")).peer(PeerFrom::cookie("sid"));
+    /// # let _ = (by_body, by_cookie);
+    /// ```
     #[cfg(feature = "json")]
     #[must_use]
     pub fn json(self, json: JsonOffers) -> Self {

@@ -26,6 +26,39 @@ use crate::{PeerKey, peer::Digest};
 /// let (post, ()) = http::Request::post("/whip/stage").body(()).unwrap().into_parts();
 /// assert!(offers.peer_of(&post).is_some());
 /// ```
+///
+/// Each source, and a request that has them all:
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use tower_offer_dedup::{PeerKey, http::{HttpOffers, PeerFrom}};
+///
+/// struct User(u64);
+///
+/// let (mut post, ()) = http::Request::post("/whip/stage?user=7")
+///     .header("x-room", "lobby")
+///     .header("cookie", "theme=dark; sid=31d4d96e")
+///     .header("authorization", "Bearer s3cret")
+///     .extension(SocketAddr::from(([203, 0, 113, 7], 4711)))
+///     .extension(User(7))
+///     .body(())
+///     .unwrap()
+///     .into_parts();
+///
+/// for part in [
+///     PeerFrom::header(http::HeaderName::from_static("x-room")),
+///     PeerFrom::cookie("sid"),
+///     PeerFrom::bearer(),
+///     PeerFrom::path(),
+///     PeerFrom::segment(1),
+///     PeerFrom::query("user"),
+///     PeerFrom::client_address(),
+///     PeerFrom::extension(|user: &User| PeerKey::from(user.0)),
+///     PeerFrom::request(|head| Some(PeerKey::from(head.uri.host().unwrap_or_default()))),
+/// ] {
+///     assert!(HttpOffers::new().peer(part).peer_of(&post).is_some());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct PeerFrom {
     name: &'static str,

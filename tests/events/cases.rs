@@ -120,10 +120,10 @@ pub(crate) fn cases() -> Vec<Case> {
         } => ["refused_queue_full"], [refused(Reason::QueueFull, "too many", "f", None)];
         "timed out in the queue", Refuse, queueing, |scene| {
             scene.wait("f").wait("g").act().pass(5).poll(1);
-        } => ["refused_timed_out"], [refused(Reason::TimedOut, "waited too long", "g", Some("5s"))];
+        } => ["refused_timed_out"], [refused(Reason::TimedOut, "took too long", "g", Some("5s"))];
         "timed out as a duplicate", Replay, defaults, |scene| {
             scene.wait("f").wait("f").act().pass(10).poll(1);
-        } => ["refused_timed_out"], [refused(Reason::TimedOut, "waited too long", "f", Some("10s"))];
+        } => ["refused_timed_out"], [refused(Reason::TimedOut, "took too long", "f", Some("10s"))];
         "replayed", Replay, defaults, |scene| {
             scene.through("f", End::Answer).pass(4).act().send("f");
         } => ["replayed"], [Says { age: Some("4s"), ..says("answered again", "f") }];
