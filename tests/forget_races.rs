@@ -78,6 +78,35 @@ fn what_was_forgotten_while_it_ended_is_admitted_again() {
     }
 }
 
+/// Here the old claim may still be ending when the next offer comes.
+#[test]
+fn once_forgotten_an_offer_is_admitted_whatever_becomes_of_the_old_claim() {
+    for (way, forget) in WAYS {
+        let layer = OfferDedupLayer::builder()
+            .offers(of_p)
+            .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+            .window(3600 * SECOND)
+            .build();
+        let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
+        let mut next = service.clone();
+        for round in 0..ROUNDS {
+            let old = service.call("f");
+            let ended = together(
+                || old.now_or_never(),
+                || {
+                    forget(&handle);
+                    next.call("f").now_or_never()
+                },
+            );
+            assert_eq!(ended, (Some(Ok(None)), Some(Ok(None))), "{way}, round {round}");
+            let mut answer = |text| service.call(text).now_or_never().unwrap().unwrap();
+            assert_eq!(answer("f"), Some(Reason::Processed), "{way}, round {round}");
+            assert_eq!(answer("g"), Some(Reason::CoolingDown), "{way}, round {round}");
+            forget(&handle);
+        }
+    }
+}
+
 /// The old claim ends in the same moment as the new one.
 #[test]
 fn the_end_of_a_forgotten_claim_races_with_that_of_the_new_one() {

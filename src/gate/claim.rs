@@ -70,7 +70,12 @@ impl Claim {
     pub(crate) fn complete(mut self, result: Result, record: Option<Record>) {
         let is_remembered = result == Result::Success || self.gate.settings.remember_failures;
         observe::completed(&self.gate.counters, &self.offer, result);
-        self.end(is_remembered, record.clone(), &Ending::Completed(record));
+        let ending = if record.is_none() && !is_remembered {
+            Ending::NotShared
+        } else {
+            Ending::Completed(record.clone())
+        };
+        self.end(is_remembered, record, &ending);
     }
 
     /// The service failed without an answer: the duplicates that wait look again.

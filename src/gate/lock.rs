@@ -152,7 +152,9 @@ impl Peers {
             if let Some(queued) = position.and_then(|position| busy.queue.remove(position)) {
                 after.ended(queued.flight, &Ending::LookAgain);
             }
-            busy.call_front(&mut after);
+            if position == Some(0) {
+                busy.call_front(&mut after);
+            }
         }
         self.settle(peer, now);
         after
@@ -254,10 +256,10 @@ impl Peers {
         busy.is_some_and(|busy| busy.holder.is_some())
     }
 
-    /// Whether what the claim `number` remembered is hidden: it was forgotten, or had lost the lock.
-    pub(super) fn hides(&self, peer: PeerKey, number: Number) -> bool {
+    /// Whose memories are hidden: of what was forgotten, and of claims that lost the lock.
+    pub(super) fn hidden(&self, peer: PeerKey) -> (Number, Vec<Number>) {
         let busy = self.entries.get(&peer).and_then(|entry| entry.busy.as_ref());
-        busy.is_some_and(|busy| number < busy.floor || busy.strays.contains(&number))
+        busy.map_or_else(<_>::default, |busy| (busy.floor, busy.strays.clone()))
     }
 
     /// Removes up to `most` peers that have cooled down.

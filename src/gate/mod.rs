@@ -260,11 +260,12 @@ impl Gate {
     /// Whether a memory of `peer` counts for nothing, for memories read after this call.
     fn hidden(&self, peer: PeerKey) -> impl Fn(Number) -> bool {
         let shard = self.shard(peer);
-        let is_settled = shard.unsettled.load(Acquire) == 0;
-        move |number| {
-            let is_cleared = number < self.floor.load(Acquire);
-            is_cleared || (!is_settled && shard.with(|peers| peers.hides(peer, number)))
-        }
+        // Noted before the memories are read: a claim may be gone, with what it remembered, before they are judged.
+        let (floor, strays) = match shard.unsettled.load(Acquire) {
+            0 => <_>::default(),
+            _ => shard.with(|peers| peers.hidden(peer)),
+        };
+        move |number| number < floor.max(self.floor.load(Acquire)) || strays.contains(&number)
     }
 
     fn remembers(&self) -> bool {

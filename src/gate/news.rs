@@ -11,6 +11,8 @@ use super::memory::Record;
 pub(super) enum Ending {
     /// It was completed, with this answer if one was recorded.
     Completed(Option<Record>),
+    /// It was completed, and may be tried again: the answer is that of a failure, and was not recorded.
+    NotShared,
     /// It failed, was dropped or lost the lock: whoever waited decides anew.
     LookAgain,
 }

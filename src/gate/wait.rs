@@ -145,6 +145,10 @@ impl Seat {
                         .repeat(&self.offer, self.treatment, record.clone(), now.since(self.arrived));
                     return self.take(step);
                 }
+                Some(Ending::NotShared) => {
+                    let step = self.gate.refuse(&self.offer, Reason::InFlight, now.since(self.arrived));
+                    return self.take(step);
+                }
                 Some(Ending::LookAgain) => return self.look_again(),
                 None if now < self.deadline() && *wake <= now => return self.look_again(),
                 None => *wake,
@@ -167,13 +171,22 @@ impl Seat {
     /// Decides anew: the first to come leads, the others follow it.
     fn look_again(&mut self) -> Look {
         self.place = Place::Nowhere;
-        let step = self.gate.decide(&self.offer, self.treatment);
+        let mut treatment = self.treatment;
+        if let Duplicates::Wait { limit, .. } = &mut treatment.duplicates {
+            // Whoever waits was let in already: those who came later must not take the seat.
+            *limit = usize::MAX;
+        }
+        let step = self.gate.decide(&self.offer, treatment);
         self.take(step)
     }
 
     fn take(&mut self, step: Step) -> Look {
         let verdict = match step {
-            Step::Wait(place) => {
+            Step::Wait(mut place) => {
+                if let Place::Following(_, wake) = &mut place {
+                    // A lease of no length must not make a waiter look again at once, for ever.
+                    *wake = (*wake).max(self.gate.clock.now().after(Duration::from_millis(1)));
+                }
                 self.place = place;
                 return Look::Moved;
             }

@@ -204,6 +204,10 @@ fn pass<B: Body, F>(head: Parts, body: B) -> Found<Request<BufferedBody<B>>, F> 
 }
 
 impl Rules {
+    #[cfg_attr(
+        not(feature = "json"),
+        allow(clippy::unused_self, reason = "JSON is for the rules to say")
+    )]
     fn media(&self, method: &Method, headers: &HeaderMap) -> Option<Media> {
         if method != Method::POST {
             return None;

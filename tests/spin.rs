@@ -1,0 +1,34 @@
+//! A lease of no length makes nobody spin.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Desk, End, SECOND, builder, offer, pending, refuse, through};
+use tower::{Layer, limit::ConcurrencyLimit};
+use tower_offer_dedup::{Replay, WhenBusy};
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_of_what_waits_for_capacity_sleeps() {
+    let layer = builder(Replay::with(refuse)).lease(Duration::ZERO).build();
+    let mut service = layer.layer(ConcurrencyLimit::new(Desk::default(), 1));
+    let _saturating = pending(&mut service, offer("q", "f"));
+    let _late = pending(&mut service, offer("p", "f"));
+    let _duplicate = pending(&mut service, offer("p", "f"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_of_what_waits_for_a_cooldown_sleeps() {
+    let desk = Desk::default();
+    let layer = builder(Replay::with(refuse))
+        .lease(Duration::ZERO)
+        .when_busy(WhenBusy::Queue {
+            depth: 1,
+            timeout: 10 * SECOND,
+        })
+        .build();
+    let mut service = layer.layer(desk.clone());
+    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    let _queued = pending(&mut service, offer("p", "g"));
+    let _duplicate = pending(&mut service, offer("p", "g"));
+}

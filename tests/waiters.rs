@@ -1,0 +1,72 @@
+//! Whoever waits is let in, told when to try again, and not woken for nothing.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Desk, End, Reply, SECOND, builder, is_answer, offer, pending, refuse, through};
+use tokio::time::advance;
+use tokio_test::{assert_pending, assert_ready_ok};
+use tower::Layer;
+use tower_offer_dedup::{Replay, WhenBusy};
+
+#[tokio::test(start_paused = true)]
+async fn nobody_who_waits_is_turned_away_when_the_leader_fails() {
+    let desk = Desk::default();
+    let answer = Replay::with(refuse).limit(2);
+    let mut service = builder(answer).build().layer(desk.clone());
+    let leader = pending(&mut service, offer("p", "f"));
+    let mut waiting = [(); 2].map(|()| pending(&mut service, offer("p", "f")));
+
+    drop(leader);
+    let mut newcomers = [(); 2].map(|()| pending(&mut service, offer("p", "f")));
+    for waiting in &mut waiting {
+        assert_pending!(waiting.poll());
+    }
+    assert!(desk.was_dropped());
+    desk.end(End::Answer);
+    for call in newcomers.iter_mut().chain(&mut waiting) {
+        assert_eq!(assert_ready_ok!(call.poll()), Reply::Answer(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_not_kept_may_be_tried_again() {
+    let desk = Desk::default();
+    let answer = Replay::with(refuse).success_if(is_answer).record(|_: &Reply| None);
+    let mut service = builder(answer).build().layer(desk.clone());
+    let mut leader = pending(&mut service, offer("p", "f"));
+    let mut waiting = pending(&mut service, offer("p", "f"));
+
+    desk.end(End::Failure);
+    assert_ready_ok!(leader.poll());
+    // Told `NotRecorded`, whose sender must not retry, it would be lost.
+    match waiting.poll() {
+        std::task::Poll::Ready(reply) => assert!(matches!(reply, Ok(Reply::Refused(_, Some(_)))), "{reply:?}"),
+        std::task::Poll::Pending => assert_eq!(desk.calls(), 2),
+    }
+}
+
+const QUEUE: WhenBusy = WhenBusy::Queue {
+    depth: 8,
+    timeout: Duration::from_secs(10),
+};
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_the_queue_wakes_nobody_before_him() {
+    let desk = Desk::default();
+    let mut service = builder(Replay::with(refuse))
+        .when_busy(QUEUE)
+        .build()
+        .layer(desk.clone());
+    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    let mut front = pending(&mut service, offer("p", "g"));
+    for text in ["h", "i", "j"] {
+        drop(pending(&mut service, offer("p", text)));
+    }
+    assert!(!front.is_woken());
+    advance(2 * SECOND).await;
+    assert!(front.is_woken());
+    assert_pending!(front.poll());
+    assert_eq!(desk.calls(), 2);
+}
