@@ -1,0 +1,126 @@
+//! The WHIP endpoint, started as the process that a user starts.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::http::Message;
+
+/// Long enough for a slow machine; what is waited for is polled.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An offer that FFmpeg made.
+pub(crate) const OFFER: &str = include_str!("offer.sdp");
+
+/// A running endpoint; stopped when dropped.
+pub(crate) struct WhipServer {
+    pub(crate) child: Child,
+    /// Host and port.
+    pub(crate) address: String,
+}
+
+impl WhipServer {
+    /// Starts it on any free port, and returns when it listens.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut child = Self::command()
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the endpoint starts");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("stdout is piped");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it says where it listens");
+        let address = line
+            .strip_prefix("WHIP endpoint on http://")
+            .and_then(|rest| rest.strip_suffix("/\n"))
+            .unwrap_or_else(|| panic!("no address in {line:?}"))
+            .to_owned();
+        Self { child, address }
+    }
+
+    /// The endpoint's binary, which cargo builds beside the tests.
+    pub(crate) fn command() -> Command {
+        let tests = env::current_exe().expect("a test knows where it is");
+        let target = tests
+            .ancestors()
+            .nth(2)
+            .expect("tests are built into target/PROFILE/deps");
+        let binary: PathBuf = target.join("examples").join(format!("whip{}", env::consts::EXE_SUFFIX));
+        assert!(
+            binary.exists(),
+            "{} is missing: cargo build --example whip",
+            binary.display()
+        );
+        Command::new(binary)
+    }
+
+    pub(crate) async fn request(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Message {
+        let request = Message::request(method, path, fields, body);
+        request.exchange(&self.address).await.expect("the endpoint answers")
+    }
+
+    pub(crate) async fn publish(&self, path: &str, offer: &str) -> Message {
+        self.request("POST", path, &[("Content-Type", "application/sdp")], offer)
+            .await
+    }
+
+    pub(crate) async fn stats(&self) -> Value {
+        let stats = self.request("GET", "/stats", &[], "").await;
+        serde_json::from_slice(&stats.body).expect("JSON")
+    }
+
+    /// Waits until the stats are as they should be.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let stats = self.stats().await;
+            if holds(&stats) {
+                return stats;
+            }
+            assert!(start.elapsed() < PATIENCE, "in vain for {what}: {stats:#}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a session is connected and has received `codecs`, at least this many packets of each.
+    pub(crate) async fn receives(&self, codecs: &[(&str, u64)]) -> Value {
+        self.until(&format!("media {codecs:?}"), |stats| has_received(stats, codecs))
+            .await
+    }
+}
+
+impl Drop for WhipServer {
+    fn drop(&mut self) {
+        // It may have stopped by itself, as some tests want it to.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How many packets of a codec a session has received.
+pub(crate) fn packets(session: &Value, codec: &str) -> u64 {
+    let media = session["media"].as_array().expect("a list");
+    media
+        .iter()
+        .filter(|media| media["codec"] == codec)
+        .filter_map(|media| media["packets"].as_u64())
+        .sum()
+}
+
+fn has_received(stats: &Value, codecs: &[(&str, u64)]) -> bool {
+    let sessions = stats["sessions"].as_array().expect("a list");
+    sessions.iter().any(|session| {
+        session["state"] == "connected" && codecs.iter().all(|(codec, least)| packets(session, codec) >= *least)
+    })
+}
