@@ -81,6 +81,14 @@ pub(crate) fn completed(counters: &Counters, offer: &Offer, result: Result) {
     }
 }
 
+pub(crate) fn not_recorded(offer: &Offer) {
+    offer_event!(
+        debug,
+        offer,
+        "answer not recorded: it is too large, of unknown length or vetoed; duplicates will be refused"
+    );
+}
+
 pub(crate) fn claim_abandoned(counters: &Counters, offer: &Offer) {
     counters.abandoned.count();
     metrics::count(PROCESSED, "abandoned");

@@ -11,7 +11,7 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Answer, Taken,
+    Answer, Duplicates, Taken,
     gate::{self, Claim, Record, Tether},
     layer::Core,
 };
@@ -95,7 +95,10 @@ where
                 },
                 StageProj::Taking(take) => match take.poll(cx) {
                     Poll::Pending => break,
-                    Poll::Ready(taken) => return Poll::Ready(Ok(complete(claim, taken))),
+                    Poll::Ready(taken) => {
+                        let is_replayed = this.core.answer.duplicates() != Duplicates::Refuse;
+                        return Poll::Ready(Ok(complete(claim, taken, is_replayed)));
+                    }
                 },
             }
         }
@@ -104,12 +107,15 @@ where
     }
 }
 
-fn complete<Res, Rec: Send + Sync + 'static>(claim: Claim, taken: Taken<Res, Rec>) -> Res {
+fn complete<Res, Rec: Send + Sync + 'static>(claim: Claim, taken: Taken<Res, Rec>, is_replayed: bool) -> Res {
     let result = if taken.is_success {
         gate::Result::Success
     } else {
         gate::Result::Failure
     };
+    if is_replayed && taken.is_success && taken.record.is_none() {
+        claim.note_not_recorded();
+    }
     claim.complete(result, taken.record.map(|(record, bytes)| Record::new(record, bytes)));
     taken.response
 }

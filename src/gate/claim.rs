@@ -66,6 +66,11 @@ impl Claim {
         }
     }
 
+    /// Tells operators that duplicates will be refused for want of an answer.
+    pub(crate) fn note_not_recorded(&self) {
+        observe::not_recorded(&self.offer);
+    }
+
     /// The service answered: remembers the offer if that is due, then releases the peer and answers the duplicates.
     pub(crate) fn complete(mut self, result: Result, record: Option<Record>) {
         let is_remembered = result == Result::Success || self.gate.settings.remember_failures;

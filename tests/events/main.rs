@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, convert::Infallible, future::Ready};
 
 use cases::{Case, cases};
 use common::{
-    Desk, End, Message, SECOND, at_once,
+    Desk, End, Message, Reply, SECOND, at_once, builder,
     journal::{Entry, Journal},
     offer, pending, refuse, settle,
     station::{Pending, Station},
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower::Layer;
 use tower_offer_dedup::{
-    ExtractOffer, Fingerprint, Found, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Stats,
+    ExtractOffer, Fingerprint, Found, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Replay, Stats,
 };
 use tracing::debug_span;
 
@@ -280,4 +280,20 @@ fn nothing_secret_is_told() {
     let told = format!("{debug} {:?}", journal.read());
     assert!(!told.contains("SECRET") && !told.contains("192.0.2.1"), "{told}");
     assert!(told.len() > 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_recorded_is_told() {
+    for (is_recorded, expected) in [(true, 0), (false, 1)] {
+        let (journal, _guard) = Journal::open();
+        let desk = Desk::default();
+        let answer = Replay::with(refuse).record(move |_: &Reply| is_recorded.then_some(1));
+        let mut service = builder(answer).build().layer(desk.clone());
+        through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+        let entries = journal.read();
+        let told = entries
+            .iter()
+            .filter(|entry| entry.message.contains("answer not recorded"));
+        assert_eq!(told.count(), expected, "{entries:?}");
+    }
 }
