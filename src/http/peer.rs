@@ -33,6 +33,7 @@ use crate::{PeerKey, peer::Digest};
 /// use std::net::SocketAddr;
 /// use tower_offer_dedup::{PeerKey, http::{HttpOffers, PeerFrom}};
 ///
+/// #[derive(Clone)]
 /// struct User(u64);
 ///
 /// let (mut post, ()) = http::Request::post("/whip/stage?user=7")
