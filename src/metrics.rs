@@ -1,17 +1,22 @@
 //! Metrics by the `metrics` facade. Without the feature all of it is nothing, and costs nothing.
 
-pub(crate) use self::facade::{count, record, set, step};
+pub(crate) use self::facade::{record, set, step};
+
+/// Adds one to a counter, by its `outcome`. Both are literals, so that no key is built at run time.
+macro_rules! count {
+    ($name:literal, $outcome:literal) => {{
+        #[cfg(feature = "metrics")]
+        ::metrics::counter!($name, "outcome" => $outcome).increment(1);
+    }};
+}
+
+pub(crate) use count;
 
 #[cfg(feature = "metrics")]
 mod facade {
     use std::time::Duration;
 
-    use ::metrics::{counter, gauge, histogram};
-
-    /// Adds one to what `name` counts, by its `outcome`.
-    pub(crate) fn count(name: &'static str, outcome: &'static str) {
-        counter!(name, "outcome" => outcome).increment(1);
-    }
+    use ::metrics::{gauge, histogram};
 
     /// Records how long something took.
     pub(crate) fn record(name: &'static str, time: Duration) {
@@ -32,8 +37,6 @@ mod facade {
 #[cfg(not(feature = "metrics"))]
 mod facade {
     use std::time::Duration;
-
-    pub(crate) fn count(_: &'static str, _: &'static str) {}
 
     pub(crate) fn record(_: &'static str, _: Duration) {}
 

@@ -6,10 +6,6 @@ use tracing::{debug, warn};
 
 use crate::{Offer, PeerKey, Refusal, gate::Result, metrics, stats::Counters};
 
-/// What became of requests.
-const OFFERS: &str = "offer_dedup_offers_total";
-/// How the processing of admitted offers ended.
-const PROCESSED: &str = "offer_dedup_processed_total";
 const PROCESSING: &str = "offer_dedup_processing_seconds";
 const WAIT: &str = "offer_dedup_wait_seconds";
 const CLAIMS: &str = "offer_dedup_claims";
@@ -37,24 +33,24 @@ macro_rules! offer_event {
 
 pub(crate) fn passed(counters: &Counters) {
     counters.passed.count();
-    metrics::count(OFFERS, "passed");
+    metrics::count!("offer_dedup_offers_total", "passed");
 }
 
 pub(crate) fn admitted(counters: &Counters) {
     counters.admitted.count();
-    metrics::count(OFFERS, "admitted");
+    metrics::count!("offer_dedup_offers_total", "admitted");
 }
 
 pub(crate) fn replayed(counters: &Counters, offer: &Offer, age: Duration) {
     counters.replayed.count();
-    metrics::count(OFFERS, "replayed");
+    metrics::count!("offer_dedup_offers_total", "replayed");
     offer_event!(debug, offer, ?age, "offer answered again: the same offer was processed");
 }
 
 /// `age` is for how long what stood in the way has gone on.
 pub(crate) fn refused(counters: &Counters, offer: &Offer, refusal: &Refusal, age: Duration) {
     counters.refused(refusal.reason()).count();
-    metrics::count(OFFERS, refusal.reason().as_str());
+    refusal.reason().measure();
     let (reason, retry_after) = (refusal.reason(), refusal.retry_after());
     offer_event!(debug, offer, %reason, ?age, ?retry_after, "offer ignored: {refusal}");
 }
@@ -62,7 +58,7 @@ pub(crate) fn refused(counters: &Counters, offer: &Offer, refusal: &Refusal, age
 /// What could not even be looked at: it names no peer.
 pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
     counters.refused(refusal.reason()).count();
-    metrics::count(OFFERS, refusal.reason().as_str());
+    refusal.reason().measure();
     debug!(reason = %refusal.reason(), "request refused: {refusal}");
 }
 
@@ -70,12 +66,12 @@ pub(crate) fn completed(counters: &Counters, offer: &Offer, result: Result) {
     match result {
         Result::Success => {
             counters.completed.count();
-            metrics::count(PROCESSED, "completed");
+            metrics::count!("offer_dedup_processed_total", "completed");
             offer_event!(debug, offer, "offer processed");
         }
         Result::Failure => {
             counters.failed.count();
-            metrics::count(PROCESSED, "failed");
+            metrics::count!("offer_dedup_processed_total", "failed");
             offer_event!(debug, offer, "offer failed");
         }
     }
@@ -91,7 +87,7 @@ pub(crate) fn not_recorded(offer: &Offer) {
 
 pub(crate) fn claim_abandoned(counters: &Counters, offer: &Offer) {
     counters.abandoned.count();
-    metrics::count(PROCESSED, "abandoned");
+    metrics::count!("offer_dedup_processed_total", "abandoned");
     offer_event!(
         debug,
         offer,
@@ -110,7 +106,7 @@ pub(crate) fn aborted(offer: &Offer) {
 
 pub(crate) fn wait_abandoned(counters: &Counters, offer: &Offer) {
     counters.waits_abandoned.count();
-    metrics::count(OFFERS, "abandoned");
+    metrics::count!("offer_dedup_offers_total", "abandoned");
     offer_event!(debug, offer, "offer abandoned: its sender was gone while it waited");
 }
 

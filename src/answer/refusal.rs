@@ -1,5 +1,7 @@
 use std::{fmt, time::Duration};
 
+use crate::metrics;
+
 /// Why a request was not handed to the inner service, and when to try again.
 ///
 /// # Examples
@@ -72,6 +74,13 @@ macro_rules! reasons {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $id,)*
+                }
+            }
+
+            /// Counts a refusal in the metrics.
+            pub(crate) fn measure(self) {
+                match self {
+                    $(Self::$name => metrics::count!("offer_dedup_offers_total", $id),)*
                 }
             }
 

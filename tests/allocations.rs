@@ -1,0 +1,86 @@
+//! What allocates nothing: requests that pass, and duplicates that are refused.
+
+use std::{
+    alloc::System,
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http_body_util::{Empty, Full};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{
+    Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse,
+    http::{BufferedBody, HttpOffers, PeerFrom},
+};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Polls once; how many allocations that took, the making of the future included.
+fn allocations<F: Future>(make: impl FnOnce() -> F) -> (usize, Poll<F::Output>) {
+    let region = Region::new(ALLOCATOR);
+    let answer = {
+        let mut future = pin!(make());
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    (region.change().allocations, answer)
+}
+
+/// One test, for the allocator counts what all threads do.
+#[test]
+fn requests_that_pass_and_duplicates_that_are_refused() {
+    let answer = |_: Request<BufferedBody<Empty<Bytes>>>| -> Ready<Result<_, Infallible>> {
+        ready(Ok(Response::new(Full::new(Bytes::new()))))
+    };
+    let offers = HttpOffers::new().peer(PeerFrom::path()).peer(PeerFrom::bearer());
+    let mut server = OfferDedupLayer::whip().offers(offers).build().layer(service_fn(answer));
+    let passing = [
+        (Method::GET, ""),
+        (Method::DELETE, ""),
+        (Method::PATCH, "application/trickle-ice-sdpfrag"),
+        (Method::POST, "text/plain"),
+        // Without a token it has no peer.
+        (Method::POST, "application/sdp"),
+    ];
+    for (method, media) in passing {
+        let request = Request::builder()
+            .method(&method)
+            .uri("/whip/stage")
+            .header(CONTENT_TYPE, media);
+        let request = request.body(Empty::new()).unwrap();
+        let (allocations, answer) = allocations(|| server.call(request));
+        assert!(answer.is_ready());
+        assert_eq!(allocations, 0, "{method} {media}");
+    }
+
+    let (release, released) = tokio::sync::watch::channel(false);
+    let mut relay = OfferDedupLayer::builder()
+        .offers(|text: &&'static str| {
+            Some(Offer::new(
+                ("lobby", "alice", "bob"),
+                Fingerprint::exact(text.as_bytes()),
+            ))
+        })
+        .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+        .build()
+        .layer(service_fn(move |_: &'static str| {
+            let mut released = released.clone();
+            async move { Ok::<_, Infallible>(released.wait_for(|released| *released).await.map(|_| None).unwrap()) }
+        }));
+    let mut leader = pin!(relay.call("an offer"));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(leader.as_mut().poll(&mut context).is_pending());
+    for (text, reason) in [("an offer", Reason::InFlight), ("another", Reason::Busy)] {
+        assert_eq!(allocations(|| relay.call(text)), (0, Poll::Ready(Ok(Some(reason)))));
+    }
+    release.send(true).unwrap();
+    assert!(leader.as_mut().poll(&mut context).is_ready());
+    for (text, reason) in [("an offer", Reason::Processed), ("another", Reason::CoolingDown)] {
+        assert_eq!(allocations(|| relay.call(text)), (0, Poll::Ready(Ok(Some(reason)))));
+    }
+}
