@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use tracing::{debug, warn};
+use tracing::{debug, field, warn};
 
 use crate::{Offer, PeerKey, Refusal, gate::Result, metrics, stats::Counters};
 
@@ -47,12 +47,13 @@ pub(crate) fn replayed(counters: &Counters, offer: &Offer, age: Duration) {
     offer_event!(debug, offer, ?age, "offer answered again: the same offer was processed");
 }
 
-/// `age` is for how long what stood in the way has gone on.
+/// `age` is for how long what stood in the way has gone on; zero where nothing has.
 pub(crate) fn refused(counters: &Counters, offer: &Offer, refusal: &Refusal, age: Duration) {
     counters.refused(refusal.reason()).count();
     refusal.reason().measure();
-    let (reason, retry_after) = (refusal.reason(), refusal.retry_after());
-    offer_event!(debug, offer, %reason, ?age, ?retry_after, "offer ignored: {refusal}");
+    let age = (!age.is_zero()).then(|| field::debug(age));
+    let retry_after = refusal.retry_after().map(field::debug);
+    offer_event!(debug, offer, reason = %refusal.reason(), age, retry_after, "offer ignored: {refusal}");
 }
 
 /// What could not even be looked at: it names no peer.
