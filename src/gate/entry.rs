@@ -1,6 +1,6 @@
 //! The lock of one peer: who holds it, who waits for it, and what follows when it changes hands.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::AbortHandle};
 
@@ -140,7 +140,7 @@ impl Busy {
         let queued = self
             .queue
             .iter_mut()
-            .map(|queued| (&mut queued.flight, now.after(settings.lease)));
+            .map(|queued| (&mut queued.flight, earliest_lease_end(now, settings)));
         processed
             .into_iter()
             .chain(queued)
@@ -188,7 +188,7 @@ impl Holder {
     /// When it is past its lease at the earliest: the lease counts from the call of the inner service.
     pub(super) fn earliest_end(&self, now: Tick, settings: &Settings) -> Wake {
         if self.lease_end == Tick::NEVER {
-            now.after(settings.lease)
+            earliest_lease_end(now, settings)
         } else {
             self.lease_end
         }
@@ -221,4 +221,10 @@ impl Flight {
             Duplicates::Wait { .. } => Decision::Follow(Arc::clone(self.news.get_or_insert_default()), wake),
         }
     }
+}
+
+/// When a claim whose lease has not begun may be past it at the earliest. A lease of no length must not make those who
+/// wait for it spin.
+pub(super) fn earliest_lease_end(now: Tick, settings: &Settings) -> Wake {
+    now.after(settings.lease.max(Duration::from_millis(1)))
 }

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     clock::Tick,
-    entry::{Aftermath, Busy, Entry, Flight, Holder},
+    entry::{Aftermath, Busy, Entry, Flight, Holder, earliest_lease_end},
     news::{Ending, News},
 };
 use crate::{Fingerprint, PeerKey, WhenBusy, answer::Duplicates, builder::Settings};
@@ -131,7 +131,7 @@ impl Peers {
         let turn = match &busy.holder {
             Some(holder) => Turn::NotYet(holder.earliest_end(now, settings)),
             // Whoever is at the front gets the lock first, and may not let go of it.
-            None if !at_front => Turn::NotYet(now.after(settings.lease)),
+            None if !at_front => Turn::NotYet(earliest_lease_end(now, settings)),
             None if cooling_until > now => Turn::NotYet(cooling_until),
             None => match busy.queue.pop_front() {
                 Some(queued) => {

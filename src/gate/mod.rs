@@ -212,8 +212,7 @@ impl Gate {
             Decision::TooManyDuplicates | Decision::QueueFull => self.refuse(offer, Reason::QueueFull, Duration::ZERO),
             Decision::Cooling { until } => {
                 let refusal = Refusal::new(Reason::CoolingDown).retry_in(until.since(now));
-                observe::refused(&self.counters, offer, &refusal, Duration::ZERO);
-                Step::Refused(refusal)
+                self.refuse_with(offer, refusal, Duration::ZERO)
             }
         }
     }
@@ -231,7 +230,10 @@ impl Gate {
 
     /// Refuses `offer` for what has gone on for `age`.
     fn refuse(&self, offer: &Offer, reason: Reason, age: Duration) -> Step {
-        let refusal = Refusal::new(reason);
+        self.refuse_with(offer, Refusal::new(reason), age)
+    }
+
+    fn refuse_with(&self, offer: &Offer, refusal: Refusal, age: Duration) -> Step {
         observe::refused(&self.counters, offer, &refusal, age);
         Step::Refused(refusal)
     }

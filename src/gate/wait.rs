@@ -164,8 +164,7 @@ impl Seat {
             let step = self.gate.refuse(&self.offer, Reason::TimedOut, now.since(self.arrived));
             return self.take(step);
         }
-        // A lease of no length must not make a waiter spin.
-        Look::Until(wake.min(self.deadline()).max(now.after(Duration::from_millis(1))))
+        Look::Until(wake.min(self.deadline()))
     }
 
     /// Decides anew: the first to come leads, the others follow it.
@@ -182,11 +181,7 @@ impl Seat {
 
     fn take(&mut self, step: Step) -> Look {
         let verdict = match step {
-            Step::Wait(mut place) => {
-                if let Place::Following(_, wake) = &mut place {
-                    // A lease of no length must not make a waiter look again at once, for ever.
-                    *wake = (*wake).max(self.gate.clock.now().after(Duration::from_millis(1)));
-                }
+            Step::Wait(place) => {
                 self.place = place;
                 return Look::Moved;
             }
