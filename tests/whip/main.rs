@@ -9,6 +9,8 @@ mod browser;
 mod chromium;
 mod clients;
 mod endpoint;
+#[path = "../example/mod.rs"]
+mod example;
 mod ffmpeg;
 mod http;
 mod process;

@@ -1,17 +1,14 @@
 //! The WHIP endpoint, started as the process that a user starts.
 
 use std::{
-    env,
-    io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::http::Message;
+use crate::{example, http::Message};
 
 /// Long enough for a slow machine; what is waited for is polled.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,40 +26,13 @@ pub(crate) struct WhipServer {
 impl WhipServer {
     /// Starts it on any free port, and returns when it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut child = Self::command()
-            .args(["--listen", "127.0.0.1:0"])
-            .args(flags)
-            .env("RUST_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the endpoint starts");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("stdout is piped");
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("it says where it listens");
-        let address = line
-            .strip_prefix("WHIP endpoint on http://")
-            .and_then(|rest| rest.strip_suffix("/\n"))
-            .unwrap_or_else(|| panic!("no address in {line:?}"))
-            .to_owned();
+        let (child, address) = example::start(Self::command(), "WHIP endpoint", "127.0.0.1:0", flags);
         Self { child, address }
     }
 
-    /// The endpoint's binary, which cargo builds beside the tests.
+    /// The endpoint's binary.
     pub(crate) fn command() -> Command {
-        let tests = env::current_exe().expect("a test knows where it is");
-        let target = tests
-            .ancestors()
-            .nth(2)
-            .expect("tests are built into target/PROFILE/deps");
-        let binary: PathBuf = target.join("examples").join(format!("whip{}", env::consts::EXE_SUFFIX));
-        assert!(
-            binary.exists(),
-            "{} is missing: cargo build --example whip",
-            binary.display()
-        );
-        Command::new(binary)
+        example::command("whip")
     }
 
     pub(crate) async fn request(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Message {
@@ -102,9 +72,7 @@ impl WhipServer {
 
 impl Drop for WhipServer {
     fn drop(&mut self) {
-        // It may have stopped by itself, as some tests want it to.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        example::stop(&mut self.child);
     }
 }
 
