@@ -1,13 +1,16 @@
 //! [`Claim`]: the held lock of one peer for one offer.
 
-use std::sync::{Arc, atomic::Ordering::AcqRel};
+use std::sync::{
+    Arc,
+    atomic::Ordering::{AcqRel, Acquire},
+};
 
 use tokio::task::AbortHandle;
 
 use super::{
     Gate,
     clock::Tick,
-    lock::Number,
+    lock::{End, Number},
     memory::{Processed, Record},
     news::Ending,
 };
@@ -89,45 +92,40 @@ impl Claim {
         self.end(self.gate.settings.remember_failures, None, &Ending::LookAgain);
     }
 
-    /// Remembers, then releases, so that no duplicate finds neither memory nor lock.
+    /// Remembers and releases in one step, then publishes what is remembered.
     fn end(&mut self, is_remembered: bool, record: Option<Record>, ending: &Ending) {
-        let (gate, number, peer) = (&*self.gate, self.number, self.offer.peer());
-        let shard = gate.shard(peer);
+        self.has_ended = true;
+        let (gate, number, peer) = (&self.gate, self.number, self.offer.peer());
         let now = gate.clock.now();
         observe::processing(now.since(self.since));
 
-        let is_stored = is_remembered && gate.remembers() && !gate.hidden(peer)(number);
-        if is_stored {
-            let offer = Processed {
-                number,
-                fingerprint: self.offer.fingerprint(),
-                at: now,
-                record,
-            };
-            gate.memory.store(peer, offer);
-        }
-        // Not before: should an answer that the memory throws out panic in its drop, the peer is released all the same.
-        self.has_ended = true;
+        let is_remembered_here = is_remembered && gate.remembers() && number >= gate.floor.load(Acquire);
+        let processed = is_remembered_here.then(|| Processed {
+            number,
+            fingerprint: self.offer.fingerprint(),
+            at: now,
+            record,
+        });
         let cooldown = if is_remembered {
             gate.settings.cooldown
         } else {
             <_>::default()
         };
-        let released = shard.with(|peers| {
-            peers.stored += u64::from(is_stored);
-            peers.release(peer, number, ending, (now, now.after(cooldown)))
-        });
-        match released {
-            Some(after) => after.carry_out(),
-            None => {
-                if is_stored {
-                    gate.memory.retain(peer, |stored| stored != number);
-                }
-                shard.with(|peers| peers.bury(peer, number, now));
+        let end = End {
+            now,
+            cooling_until: now.after(cooldown),
+            ending,
+            processed,
+            horizon: &gate.horizon(now),
+            max_memory: gate.settings.max_memory,
+        };
+        let released = gate.shard(peer).with(|peers| peers.release(peer, number, end));
+        if let Some((after, edition)) = released {
+            after.carry_out();
+            if let Some(edition) = edition {
+                gate.publish(peer, edition);
+                gate.keep_collecting();
             }
-        }
-        if is_stored {
-            self.gate.keep_collecting();
         }
     }
 

@@ -15,6 +15,11 @@ impl Tick {
         Self(self.0.saturating_add(nanos(time)))
     }
 
+    /// The first tick of which less than `time` has gone by at this one.
+    pub(crate) fn less_than(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(1).saturating_sub(nanos(time)))
+    }
+
     /// How long after `earlier` this is; zero if it is before.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -1,12 +1,13 @@
 //! The lock of one peer: who holds it, who waits for it, and what follows when it changes hands.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     clock::Tick,
     lock::{Decision, Number, Wake},
+    memory::PeerMemory,
     news::{Ending, News},
 };
 use crate::{Fingerprint, answer::Duplicates, builder::Settings};
@@ -23,12 +24,19 @@ pub(super) struct Entry {
 pub(super) struct Busy {
     pub(super) holder: Option<Holder>,
     pub(super) queue: VecDeque<Queued>,
-    /// Claims that lost the lock and still live: what they remember is hidden.
-    pub(super) strays: Vec<Number>,
-    /// Memories of earlier claims are forgotten.
-    pub(super) floor: Number,
-    /// Forgets under way, which keep the floor.
-    pub(super) forgets: usize,
+    /// What the peer's memory is, or will be once all who publish are done.
+    pub(super) memory: Option<PeerMemory>,
+    /// Counts the changes of `memory`.
+    edition: u64,
+    /// Who is about to publish `memory`: they keep this in place.
+    pub(super) publishers: usize,
+}
+
+/// A peer's memory on its way to where everyone looks first.
+#[derive(Debug)]
+pub(super) struct Edition {
+    pub(super) memory: Option<PeerMemory>,
+    pub(super) number: u64,
 }
 
 /// The claim that has the permit.
@@ -60,11 +68,14 @@ pub(super) struct Flight {
 #[derive(Debug, Default)]
 #[must_use]
 pub(super) struct Aftermath {
-    ended: Vec<(Arc<News>, Ending)>,
-    turn: Vec<Arc<Notify>>,
+    ended: Option<(Arc<News>, Ending)>,
+    turn: Option<Arc<Notify>>,
     abort: Option<AbortHandle>,
     /// How long the claim that was taken over had been held.
     pub(super) overdue_since: Option<Tick>,
+    /// Answers are dropped with it, and they may do anything.
+    pub(super) outdated: Option<PeerMemory>,
+    pub(super) vacant: Option<Box<Busy>>,
 }
 
 impl Aftermath {
@@ -72,17 +83,17 @@ impl Aftermath {
         if let Some(task) = self.abort {
             task.abort();
         }
-        for (news, ending) in self.ended {
+        if let Some((news, ending)) = self.ended {
             news.tell(ending);
         }
-        for turn in self.turn {
+        if let Some(turn) = self.turn {
             turn.notify_one();
         }
     }
 
     /// Leaves the ending with its owner: an answer must not be dropped under the mutex.
     pub(super) fn ended(&mut self, flight: Flight, ending: &Ending) {
-        self.ended.extend(flight.news.map(|news| (news, ending.clone())));
+        self.ended = flight.news.map(|news| (news, ending.clone()));
     }
 }
 
@@ -93,13 +104,40 @@ impl Entry {
 }
 
 impl Busy {
+    pub(super) fn new(memory: Option<&PeerMemory>) -> Box<Self> {
+        Box::new(Self {
+            memory: memory.cloned(),
+            ..Self::default()
+        })
+    }
+
     /// Whether the permit is there for whoever comes first.
     pub(super) fn is_free(&self) -> bool {
         self.holder.is_none() && self.queue.is_empty()
     }
 
     pub(super) fn is_vacant(&self) -> bool {
-        self.is_free() && self.strays.is_empty() && self.forgets == 0
+        self.is_free() && self.publishers == 0
+    }
+
+    /// Changes what is remembered of the peer. Whoever asked has to publish it.
+    pub(super) fn change_memory(&mut self, memory: Option<PeerMemory>, after: &mut Aftermath) -> Edition {
+        after.outdated = mem::replace(&mut self.memory, memory);
+        self.edition += 1;
+        self.publishers += 1;
+        self.edition()
+    }
+
+    /// The newest edition, unless it is `number`.
+    pub(super) fn newer_than(&self, number: u64) -> Option<Edition> {
+        (self.edition != number).then(|| self.edition())
+    }
+
+    fn edition(&self) -> Edition {
+        Edition {
+            memory: self.memory.clone(),
+            number: self.edition,
+        }
     }
 
     pub(super) fn grant(&mut self, flight: Flight, now: Tick, settings: &Settings) -> Number {
@@ -154,32 +192,28 @@ impl Busy {
         holder.chain(queued).map(Flight::followers).sum()
     }
 
-    /// Takes the permit from a holder past its lease. Returns the number of strays made.
-    pub(super) fn take_over(&mut self, now: Tick, after: &mut Aftermath) -> usize {
+    /// Takes the permit from a holder past its lease.
+    pub(super) fn take_over(&mut self, now: Tick, after: &mut Aftermath) {
         let Some(holder) = self.holder.as_mut().filter(|holder| holder.lease_end <= now) else {
-            return 0;
+            return;
         };
         after.abort = holder.task.take();
         after.overdue_since = Some(holder.flight.since);
-        let strays = self.revoke(after);
+        self.revoke(after);
         self.call_front(after);
-        strays
     }
 
-    /// Takes the permit from its holder. Returns the number of strays made.
-    pub(super) fn revoke(&mut self, after: &mut Aftermath) -> usize {
-        let Some(holder) = self.holder.take() else { return 0 };
-        self.strays.push(holder.flight.number);
-        after.ended(holder.flight, &Ending::LookAgain);
-        1
+    /// Takes the permit from its holder, whose end counts for nothing from now on.
+    pub(super) fn revoke(&mut self, after: &mut Aftermath) {
+        if let Some(holder) = self.holder.take() {
+            after.ended(holder.flight, &Ending::LookAgain);
+        }
     }
 
     /// Wakes whoever is next, if the permit is free or cools.
     pub(super) fn call_front(&self, after: &mut Aftermath) {
         if self.holder.is_none() {
-            after
-                .turn
-                .extend(self.queue.front().map(|front| Arc::clone(&front.turn)));
+            after.turn = self.queue.front().map(|front| Arc::clone(&front.turn));
         }
     }
 }

@@ -11,14 +11,16 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::quality::RandomState;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     clock::Tick,
-    entry::{Aftermath, Busy, Entry, Flight, Holder, earliest_lease_end},
+    entry::{Aftermath, Busy, Edition, Entry, Flight, Holder, earliest_lease_end},
+    memory::{Horizon, PeerMemory, Processed},
     news::{Ending, News},
 };
-use crate::{Fingerprint, PeerKey, WhenBusy, answer::Duplicates, builder::Settings};
+use crate::{Offer, PeerKey, WhenBusy, answer::Duplicates, builder::Settings};
 
 /// Claims are numbered in the order in which they were granted.
 pub(super) type Number = u64;
@@ -26,19 +28,32 @@ pub(super) type Number = u64;
 /// The peers of one shard that are busy, cooling or waited for. Entries remove themselves.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    entries: HashMap<PeerKey, Entry>,
+    entries: HashMap<PeerKey, Entry, RandomState>,
     /// Cooling peers in the order in which they are done.
     cooling: VecDeque<(Tick, PeerKey)>,
-    /// Claims that lost the lock but live, and forgets under way. While there are none, no memory is hidden.
-    pub(super) unsettled: usize,
-    /// How many memories were stored under this shard.
-    pub(super) stored: u64,
+    /// How often a memory was published under this shard.
+    pub(super) published: u64,
+    /// How many are publishing one now. While there are none, what is published counts.
+    pub(super) publishing: usize,
 }
 
-/// What is decided of an offer that is not remembered.
+/// An offer of which the published memory knows nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) offer: &'a Offer,
+    pub(super) duplicates: Duplicates,
+    pub(super) now: Tick,
+    /// The peer's published memory, and what of it counts.
+    pub(super) known: Option<&'a PeerMemory>,
+    pub(super) horizon: &'a Horizon,
+}
+
+/// What is decided of an offer that is not remembered, as far as is published.
 #[derive(Debug)]
 pub(super) enum Decision {
     Admitted(Number),
+    /// The offer was processed a moment ago, and its memory is about to be published.
+    Processed(Processed),
     /// The same offer is under way, and the duplicate waits for its answer.
     Follow(Arc<News>, Wake),
     /// The offer waits for its turn.
@@ -56,6 +71,18 @@ pub(super) enum Decision {
     QueueFull,
 }
 
+/// How a claim ends.
+#[derive(Debug)]
+pub(super) struct End<'a> {
+    pub(super) now: Tick,
+    pub(super) cooling_until: Tick,
+    pub(super) ending: &'a Ending,
+    /// What is to be remembered; of what was before, as far as it counts, and of all of it no more than there is room for.
+    pub(super) processed: Option<Processed>,
+    pub(super) horizon: &'a Horizon,
+    pub(super) max_memory: u64,
+}
+
 /// When a waiter looks up by itself, at the latest.
 pub(super) type Wake = Tick;
 
@@ -67,16 +94,15 @@ pub(super) enum Turn {
 }
 
 impl Peers {
-    /// Decides of an offer that is not remembered; `next` numbers the claim or place it gets.
+    /// Decides of an offer; `next` numbers the claim or place it gets.
     pub(super) fn decide(
         &mut self,
-        (peer, fingerprint): (PeerKey, Fingerprint),
-        now: Tick,
+        arrival: Arrival<'_>,
         settings: &Settings,
-        duplicates: Duplicates,
         next: impl FnOnce() -> Number,
     ) -> (Decision, Aftermath) {
-        self.sweep(now, 4);
+        let (peer, fingerprint, now) = (arrival.offer.peer(), arrival.offer.fingerprint(), arrival.now);
+        self.sweep(now, 2);
         let mut after = Aftermath::default();
         let entry = self.entries.entry(peer).or_default();
         let cooling = entry.cooling_until > now;
@@ -84,12 +110,19 @@ impl Peers {
             let until = entry.cooling_until;
             return (Decision::Cooling { until }, after);
         }
-        let busy = entry.busy.get_or_insert_default();
-        self.unsettled += busy.take_over(now, &mut after);
+        let busy = entry.busy.get_or_insert_with(|| Busy::new(arrival.known));
+        if let Some(processed) = busy
+            .memory
+            .as_ref()
+            .and_then(|memory| memory.find(fingerprint, arrival.horizon))
+        {
+            return (Decision::Processed(processed.clone()), after);
+        }
+        busy.take_over(now, &mut after);
 
         let following = busy.following();
         let decision = if let Some((flight, wake)) = busy.under_way(fingerprint, now, settings) {
-            flight.meet_duplicate(following, wake, duplicates)
+            flight.meet_duplicate(following, wake, arrival.duplicates)
         } else if busy.is_free() && !cooling {
             let flight = Flight::new(next(), fingerprint, now);
             Decision::Admitted(busy.grant(flight, now, settings))
@@ -104,10 +137,20 @@ impl Peers {
                 until: entry.cooling_until,
             }
         };
-        if let Decision::QueueFull = decision {
-            self.settle(peer, now);
+        if busy.is_vacant() {
+            after.vacant = self.settle(peer, now);
         }
         (decision, after)
+    }
+
+    /// Whether a published memory still counts: it may be that of an edition that is outdated already.
+    pub(super) fn confirms(&self, peer: PeerKey, processed: &Processed) -> bool {
+        let busy = self.entries.get(&peer).and_then(|entry| entry.busy.as_ref());
+        busy.is_none_or(|busy| {
+            busy.memory
+                .as_ref()
+                .is_some_and(|memory| memory.holds(processed.number))
+        })
     }
 
     /// Whether the queued offer `place` holds the lock now.
@@ -125,7 +168,7 @@ impl Peers {
         };
         let cooling_until = entry.cooling_until;
         let busy = entry.busy.get_or_insert_default();
-        self.unsettled += busy.take_over(now, &mut after);
+        busy.take_over(now, &mut after);
         let at_front = busy.queue.front().is_some_and(|front| front.flight.number == place);
 
         let turn = match &busy.holder {
@@ -156,85 +199,102 @@ impl Peers {
                 busy.call_front(&mut after);
             }
         }
-        self.settle(peer, now);
+        after.vacant = self.settle(peer, now);
         after
     }
 
-    /// The claim ends and the lock is free, or cools until `cooling_until`. `None`: the claim had lost the lock, and
-    /// lives on as a stray until it is [buried](Self::bury).
+    /// The claim ends: the lock is free, or cools, and the peer's memory may have to be published. `None`: the claim had
+    /// lost the lock.
     pub(super) fn release(
         &mut self,
         peer: PeerKey,
         number: Number,
-        ending: &Ending,
-        (now, cooling_until): (Tick, Tick),
-    ) -> Option<Aftermath> {
+        end: End<'_>,
+    ) -> Option<(Aftermath, Option<Edition>)> {
         let entry = self.entries.get_mut(&peer)?;
         let busy = entry.busy.as_mut()?;
         let holder = busy.holder.take_if(|holder| holder.flight.number == number)?;
         let mut after = Aftermath::default();
-        after.ended(holder.flight, ending);
+        after.ended(holder.flight, end.ending);
         busy.call_front(&mut after);
-        if cooling_until > now {
-            entry.cooling_until = cooling_until;
-            self.cooling.push_back((cooling_until, peer));
-        }
-        self.settle(peer, now);
-        Some(after)
-    }
-
-    /// A claim that had lost the lock is gone, with what it remembered.
-    pub(super) fn bury(&mut self, peer: PeerKey, number: Number, now: Tick) {
-        let strays = self.busy(peer).map(|busy| &mut busy.strays);
-        let stray = strays.and_then(|strays| {
-            let position = strays.iter().position(|stray| *stray == number)?;
-            Some(strays.swap_remove(position))
+        let edition = end.processed.map(|offer| {
+            let memory = PeerMemory::with(busy.memory.as_ref(), offer, end.horizon, end.max_memory);
+            busy.change_memory(Some(memory), &mut after)
         });
-        if stray.is_some() {
-            self.unsettled -= 1;
-            self.settle(peer, now);
+        if end.cooling_until > end.now {
+            entry.cooling_until = end.cooling_until;
+            self.cooling.push_back((end.cooling_until, peer));
         }
+        match edition {
+            Some(_) => self.publishing += 1,
+            None => after.vacant = self.settle(peer, end.now),
+        }
+        Some((after, edition))
     }
 
-    /// Frees the peer, and hides its memories below `floor` until [`forgotten`](Self::forgotten) is called. Whether it
-    /// was locked or waited for.
-    pub(super) fn forget(&mut self, peer: PeerKey, floor: Number, now: Tick) -> (bool, Aftermath) {
+    /// The edition `number` of the peer's memory was published. A newer one has to be published after it, in case the
+    /// two have overtaken each other.
+    pub(super) fn published(&mut self, peer: PeerKey, number: u64, now: Tick) -> Result<Option<Box<Busy>>, Edition> {
+        self.published += 1;
+        if let Some(newer) = self.busy(peer).and_then(|busy| busy.newer_than(number)) {
+            return Err(newer);
+        }
+        Ok(self.stop_publishing(peer, now))
+    }
+
+    /// One of those who publish is done.
+    pub(super) fn stop_publishing(&mut self, peer: PeerKey, now: Tick) -> Option<Box<Busy>> {
+        self.busy(peer)?.publishers -= 1;
+        self.publishing -= 1;
+        self.settle(peer, now)
+    }
+
+    /// Frees the peer and empties its memory, which has to be published where there was any.
+    pub(super) fn forget(
+        &mut self,
+        peer: PeerKey,
+        known: Option<&PeerMemory>,
+        horizon: &Horizon,
+        now: Tick,
+    ) -> (bool, Aftermath, Option<Edition>) {
         let mut after = Aftermath::default();
         let entry = self.entries.entry(peer).or_default();
         let is_cooling = entry.cooling_until > now;
         entry.cooling_until = Tick::default();
-        let busy = entry.busy.get_or_insert_default();
-        let was_locked = is_cooling || !busy.is_free();
-        busy.floor = floor;
-        busy.forgets += 1;
-        self.unsettled += 1 + busy.revoke(&mut after);
-        busy.call_front(&mut after);
-        (was_locked, after)
-    }
-
-    /// The memories below the floor are gone.
-    pub(super) fn forgotten(&mut self, peer: PeerKey, now: Tick) {
-        if let Some(busy) = self.busy(peer) {
-            busy.forgets -= 1;
-            self.unsettled -= 1;
+        if entry.busy.is_none() && known.is_none() {
+            after.vacant = self.settle(peer, now);
+            return (is_cooling, after, None);
         }
-        self.settle(peer, now);
+        let busy = entry.busy.get_or_insert_with(|| Busy::new(known));
+        let is_remembered = busy.memory.as_ref().is_some_and(|memory| memory.is_live(horizon));
+        let was_known = is_cooling || is_remembered || !busy.is_free();
+        busy.revoke(&mut after);
+        busy.call_front(&mut after);
+        let edition = busy.change_memory(None, &mut after);
+        self.publishing += 1;
+        (was_known, after, Some(edition))
     }
 
     /// Frees every peer whose claim is below `floor`.
-    pub(super) fn clear(&mut self, floor: Number, now: Tick) -> Aftermath {
-        let mut after = Aftermath::default();
-        for entry in self.entries.values_mut() {
-            entry.cooling_until = Tick::default();
-            let Some(busy) = &mut entry.busy else { continue };
-            if busy.holder.as_ref().is_some_and(|holder| holder.flight.number < floor) {
-                self.unsettled += busy.revoke(&mut after);
-            }
-            busy.call_front(&mut after);
-        }
+    pub(super) fn clear(&mut self, floor: Number, now: Tick) -> Vec<Aftermath> {
+        let mut all = Vec::new();
         self.cooling.clear();
-        self.entries.retain(|_, entry| !entry.is_idle(now));
-        after
+        self.entries.retain(|_, entry| {
+            entry.cooling_until = Tick::default();
+            if let Some(busy) = &mut entry.busy {
+                let mut after = Aftermath::default();
+                if busy.holder.as_ref().is_some_and(|holder| holder.flight.number < floor) {
+                    busy.revoke(&mut after);
+                }
+                busy.call_front(&mut after);
+                if busy.is_vacant() {
+                    after.vacant = entry.busy.take();
+                }
+                all.push(after);
+            }
+            !entry.is_idle(now)
+        });
+        all
     }
 
     /// Sets when the lease of a claim ends; `NEVER` while it waits for capacity.
@@ -256,12 +316,6 @@ impl Peers {
         busy.is_some_and(|busy| busy.holder.is_some())
     }
 
-    /// Whose memories are hidden: of what was forgotten, and of claims that lost the lock.
-    pub(super) fn hidden(&self, peer: PeerKey) -> (Number, Vec<Number>) {
-        let busy = self.entries.get(&peer).and_then(|entry| entry.busy.as_ref());
-        busy.map_or_else(<_>::default, |busy| (busy.floor, busy.strays.clone()))
-    }
-
     /// Removes up to `most` peers that have cooled down.
     pub(super) fn sweep(&mut self, now: Tick, most: usize) {
         for _ in 0..most {
@@ -269,7 +323,8 @@ impl Peers {
                 Some((until, peer)) if *until <= now => {
                     let peer = *peer;
                     self.cooling.pop_front();
-                    self.settle(peer, now);
+                    let vacant = self.settle(peer, now);
+                    debug_assert!(vacant.is_none(), "what is vacant goes when it becomes so");
                 }
                 _ => return,
             }
@@ -280,14 +335,12 @@ impl Peers {
         self.entries.is_empty()
     }
 
-    /// Drops what is vacant of an entry, and gives memory back after a crowd.
-    fn settle(&mut self, peer: PeerKey, now: Tick) {
+    /// Removes what is vacant of an entry, and gives memory back after a crowd.
+    fn settle(&mut self, peer: PeerKey, now: Tick) -> Option<Box<Busy>> {
         let Slot::Occupied(mut slot) = self.entries.entry(peer) else {
-            return;
+            return None;
         };
-        if slot.get().busy.as_ref().is_some_and(|busy| busy.is_vacant()) {
-            slot.get_mut().busy = None;
-        }
+        let vacant = slot.get_mut().busy.take_if(|busy| busy.is_vacant());
         if slot.get().is_idle(now) {
             slot.remove();
             if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
@@ -295,6 +348,7 @@ impl Peers {
                 self.cooling.shrink_to(self.cooling.capacity() / 2);
             }
         }
+        vacant
     }
 
     fn busy(&mut self, peer: PeerKey) -> Option<&mut Busy> {

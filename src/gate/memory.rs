@@ -5,9 +5,7 @@
 
 use std::{
     any::Any,
-    fmt,
-    hash::RandomState,
-    slice,
+    fmt, slice,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use moka::{Entry, notification::RemovalCause, ops::compute::Op, policy::EvictionPolicy, sync::Cache};
+use foldhash::quality::RandomState;
+use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
 use super::{
     clock::{Clock, Tick},
@@ -75,11 +74,6 @@ pub(super) struct Processed {
 pub(super) struct Memory {
     cache: Cache<PeerKey, PeerMemory, RandomState>,
     counts: Arc<Counts>,
-    clock: Clock,
-    window: Duration,
-    /// The most that the answers of one peer may take, so that no peer throws out all others.
-    peer_bytes: usize,
-    max_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -99,8 +93,8 @@ impl Memory {
                 counts.memories.fetch_sub(peer.as_slice().len() as u64, Relaxed);
                 counts.bytes.fetch_sub(peer.bytes() as u64, Relaxed);
                 if cause == RemovalCause::Size {
-                    let now = clock.now();
-                    let live = peer.as_slice().iter().filter(|offer| offer.counts(now, window)).count();
+                    let horizon = Horizon::new(clock.now(), window, 0);
+                    let live = peer.as_slice().iter().filter(|offer| horizon.shows(offer)).count();
                     counts.evicted.fetch_add(live as u64, Relaxed);
                 }
             }
@@ -112,63 +106,25 @@ impl Memory {
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(listener)
             .time_to_live(window.min(LONGEST_TTL))
-            .build_with_hasher(RandomState::new());
-        Self {
-            cache,
-            counts,
-            clock,
-            window,
-            peer_bytes: usize::try_from(settings.max_memory / 16).unwrap_or(usize::MAX),
-            max_bytes: settings.max_memory,
+            .build_with_hasher(RandomState::default());
+        Self { cache, counts }
+    }
+
+    /// What is remembered of `peer`; some of it may be past its window.
+    pub(super) fn get(&self, peer: PeerKey) -> Option<PeerMemory> {
+        self.cache.get(&peer)
+    }
+
+    /// Replaces what is remembered of `peer`.
+    pub(super) fn put(&self, peer: PeerKey, memory: Option<PeerMemory>) {
+        match memory {
+            Some(memory) => {
+                self.counts.memories.fetch_add(memory.as_slice().len() as u64, Relaxed);
+                self.counts.bytes.fetch_add(memory.bytes() as u64, Relaxed);
+                self.cache.insert(peer, memory);
+            }
+            None => self.cache.invalidate(&peer),
         }
-    }
-
-    /// The offer, if the peer's memory holds it and `is_hidden` does not say otherwise of it.
-    pub(super) fn find(
-        &self,
-        (peer, fingerprint): (PeerKey, Fingerprint),
-        now: Tick,
-        is_hidden: impl Fn(Number) -> bool,
-    ) -> Option<Processed> {
-        let memory = self.cache.get(&peer)?;
-        let found = memory.as_slice().iter().rfind(|offer| {
-            let is_same = offer.fingerprint == fingerprint && offer.counts(now, self.window);
-            is_same && !is_hidden(offer.number)
-        });
-        found.cloned()
-    }
-
-    /// Remembers `offer`. A peer's claims may overlap once one has lost the lock, so this is one step for moka.
-    pub(super) fn store(&self, peer: PeerKey, offer: Processed) {
-        let now = offer.at;
-        self.cache.entry(peer).and_compute_with(|entry| {
-            let known = entry.map(Entry::into_value);
-            let known = known.as_ref().map_or(&[][..], PeerMemory::as_slice);
-            let live = known.iter().filter(|known| known.counts(now, self.window));
-            let mut offers: Vec<_> = live.cloned().chain([offer]).collect();
-            offers.drain(..offers.len().saturating_sub(MOST_PER_PEER));
-            drop_heavy_records(&mut offers, self.peer_bytes);
-            drop_what_is_too_much(&mut offers, self.max_bytes);
-            self.put(offers)
-        });
-    }
-
-    /// Keeps of a peer's offers those for which `keep` holds. Whether any of the others was inside its window.
-    pub(super) fn retain(&self, peer: PeerKey, keep: impl Fn(Number) -> bool) -> bool {
-        let now = self.clock.now();
-        let mut removed = false;
-        if self.cache.contains_key(&peer) {
-            self.cache.entry(peer).and_compute_with(|entry| {
-                let Some(memory) = entry.map(Entry::into_value) else {
-                    return Op::Nop;
-                };
-                let offers = memory.as_slice().iter().cloned();
-                let (kept, gone): (Vec<_>, Vec<_>) = offers.partition(|offer| keep(offer.number));
-                removed = gone.iter().any(|offer| offer.counts(now, self.window));
-                if gone.is_empty() { Op::Nop } else { self.put(kept) }
-            });
-        }
-        removed
     }
 
     pub(super) fn clear(&self) {
@@ -191,17 +147,6 @@ impl Memory {
     pub(super) fn evicted(&self) -> u64 {
         self.counts.evicted.load(Relaxed)
     }
-
-    fn put(&self, offers: Vec<Processed>) -> Op<PeerMemory> {
-        match PeerMemory::from_vec(offers) {
-            Some(memory) => {
-                self.counts.memories.fetch_add(memory.as_slice().len() as u64, Relaxed);
-                self.counts.bytes.fetch_add(memory.bytes() as u64, Relaxed);
-                Op::Put(memory)
-            }
-            None => Op::Remove,
-        }
-    }
 }
 
 impl fmt::Debug for Memory {
@@ -213,27 +158,71 @@ impl fmt::Debug for Memory {
 }
 
 impl Processed {
-    fn counts(&self, now: Tick, window: Duration) -> bool {
-        now < self.at.after(window)
-    }
-
     fn record_bytes(&self) -> usize {
         self.record.as_ref().map_or(0, |record| record.bytes)
     }
 }
 
+/// Which memories count at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Horizon {
+    /// What was processed before is past its window.
+    oldest: Tick,
+    /// What was processed under a lower number is cleared.
+    floor: Number,
+}
+
+impl Horizon {
+    pub(super) fn new(now: Tick, window: Duration, floor: Number) -> Self {
+        let oldest = now.less_than(window);
+        Self { oldest, floor }
+    }
+
+    fn shows(&self, offer: &Processed) -> bool {
+        offer.at >= self.oldest && offer.number >= self.floor
+    }
+}
+
 /// The processed offers of one peer, oldest first.
 #[derive(Clone, Debug)]
-enum PeerMemory {
+pub(super) enum PeerMemory {
     One(Processed),
     Many(Arc<[Processed]>),
 }
 
 impl PeerMemory {
-    fn from_vec(mut offers: Vec<Processed>) -> Option<Self> {
-        match offers.len() {
-            0 | 1 => offers.pop().map(Self::One),
-            _ => Some(Self::Many(offers.into())),
+    /// The offer `fingerprint`, if it counts.
+    pub(super) fn find(&self, fingerprint: Fingerprint, horizon: &Horizon) -> Option<&Processed> {
+        let mut offers = self.as_slice().iter();
+        offers.rfind(|offer| offer.fingerprint == fingerprint && horizon.shows(offer))
+    }
+
+    /// Whether it has what the claim `number` processed.
+    pub(super) fn holds(&self, number: Number) -> bool {
+        self.as_slice().iter().any(|offer| offer.number == number)
+    }
+
+    /// Whether any of it counts.
+    pub(super) fn is_live(&self, horizon: &Horizon) -> bool {
+        self.as_slice().iter().any(|offer| horizon.shows(offer))
+    }
+
+    /// What counts of `known`, and `offer`, as far as there is room for.
+    pub(super) fn with(known: Option<&Self>, offer: Processed, horizon: &Horizon, max_memory: u64) -> Self {
+        // No peer throws out all others.
+        let peer_bytes = usize::try_from(max_memory / 16).unwrap_or(usize::MAX);
+        let known = known.map_or(&[][..], Self::as_slice);
+        let mut live = known.iter().filter(|known| horizon.shows(known)).peekable();
+        if live.peek().is_none() && offer.record_bytes() <= peer_bytes {
+            return Self::One(offer);
+        }
+        let mut offers: Vec<_> = live.cloned().chain([offer]).collect();
+        offers.drain(..offers.len().saturating_sub(MOST_PER_PEER));
+        drop_heavy_records(&mut offers, peer_bytes);
+        drop_what_is_too_much(&mut offers, max_memory);
+        match offers.pop() {
+            Some(offer) if offers.is_empty() => Self::One(offer),
+            newest => Self::Many(offers.into_iter().chain(newest).collect()),
         }
     }
 

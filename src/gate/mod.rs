@@ -35,9 +35,9 @@ pub(crate) use self::{
 };
 use self::{
     clock::{Clock, Tick},
-    entry::Aftermath,
-    lock::{Decision, Number, Peers, Turn},
-    memory::Memory,
+    entry::{Aftermath, Edition},
+    lock::{Arrival, Decision, Number, Peers, Turn},
+    memory::{Horizon, Memory, Processed},
     wait::Place,
 };
 use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
@@ -121,12 +121,22 @@ impl Gate {
     /// Frees the peer and forgets what it sent, claims in flight included. Whether there was anything.
     pub(crate) fn forget(&self, peer: PeerKey) -> bool {
         let shard = self.shard(peer);
-        let floor = self.number();
-        let (was_locked, after) = shard.with(|peers| peers.forget(peer, floor, self.clock.now()));
+        let (was_known, after, edition) = loop {
+            let published = shard.published.load(Acquire);
+            let now = self.clock.now();
+            let known = self.memory.get(peer);
+            let forgotten = shard.with(|peers| {
+                let is_still_known = peers.published == published;
+                is_still_known.then(|| peers.forget(peer, known.as_ref(), &self.horizon(now), now))
+            });
+            if let Some(forgotten) = forgotten {
+                break forgotten;
+            }
+        };
         after.carry_out();
-        let was_remembered = self.memory.retain(peer, |number| number >= floor);
-        shard.with(|peers| peers.forgotten(peer, self.clock.now()));
-        let was_known = was_locked || was_remembered;
+        if let Some(edition) = edition {
+            self.publish(peer, edition);
+        }
         if was_known {
             observe::forgotten(&self.counters, peer);
         }
@@ -140,7 +150,8 @@ impl Gate {
         let floor = self.number();
         self.floor.fetch_max(floor, AcqRel);
         for shard in &self.shards {
-            shard.with(|peers| peers.clear(floor, self.clock.now())).carry_out();
+            let all = shard.with(|peers| peers.clear(floor, self.clock.now()));
+            all.into_iter().for_each(Aftermath::carry_out);
         }
         observe::cleared();
     }
@@ -177,25 +188,39 @@ impl Gate {
 
     fn decide(&self, offer: &Offer, treatment: Treatment) -> Step {
         let duplicates = treatment.duplicates;
-        let key = (offer.peer(), offer.fingerprint());
         let shard = self.shard(offer.peer());
         let (now, decision, after) = loop {
             let now = self.clock.now();
-            let stored = shard.stored.load(Acquire);
-            if self.remembers() {
-                let is_hidden = self.hidden(offer.peer());
-                if let Some(processed) = self.memory.find(key, now, is_hidden) {
-                    let age = now.since(processed.at);
-                    return match duplicates {
-                        Duplicates::Refuse => self.refuse(offer, Reason::Processed, age),
-                        Duplicates::Wait { .. } => self.repeat(offer, treatment, processed.record, age),
-                    };
+            let horizon = &self.horizon(now);
+            let published = shard.published.load(Acquire);
+            // Noted before the look: whoever publishes late what is outdated is still at it then.
+            let is_settled = shard.publishing.load(Acquire) == 0;
+            let known = if self.remembers() {
+                self.memory.get(offer.peer())
+            } else {
+                None
+            };
+            if let Some(processed) = known
+                .as_ref()
+                .and_then(|known| known.find(offer.fingerprint(), horizon))
+            {
+                let is_confirmed = is_settled
+                    || shard.with(|peers| peers.published == published && peers.confirms(offer.peer(), processed));
+                if is_confirmed {
+                    return self.meet_memory(offer, treatment, processed.clone(), now);
                 }
             }
+            let arrival = Arrival {
+                offer,
+                duplicates,
+                now,
+                known: known.as_ref(),
+                horizon,
+            };
             let decided = shard.with(|peers| {
                 let next = || self.number();
-                // A completion since the look at the memory may have been that of this very offer.
-                (peers.stored == stored).then(|| peers.decide(key, now, &self.settings, duplicates, next))
+                // What was published since the look at the memory may have been this very offer.
+                (peers.published == published).then(|| peers.decide(arrival, &self.settings, next))
             });
             if let Some((decision, after)) = decided {
                 break (now, decision, after);
@@ -205,6 +230,7 @@ impl Gate {
 
         match decision {
             Decision::Admitted(number) => Step::Admitted(number, now),
+            Decision::Processed(processed) => self.meet_memory(offer, treatment, processed, now),
             Decision::Follow(news, wake) => Step::Wait(Place::Following(news, wake)),
             Decision::Queued(place, turn) => Step::Wait(Place::Queued(place, turn)),
             Decision::InFlight { since } => self.refuse(offer, Reason::InFlight, now.since(since)),
@@ -214,6 +240,14 @@ impl Gate {
                 let refusal = Refusal::new(Reason::CoolingDown).retry_in(until.since(now));
                 self.refuse_with(offer, refusal, Duration::ZERO)
             }
+        }
+    }
+
+    fn meet_memory(&self, offer: &Offer, treatment: Treatment, processed: Processed, now: Tick) -> Step {
+        let age = now.since(processed.at);
+        match treatment.duplicates {
+            Duplicates::Refuse => self.refuse(offer, Reason::Processed, age),
+            Duplicates::Wait { .. } => self.repeat(offer, treatment, processed.record, age),
         }
     }
 
@@ -259,15 +293,26 @@ impl Gate {
         after.carry_out();
     }
 
-    /// Whether a memory of `peer` counts for nothing, for memories read after this call.
-    fn hidden(&self, peer: PeerKey) -> impl Fn(Number) -> bool {
+    /// Puts a peer's memory where all look first. Until that is done, its entry in the lock table tells of it.
+    fn publish(&self, peer: PeerKey, mut edition: Edition) {
         let shard = self.shard(peer);
-        // Noted before the memories are read: a claim may be gone, with what it remembered, before they are judged.
-        let (floor, strays) = match shard.unsettled.load(Acquire) {
-            0 => <_>::default(),
-            _ => shard.with(|peers| peers.hidden(peer)),
+        // An answer that the memory throws out may panic when it is dropped.
+        let mut publishing = Publishing {
+            gate: self,
+            peer,
+            is_done: false,
         };
-        move |number| number < floor.max(self.floor.load(Acquire)) || strays.contains(&number)
+        while !publishing.is_done {
+            self.memory.put(peer, edition.memory.take());
+            match shard.with(|peers| peers.published(peer, edition.number, self.clock.now())) {
+                Ok(_vacant) => publishing.is_done = true,
+                Err(newer) => edition = newer,
+            }
+        }
+    }
+
+    fn horizon(&self, now: Tick) -> Horizon {
+        Horizon::new(now, self.settings.window, self.floor.load(Acquire))
     }
 
     fn remembers(&self) -> bool {
@@ -283,22 +328,38 @@ impl Gate {
     }
 }
 
-/// Some of the peers, and what can be known of them without the mutex.
+/// Lets go of a peer's entry if publishing its memory panics.
+struct Publishing<'a> {
+    gate: &'a Gate,
+    peer: PeerKey,
+    is_done: bool,
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let (shard, now) = (self.gate.shard(self.peer), self.gate.clock.now());
+            drop(shard.with(|peers| peers.stop_publishing(self.peer, now)));
+        }
+    }
+}
+
+/// Some of the peers.
 #[derive(Debug, Default)]
 struct Shard {
     peers: Mutex<Peers>,
-    /// `Peers::stored`: if it stands still between the look at the memory and the decision, nothing was remembered.
-    stored: AtomicU64,
-    /// `Peers::unsettled`: while it is zero, no memory of the shard is hidden.
-    unsettled: AtomicUsize,
+    /// `Peers::published`: if it stands still between the look at the memory and the decision, the look still holds.
+    published: AtomicU64,
+    /// `Peers::publishing`: while it is zero, what is published counts.
+    publishing: AtomicUsize,
 }
 
 impl Shard {
     fn with<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let done = act(&mut peers);
-        self.stored.store(peers.stored, Release);
-        self.unsettled.store(peers.unsettled, Release);
+        self.published.store(peers.published, Release);
+        self.publishing.store(peers.publishing, Release);
         done
     }
 }
