@@ -1,0 +1,89 @@
+//! What must hold of ours in every run.
+
+use crate::{
+    args::Size,
+    contenders::{REFUSING, WHIP},
+    memory::{Memory, PROBES},
+    steady::{Run, Runs},
+    storm::{CONNECTIONS, PEERS, Storms},
+};
+
+/// How much a process may grow past the bound of its memory: what the allocator keeps, and the estimate's error.
+const SLACK: f64 = 2.0;
+/// And what a run takes that is no memory of offers.
+const ASIDE: u64 = 32 << 20;
+
+pub(crate) fn all(size: &Size, storms: &Storms, steady: &[Runs], memory: &[Memory]) -> Result<(), String> {
+    let mut broken = Vec::new();
+    check_storms(storms, &mut broken);
+    check_steady(size, steady, &mut broken);
+    check_memory(memory, &mut broken);
+    match broken.len() {
+        0 => Ok(()),
+        n => Err(format!(
+            "{n} of the numbers that must hold do not:\n  {}",
+            broken.join("\n  ")
+        )),
+    }
+}
+
+fn check_storms(storms: &Storms, broken: &mut Vec<String>) {
+    for (name, answered, refused) in [(WHIP, CONNECTIONS, 0), (REFUSING, PEERS, CONNECTIONS - PEERS)] {
+        let rounds = storms.iter().filter(|(contender, _)| contender.name == name);
+        for storm in rounds.flat_map(|(_, rounds)| rounds) {
+            match storm {
+                Ok(storm)
+                    if storm.calls == PEERS
+                        && storm.answers.of("201") == answered
+                        && storm.answers.of("409") == refused => {}
+                Ok(storm) => broken.push(format!("{name}, storm: {} calls, {}", storm.calls, storm.answers)),
+                Err(error) => broken.push(format!("{name}, storm: {error}")),
+            }
+        }
+    }
+}
+
+fn check_steady(size: &Size, steady: &[Runs], broken: &mut Vec<String>) {
+    let mut check = |what: &str, runs: &[Result<Run, String>], calls: u64, answered: u64| {
+        for run in runs {
+            match run {
+                Ok(run) if run.calls == calls && run.answers.of("201") == answered => {}
+                Ok(run) => broken.push(format!("{what}: {} calls, {}", run.calls, run.answers)),
+                Err(error) => broken.push(format!("{what}: {error}")),
+            }
+        }
+    };
+    for runs in steady.iter().filter(|runs| runs.contender.name == WHIP) {
+        check("whip, duplicates", &runs.duplicates, 0, size.duplicates);
+        check("whip, new offers", &runs.new_offers, size.new_offers, size.new_offers);
+    }
+    for runs in steady.iter().filter(|runs| runs.contender.name == REFUSING) {
+        check("refusing, duplicates", &runs.duplicates, 0, 0);
+        check(
+            "refusing, new offers",
+            &runs.new_offers,
+            size.new_offers,
+            size.new_offers,
+        );
+    }
+}
+
+fn check_memory(memory: &[Memory], broken: &mut Vec<String>) {
+    let ours = memory
+        .iter()
+        .filter(|memory| [WHIP, REFUSING].contains(&memory.contender.name));
+    for memory in ours {
+        let name = memory.contender.name;
+        match (memory.bound, &memory.known) {
+            (_, Err(error)) => broken.push(format!("{name}, memory: {error}")),
+            (Some(bound), Ok(_)) if memory.growth > (bound as f64 * SLACK) as u64 + ASIDE => broken.push(format!(
+                "{name}: memory bounded at {bound} bytes grew by {} bytes",
+                memory.growth
+            )),
+            (None, Ok(known)) if *known < PROBES => {
+                broken.push(format!("{name}: {known} of {PROBES} known with room for all"));
+            }
+            _ => {}
+        }
+    }
+}

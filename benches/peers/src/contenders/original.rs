@@ -1,0 +1,38 @@
+//! The original algorithm, in JavaScript on Node: `original.mjs` beside `src/`.
+
+use std::{path::PathBuf, process::Command};
+
+use super::{Contender, Kind};
+
+pub(super) const CONTENDER: Contender = Contender {
+    name: "original",
+    label: "the original, on Node",
+    package: None,
+    set_up: "`node:http`; `JSON.stringify(offer).substring(0, 100)` in a `Map` for 10 s, peers in a `Set` until 2 s after \
+             processing; what it drops is answered with 409 here",
+    lacks: "an answer for the duplicate; a retry after a failure; a bound; more than the first 100 characters",
+    sessions: false,
+    bounded: false,
+    kind: Kind::Original,
+};
+
+const WANTED: u32 = 20;
+
+pub(crate) fn script() -> PathBuf {
+    crate::package().join("original.mjs")
+}
+
+/// The version of Node that is there, 20 or newer.
+pub(crate) fn node() -> Result<String, String> {
+    let wanted = format!("the original runs on Node {WANTED} or newer; install it (Debian: nodejs) and run this again");
+    let output = Command::new("node")
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("node did not start: {error}; {wanted}"))?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let major = version.trim_start_matches('v').split('.').next();
+    match major.and_then(|major| major.parse::<u32>().ok()) {
+        Some(major) if major >= WANTED => Ok(version),
+        _ => Err(format!("node is {version:?} here; {wanted}")),
+    }
+}

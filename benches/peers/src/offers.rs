@@ -1,0 +1,94 @@
+//! The offers: a real one of Chromium's, made each peer's own.
+
+use std::{io::Write, ops::Range, path::PathBuf};
+
+use http::{HeaderValue, Request, header::AUTHORIZATION, header::CONTENT_TYPE, header::COOKIE};
+
+/// Where the offers come from; the original reads it too.
+pub(crate) fn template() -> PathBuf {
+    crate::root().join("tests/data/corpus/offers/chromium-whip-first.sdp")
+}
+
+/// What of a description tells one peer's from another's: the session id of `o=`, and the ICE credentials.
+const OWN: [(&str, usize); 3] = [("o=- ", 19), ("a=ice-ufrag:", 4), ("a=ice-pwd:", 24)];
+
+/// Makes offers: one a peer, all of one length.
+#[derive(Clone, Debug)]
+pub(crate) struct Offers {
+    template: String,
+    own: Vec<Range<usize>>,
+}
+
+impl Offers {
+    pub(crate) fn load() -> Result<Self, String> {
+        let path = template();
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self::of(text))
+    }
+
+    fn of(template: String) -> Self {
+        let own = OWN.iter().flat_map(|(field, length)| {
+            let starts = template.match_indices(field);
+            starts.map(move |(at, _)| at + field.len()..at + field.len() + length)
+        });
+        Self {
+            own: own.collect(),
+            template,
+        }
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.template.len()
+    }
+
+    /// The offer of a peer. The ufrag has room for the last four digits only; the password has all of them.
+    pub(crate) fn sdp(&self, peer: u64) -> Vec<u8> {
+        let mut sdp = self.template.clone().into_bytes();
+        for range in &self.own {
+            let digits = format!("{peer:019}");
+            let slot = &mut sdp[range.clone()];
+            let used = slot.len().min(digits.len());
+            let tail = slot.len() - used;
+            slot[tail..].copy_from_slice(&digits.as_bytes()[digits.len() - used..]);
+        }
+        sdp
+    }
+
+    /// The `POST` of a peer as it is on the wire.
+    pub(crate) fn post(&self, peer: u64, cookie: Option<&str>) -> Vec<u8> {
+        let mut post = Vec::with_capacity(self.length() + 256);
+        let length = self.length();
+        let (path, token) = (path(peer), token(peer));
+        let cookie = cookie.map(|cookie| format!("cookie: {cookie}\r\n")).unwrap_or_default();
+        write!(
+            post,
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/sdp\r\nauthorization: {token}\r\n\
+             {cookie}content-length: {length}\r\n\r\n"
+        )
+        .expect("a vector takes all");
+        post.extend_from_slice(&self.sdp(peer));
+        post
+    }
+
+    /// The same for a service in this process.
+    pub(crate) fn request<B: From<Vec<u8>>>(&self, peer: u64, cookie: Option<&str>) -> Request<B> {
+        let mut request = Request::post(path(peer))
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/sdp"))
+            .header(AUTHORIZATION, token(peer));
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        request.body(self.sdp(peer).into()).expect("path and fields are plain")
+    }
+}
+
+/// What a client without a session asks one with.
+pub(crate) const LOGIN: &str = "POST /session HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n";
+
+fn path(peer: u64) -> String {
+    format!("/whip/{peer}")
+}
+
+fn token(peer: u64) -> String {
+    format!("Bearer token-of-{peer:08}")
+}

@@ -1,0 +1,116 @@
+//! The storm: every peer sends the same `POST` many times at once.
+
+use std::time::Duration;
+
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    args::Size,
+    contenders::{ALL, Contender},
+    load::{self, Connection, PATIENCE, Tally},
+    offers::Offers,
+    process::Server,
+};
+
+pub(crate) const PEERS: u64 = 200;
+pub(crate) const TIMES: u64 = 16;
+/// All requests are open at once, each on a connection of its own.
+pub(crate) const CONNECTIONS: u64 = PEERS * TIMES;
+/// How long the endpoint takes.
+pub(crate) const TAKES: Duration = Duration::from_millis(20);
+
+/// One storm.
+#[derive(Debug)]
+pub(crate) struct Storm {
+    pub(crate) calls: u64,
+    pub(crate) answers: Tally,
+    pub(crate) cpu: Duration,
+    /// From the first last byte to the last answer.
+    pub(crate) wall: Duration,
+    /// How long it took to complete all requests.
+    pub(crate) sending: Duration,
+}
+
+/// A contender's storms, or what stopped one.
+pub(crate) type Storms = Vec<(Contender, Vec<Result<Storm, String>>)>;
+
+pub(crate) async fn run(size: &Size, offers: &Offers) -> Storms {
+    let mut storms: Storms = ALL.into_iter().map(|contender| (contender, Vec::new())).collect();
+    // In turn, so that a bad moment of the machine hits all.
+    for round in 0..size.rounds {
+        for (contender, rounds) in &mut storms {
+            eprintln!("storm {}: {}", round + 1, contender.label);
+            rounds.push(measured(contender, offers).await);
+        }
+    }
+    storms
+}
+
+/// A storm in a fresh server that has been through one of other peers before.
+async fn measured(contender: &Contender, offers: &Offers) -> Result<Storm, String> {
+    let server = Server::start(contender, TAKES).await?;
+    let warm_up = storm(contender, &server, offers, 0).await;
+    let measured = storm(contender, &server, offers, PEERS).await;
+    server.process.end().await;
+    warm_up.and(measured)
+}
+
+/// A storm of the peers from `first` on.
+async fn storm(contender: &Contender, server: &Server, offers: &Offers, first: u64) -> Result<Storm, String> {
+    let cookies = match contender.sessions {
+        true => load::log_in(server.address, PEERS).await?,
+        false => Vec::new(),
+    };
+    let calls = load::calls(server.address).await?;
+    let mut connections = open(server, CONNECTIONS).await?;
+    settle().await;
+    let cpu = server.process.cpu()?;
+
+    // All but the last byte of each, which the server has read before the last bytes come.
+    let mut last = Vec::new();
+    for (connection, n) in connections.iter_mut().zip(0..) {
+        let peer = n / TIMES;
+        let cookie = cookies.get(peer as usize).map(String::as_str);
+        let mut post = offers.post(first + peer, cookie);
+        last.extend(post.pop());
+        let sent = connection.send(&post).await;
+        sent.map_err(|error| format!("a request was not taken: {error}"))?;
+    }
+    settle().await;
+
+    let start = Instant::now();
+    for (connection, last) in connections.iter_mut().zip(last) {
+        // What is not taken has no answer, and is counted as such.
+        _ = connection.send(&[last]).await;
+    }
+    let sending = start.elapsed();
+    let mut reads = JoinSet::new();
+    for mut connection in connections {
+        reads.spawn(async move { connection.answer(start + PATIENCE).await });
+    }
+    let mut answers = Tally::default();
+    while let Some(answer) = reads.join_next().await {
+        answers.count(&answer.map_err(|error| error.to_string())?);
+    }
+    Ok(Storm {
+        wall: start.elapsed(),
+        cpu: server.process.cpu()?.saturating_sub(cpu),
+        calls: load::calls(server.address).await? - calls,
+        answers,
+        sending,
+    })
+}
+
+async fn open(server: &Server, count: u64) -> Result<Vec<Connection>, String> {
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        let connection = Connection::open(server.address).await;
+        connections.push(connection.map_err(|error| format!("a connection: {error}"))?);
+    }
+    Ok(connections)
+}
+
+/// Lets the server come to rest.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+}
