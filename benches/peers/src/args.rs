@@ -42,7 +42,7 @@ pub(crate) struct Size {
 impl Size {
     const FULL: Self = Self {
         quick: false,
-        rounds: 3,
+        rounds: 5,
         duplicates: 50_000,
         new_offers: 50_000,
         remembered: 1_000_000,
@@ -57,6 +57,12 @@ impl Size {
         remembered: 50_000,
         max_memory: 4 * 1024 * 1024,
     };
+
+    /// What it is asked for by.
+    pub(crate) fn command(&self) -> String {
+        let quick = if self.quick { " -- --quick" } else { "" };
+        format!("cargo run --release --manifest-path benches/peers/Cargo.toml{quick}")
+    }
 }
 
 /// A server on a port of its own.

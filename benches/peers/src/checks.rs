@@ -4,7 +4,8 @@ use crate::{
     args::Size,
     contenders::{REFUSING, WHIP},
     memory::{Memory, PROBES},
-    steady::{Run, Runs},
+    rounds::Rounds,
+    steady::{Run, Runs, Work},
     storm::{CONNECTIONS, PEERS, Storms},
 };
 
@@ -30,7 +31,7 @@ pub(crate) fn all(size: &Size, storms: &Storms, steady: &[Runs], memory: &[Memor
 fn check_storms(storms: &Storms, broken: &mut Vec<String>) {
     for (name, answered, refused) in [(WHIP, CONNECTIONS, 0), (REFUSING, PEERS, CONNECTIONS - PEERS)] {
         let rounds = storms.iter().filter(|(contender, _)| contender.name == name);
-        for storm in rounds.flat_map(|(_, rounds)| rounds) {
+        for storm in rounds.flat_map(|(_, rounds)| rounds.iter()) {
             match storm {
                 Ok(storm)
                     if storm.calls == PEERS
@@ -44,8 +45,8 @@ fn check_storms(storms: &Storms, broken: &mut Vec<String>) {
 }
 
 fn check_steady(size: &Size, steady: &[Runs], broken: &mut Vec<String>) {
-    let mut check = |what: &str, runs: &[Result<Run, String>], calls: u64, answered: u64| {
-        for run in runs {
+    let mut check = |what: &str, runs: &Rounds<Run>, calls: u64, answered: u64| {
+        for run in runs.iter() {
             match run {
                 Ok(run) if run.calls == calls && run.answers.of("201") == answered => {}
                 Ok(run) => broken.push(format!("{what}: {} calls, {}", run.calls, run.answers)),
@@ -54,14 +55,14 @@ fn check_steady(size: &Size, steady: &[Runs], broken: &mut Vec<String>) {
         }
     };
     for runs in steady.iter().filter(|runs| runs.contender.name == WHIP) {
-        check("whip, duplicates", &runs.duplicates, 0, size.duplicates);
-        check("whip, new offers", &runs.new_offers, size.new_offers, size.new_offers);
+        check("whip, duplicates", runs.of(Work::Duplicates), 0, size.duplicates);
+        check("whip, new offers", runs.of(Work::New), size.new_offers, size.new_offers);
     }
     for runs in steady.iter().filter(|runs| runs.contender.name == REFUSING) {
-        check("refusing, duplicates", &runs.duplicates, 0, 0);
+        check("refusing, duplicates", runs.of(Work::Duplicates), 0, 0);
         check(
             "refusing, new offers",
-            &runs.new_offers,
+            runs.of(Work::New),
             size.new_offers,
             size.new_offers,
         );
@@ -85,5 +86,60 @@ fn check_memory(memory: &[Memory], broken: &mut Vec<String>) {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{contenders, load::Tally, storm::Storm};
+
+    fn storm(calls: u64, answered: u64, closed: u64) -> Storm {
+        let mut answers = Tally::default();
+        answers.count_many("201", answered);
+        answers.count_many("closed", closed);
+        Storm {
+            calls,
+            answers,
+            cpu: Duration::ZERO,
+            wall: Duration::ZERO,
+            sending: Duration::ZERO,
+        }
+    }
+
+    fn broken(storm: Result<Storm, String>) -> usize {
+        let whip = contenders::find(WHIP).unwrap();
+        let mut broken = Vec::new();
+        let mut rounds = Rounds::default();
+        rounds.push(storm);
+        check_storms(&vec![(whip, rounds)], &mut broken);
+        broken.len()
+    }
+
+    #[test]
+    fn a_storm_is_exact_or_broken() {
+        assert_eq!(broken(Ok(storm(PEERS, CONNECTIONS, 0))), 0);
+        assert_eq!(broken(Ok(storm(PEERS + 1, CONNECTIONS, 0))), 1);
+        assert_eq!(broken(Ok(storm(PEERS, CONNECTIONS - 1, 1))), 1);
+        assert_eq!(broken(Err("the server is gone".to_owned())), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_whole_or_broken() {
+        let whip = contenders::find(WHIP).unwrap();
+        let broken = |bound, growth, known| {
+            let mut memory = Memory::none(whip, bound);
+            (memory.growth, memory.known) = (growth, known);
+            let mut broken = Vec::new();
+            check_memory(&[memory], &mut broken);
+            broken.len()
+        };
+        assert_eq!(broken(Some(4 << 20), 20 << 20, Ok(3)), 0);
+        assert_eq!(broken(Some(4 << 20), 50 << 20, Ok(3)), 1);
+        assert_eq!(broken(None, 50 << 20, Ok(PROBES)), 0);
+        assert_eq!(broken(None, 50 << 20, Ok(PROBES - 1)), 1);
+        assert_eq!(broken(None, 0, Err("stopped".to_owned())), 1);
     }
 }

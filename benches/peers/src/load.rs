@@ -152,12 +152,16 @@ impl Tally {
                 _ => error.to_string(),
             },
         };
-        *self.0.entry(what).or_default() += 1;
+        self.count_many(&what, 1);
+    }
+
+    pub(crate) fn count_many(&mut self, what: &str, count: u64) {
+        *self.0.entry(what.to_owned()).or_default() += count;
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         for (what, count) in &other.0 {
-            *self.0.entry(what.clone()).or_default() += count;
+            self.count_many(what, *count);
         }
     }
 

@@ -16,11 +16,14 @@ mod fill;
 mod load;
 mod memory;
 mod offers;
+mod plots;
 mod process;
 mod report;
+mod rounds;
 mod server;
 mod steady;
 mod storm;
+mod tables;
 
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +32,7 @@ use std::{
 
 use tokio::runtime::Builder;
 
-use self::{args::Command, report::Report};
+use self::{args::Command, report::Report, steady::Work};
 
 /// Where this package is.
 pub(crate) fn package() -> PathBuf {
@@ -72,8 +75,20 @@ async fn compare(size: args::Size) -> Result<(), String> {
     let steady = steady::run(&size, &offers).await;
     let memory = memory::run(&size).await?;
 
-    let report = Report::new(&size, &node, &offers, &storms, &steady, &memory);
-    print!("{}", report.markdown());
+    let report = Report {
+        title: "Beside the alternatives",
+        command: size.command(),
+        about: tables::about(&size, &offers),
+        tables: vec![
+            tables::storm(&storms),
+            tables::steady(size.duplicates, Work::Duplicates, &steady),
+            tables::steady(size.new_offers, Work::New, &steady),
+            tables::memory(size.remembered, &memory),
+            tables::contenders(&node),
+        ],
+        plots: plots::all(&storms, &steady, &memory),
+    };
+    print!("{report}");
     let path = report.write()?;
     eprintln!("written: {}", path.display());
     checks::all(&size, &storms, &steady, &memory)

@@ -59,7 +59,7 @@ pub(crate) async fn run(size: &Size) -> Result<Vec<Memory>, String> {
 }
 
 impl Memory {
-    fn none(contender: Contender, bound: Option<u64>) -> Self {
+    pub(crate) fn none(contender: Contender, bound: Option<u64>) -> Self {
         Self {
             contender,
             bound,

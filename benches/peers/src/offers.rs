@@ -92,3 +92,34 @@ fn path(peer: u64) -> String {
 fn token(peer: u64) -> String {
     format!("Bearer token-of-{peer:08}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use tower_offer_dedup::Fingerprint;
+
+    use super::*;
+
+    #[test]
+    fn every_peer_has_an_offer_of_its_own_of_one_length() {
+        let offers = Offers::load().unwrap();
+        let peers = [0, 1, 9, 10, 9_999, 10_000, 10_001, 999_999];
+        let texts: Vec<_> = peers
+            .iter()
+            .map(|peer| String::from_utf8(offers.sdp(*peer)).unwrap())
+            .collect();
+        assert!(texts.iter().all(|text| text.len() == offers.length()));
+        let known: HashSet<_> = texts.iter().map(|text| Fingerprint::sdp(text)).collect();
+        assert_eq!(known.len(), peers.len());
+        // The original looks at the first hundred characters of the offer as JSON.
+        let starts: HashSet<_> = texts.iter().map(|text| &text[..60]).collect();
+        assert_eq!(starts.len(), peers.len());
+    }
+
+    #[test]
+    fn all_that_tells_offers_apart_is_found_in_the_template() {
+        // One `o=`, and credentials for audio and for video.
+        assert_eq!(Offers::load().unwrap().own.len(), 5);
+    }
+}

@@ -18,6 +18,7 @@ use crate::{
     load::{self, Answer, Connection, Tally},
     offers::Offers,
     process::Server,
+    rounds::Rounds,
 };
 
 /// How many requests are under way at once.
@@ -25,7 +26,10 @@ pub(crate) const CONNECTIONS: u64 = 32;
 /// Peers whose offers are processed first: they warm the server up, and it is theirs that are repeated.
 pub(crate) const FIRST: u64 = 500;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Past it no more offers are sent.
+const MOST_TIME: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
     /// Offers of the first peers again.
     Duplicates,
@@ -44,11 +48,11 @@ pub(crate) struct Run {
     pub(crate) wall: Duration,
 }
 
-/// A contender's runs, or what stopped one.
+/// A contender's runs.
 pub(crate) struct Runs {
     pub(crate) contender: Contender,
-    pub(crate) duplicates: Vec<Result<Run, String>>,
-    pub(crate) new_offers: Vec<Result<Run, String>>,
+    duplicates: Rounds<Run>,
+    new_offers: Rounds<Run>,
 }
 
 pub(crate) async fn run(size: &Size, offers: &Offers) -> Vec<Runs> {
@@ -70,8 +74,15 @@ impl Runs {
     fn none(contender: Contender) -> Self {
         Self {
             contender,
-            duplicates: Vec::new(),
-            new_offers: Vec::new(),
+            duplicates: Rounds::default(),
+            new_offers: Rounds::default(),
+        }
+    }
+
+    pub(crate) fn of(&self, work: Work) -> &Rounds<Run> {
+        match work {
+            Work::Duplicates => &self.duplicates,
+            Work::New => &self.new_offers,
         }
     }
 }
@@ -134,6 +145,7 @@ impl Load {
     /// Sends `count` offers over all connections, the n-th of the peer that `peer` says.
     async fn send(load: &Arc<Self>, count: u64, peer: fn(u64) -> u64) -> Result<Tally, String> {
         let next = Arc::new(AtomicU64::new(0));
+        let until = Instant::now() + MOST_TIME;
         let mut connections = JoinSet::new();
         for _ in 0..CONNECTIONS {
             let (load, next) = (Arc::clone(load), Arc::clone(&next));
@@ -144,6 +156,10 @@ impl Load {
                     let n = next.fetch_add(1, Relaxed);
                     if n >= count {
                         return answers;
+                    }
+                    if Instant::now() > until {
+                        answers.count_many("not sent in time", 1);
+                        continue;
                     }
                     answers.count(&load.ask(&mut connection, peer(n)).await);
                 }

@@ -10,6 +10,7 @@ use crate::{
     load::{self, Connection, PATIENCE, Tally},
     offers::Offers,
     process::Server,
+    rounds::Rounds,
 };
 
 pub(crate) const PEERS: u64 = 200;
@@ -31,11 +32,14 @@ pub(crate) struct Storm {
     pub(crate) sending: Duration,
 }
 
-/// A contender's storms, or what stopped one.
-pub(crate) type Storms = Vec<(Contender, Vec<Result<Storm, String>>)>;
+/// Each contender's storms.
+pub(crate) type Storms = Vec<(Contender, Rounds<Storm>)>;
 
 pub(crate) async fn run(size: &Size, offers: &Offers) -> Storms {
-    let mut storms: Storms = ALL.into_iter().map(|contender| (contender, Vec::new())).collect();
+    let mut storms: Storms = ALL
+        .into_iter()
+        .map(|contender| (contender, Rounds::default()))
+        .collect();
     // In turn, so that a bad moment of the machine hits all.
     for round in 0..size.rounds {
         for (contender, rounds) in &mut storms {
@@ -103,9 +107,13 @@ async fn storm(contender: &Contender, server: &Server, offers: &Offers, first: u
 
 async fn open(server: &Server, count: u64) -> Result<Vec<Connection>, String> {
     let mut connections = Vec::new();
-    for _ in 0..count {
+    for n in 0..count {
         let connection = Connection::open(server.address).await;
         connections.push(connection.map_err(|error| format!("a connection: {error}"))?);
+        if n % 128 == 127 {
+            // A listener's backlog that is full costs a second.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     Ok(connections)
 }

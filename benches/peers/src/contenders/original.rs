@@ -10,7 +10,8 @@ pub(super) const CONTENDER: Contender = Contender {
     package: None,
     set_up: "`node:http`; `JSON.stringify(offer).substring(0, 100)` in a `Map` for 10 s, peers in a `Set` until 2 s after \
              processing; what it drops is answered with 409 here",
-    lacks: "an answer for the duplicate; a retry after a failure; a bound; more than the first 100 characters",
+    lacks: "an answer for the duplicate; a retry after a failure; a bound, and V8 keeps a whole offer for the 100 \
+            characters taken of it; more of an offer than these",
     sessions: false,
     bounded: false,
     kind: Kind::Original,
