@@ -49,7 +49,7 @@ pub(crate) fn all(storms: &Storms, runs: &[Runs], memory: &[Memory]) -> Vec<Plot
     ]
 }
 
-/// `limit` is what DESIGN.md promises of ours.
+/// `limit` is what must hold of ours.
 fn storm(storms: &Storms, value: fn(&Storm) -> f64, limit: Option<f64>) -> Vec<Bar> {
     let bars = storms.iter().filter_map(|(contender, rounds)| {
         let bar = bar(contender.label, rounds.median(value))?;
