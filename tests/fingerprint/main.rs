@@ -9,6 +9,7 @@ use std::{
 
 use tower_offer_dedup::Fingerprint;
 
+mod agrees;
 mod fields;
 mod reference;
 
@@ -78,18 +79,6 @@ fn pairs() -> (Vec<[&'static Row; 2]>, Vec<[&'static Row; 2]>) {
         .partition(|[a, b]| a.origin().file == b.origin().file)
 }
 
-/// The lines of the session and of each section, without trailing blanks.
-fn sections(sdp: &str) -> Vec<Vec<&str>> {
-    let mut sections = vec![Vec::new()];
-    for line in sdp.split('\n').map(str::trim_ascii_end) {
-        if line.starts_with("m=") {
-            sections.push(Vec::new());
-        }
-        sections.last_mut().expect("the session").push(line);
-    }
-    sections
-}
-
 mod corpus {
     use super::*;
 
@@ -148,7 +137,7 @@ mod corpus {
     #[test]
     fn the_order_of_different_attributes_does_not_matter() {
         for row in CORPUS.iter() {
-            let mut sections = sections(&row.sdp);
+            let mut sections = reference::sections(&row.sdp);
             for lines in &mut sections {
                 // Stable: lines of one attribute keep their order.
                 let attributes = lines

@@ -1,5 +1,6 @@
 //! `JsonOffers` on the messages of real signaling protocols, and against a parse that builds the tree.
 
+mod agrees;
 mod protocols;
 mod tree;
 

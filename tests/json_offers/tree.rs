@@ -1,21 +1,18 @@
-//! The same, with a tree: `serde_json::Value` and its pointers.
+//! The same, with a tree: `serde_json::Value` and its pointers. Fuzzing shares it.
 
-use proptest::prelude::*;
 use serde_json::Value;
 use tower_offer_dedup::{Fingerprint, JsonOffers, PeerKey};
 
-use crate::found;
-
 /// What the extractor under test is told.
 #[derive(Clone, Debug)]
-struct Rules {
-    sdp: Vec<&'static str>,
-    kinds: Vec<&'static str>,
-    parts: Vec<(&'static str, bool)>,
+pub struct Rules {
+    pub sdp: Vec<&'static str>,
+    pub kinds: Vec<&'static str>,
+    pub parts: Vec<(&'static str, bool)>,
 }
 
 impl Rules {
-    fn offers(&self) -> JsonOffers {
+    pub fn offers(&self) -> JsonOffers {
         let offers = self
             .sdp
             .iter()
@@ -32,7 +29,7 @@ impl Rules {
         })
     }
 
-    fn find(&self, text: &str) -> Option<(Vec<Part>, Fingerprint)> {
+    pub fn find(&self, text: &str) -> Option<(Vec<Part>, Fingerprint)> {
         let tree: Value = serde_json::from_str(text).ok()?;
         let (at, sdp) = self
             .sdp
@@ -59,7 +56,7 @@ impl Rules {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub enum Part {
     Text(String),
     Number(u64),
     Absent,
@@ -78,7 +75,7 @@ impl Part {
 }
 
 /// The key of `parts` as a caller of `forget` makes it; it cannot name a part that is not there.
-fn key(parts: &[Part]) -> Option<PeerKey> {
+pub fn key(parts: &[Part]) -> Option<PeerKey> {
     use Part::{Absent, Number, Text};
     Some(match parts {
         [Text(a)] => a.into(),
@@ -92,88 +89,4 @@ fn key(parts: &[Part]) -> Option<PeerKey> {
     })
 }
 
-const POINTERS: [&str; 9] = ["", "/a", "/a/b", "/a/type", "/type", "/0", "/a/1", "/a/00", "/~0~1"];
-
-fn rules() -> impl Strategy<Value = Rules> {
-    let pointers = |sizes| prop::collection::vec(prop::sample::select(POINTERS.to_vec()), sizes);
-    let part = (prop::sample::select(POINTERS.to_vec()), any::<bool>());
-    (pointers(1..3), pointers(0..3), prop::collection::vec(part, 1..3)).prop_map(|(sdp, kinds, parts)| Rules {
-        sdp,
-        kinds,
-        parts,
-    })
-}
-
-/// JSON as text, with equal members, escapes and blanks that no tree would keep.
-fn json() -> impl Strategy<Value = String> {
-    let scalar = prop_oneof![
-        4 => string(vec!["offer", "OFFER", "answer", "a", "", "v=0\r\no=-\r\na=mid:0", "v=0\no=-", "ü\u{1f600}"]),
-        2 => prop::sample::select(vec![
-            "null", "true", "false", "0", "7", "-7", "-0", "1.5", "1e3", "1e999", "18446744073709551615",
-            "18446744073709551616", r#""\ud800""#, r#""\ud83d\ude00""#,
-        ])
-        .prop_map(str::to_owned),
-    ];
-    scalar.prop_recursive(4, 24, 5, |value| {
-        let member = (string(vec!["a", "a", "a", "b", "type", "0", "00", "~/"]), value.clone());
-        prop_oneof![
-            1 => prop::collection::vec(value, 0..4).prop_map(|values| format!("[{}]", values.join(" ,"))),
-            3 => prop::collection::vec(member, 0..5).prop_map(|members| {
-                let members: Vec<_> = members.into_iter().map(|(name, value)| format!("{name}:\t{value}")).collect();
-                format!("{{{}}}", members.join("\n,"))
-            }),
-        ]
-    })
-}
-
-fn string(texts: Vec<&'static str>) -> impl Strategy<Value = String> {
-    (prop::sample::select(texts), any::<bool>()).prop_map(|(text, escaped)| {
-        if escaped {
-            let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
-            format!("\"{units}\"")
-        } else {
-            crate::quoted(text)
-        }
-    })
-}
-
-fn agree(rules: &Rules, text: &str) -> Result<(), TestCaseError> {
-    let found = found(&rules.offers(), text);
-    let expected = rules.find(text);
-    prop_assert_eq!(
-        found.map(|(_, fingerprint)| fingerprint),
-        expected.as_ref().map(|(_, fingerprint)| *fingerprint)
-    );
-    if let Some(key) = expected.and_then(|(parts, _)| key(&parts)) {
-        prop_assert_eq!(found.map(|(peer, _)| peer), Some(key));
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
-
-    #[test]
-    fn agrees_on_any_json(rules in rules(), text in json()) {
-        agree(&rules, &text)?;
-    }
-
-    #[test]
-    fn agrees_on_broken_json(
-        rules in rules(),
-        text in json(),
-        at in any::<prop::sample::Index>(),
-        broken in prop::sample::select(vec!["", "\"", "\\", "{", "]", ",", ":", "0", "\0", " "]),
-    ) {
-        let mut text: Vec<char> = text.chars().collect();
-        let at = at.index(text.len());
-        text.splice(at..=at, broken.chars());
-        agree(&rules, &text.into_iter().collect::<String>())?;
-    }
-
-    #[test]
-    fn takes_any_bytes(rules in rules(), bytes in any::<Vec<u8>>(), text in any::<String>()) {
-        let _ = found(&rules.offers(), bytes);
-        agree(&rules, &text)?;
-    }
-}
+pub const POINTERS: [&str; 9] = ["", "/a", "/a/b", "/a/type", "/type", "/0", "/a/1", "/a/00", "/~0~1"];
