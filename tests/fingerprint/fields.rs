@@ -1,9 +1,6 @@
 //! What counts and what does not, field by field.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, time::Instant};
 
 use tower_offer_dedup::Fingerprint;
 
@@ -218,14 +215,24 @@ fn text_that_is_no_description_is_told_by_its_bytes() {
     assert_ne!(Fingerprint::sdp("v=0\no=-"), Fingerprint::exact(b"v=0\no=-"));
 }
 
-/// Quadratic, each of these would take minutes.
+/// Ten times the text takes ten times as long; quadratic, it would be a hundred times.
 #[test]
 fn takes_linear_time() {
-    let sources: String = (0..200_000).map(|id| format!("a=ssrc:{id}\n")).collect();
-    let sections = "m=a\n".repeat(400_000);
-    let started = Instant::now();
-    for lines in [sources, sections, "\n".repeat(2_000_000), " ".repeat(2_000_000)] {
-        Fingerprint::sdp(&format!("v=0\no=-\nm=video 9 P 96\n{lines}"));
+    let texts: [fn(usize) -> String; 4] = [
+        |size| (0..size).map(|id| format!("a=ssrc:{id}\n")).collect(),
+        |size| "m=a\n".repeat(size),
+        |size| "\n".repeat(10 * size),
+        |size| " ".repeat(10 * size),
+    ];
+    for (at, text) in texts.iter().enumerate() {
+        let time = |size| {
+            let offer = format!("v=0\no=-\nm=video 9 P 96\n{}", text(size));
+            let started = Instant::now();
+            Fingerprint::sdp(&offer);
+            started.elapsed()
+        };
+        // A busy machine slows some down, but not all of them.
+        let is_linear = (0..20).any(|_| time(50_000) < 30 * time(5_000));
+        assert!(is_linear, "text {at}");
     }
-    assert!(started.elapsed() < Duration::from_secs(20));
 }

@@ -1,0 +1,209 @@
+//! What should be found in a request, written as plainly as can be.
+
+use http::request::Parts;
+use tower_offer_dedup::{Fingerprint, PeerKey, Reason};
+
+use super::{
+    body::{Event, trailers},
+    input::{IfMissing, Input, Json, Source, Step},
+};
+use crate::tree::{Part, Rules};
+
+/// What is to be found, and what the inner service is to get.
+pub enum Expected {
+    Pass(Vec<Event>),
+    /// The offer of a peer, where the peer can be told by its key from outside.
+    Offer(Fingerprint, Option<PeerKey>, Vec<Event>),
+    Refused(Reason),
+}
+
+pub fn expected(input: &Input<'_>) -> Expected {
+    let (head, settings) = (input.head(), &input.settings);
+    let untouched = || Expected::Pass(events(&input.steps));
+    let media = head
+        .headers
+        .get("content-type")
+        .map(|value| value.as_bytes().to_ascii_lowercase());
+    let media = media
+        .as_deref()
+        .and_then(|media| media.split(|byte| *byte == b';').next());
+    let json = match (head.method.as_str(), media.map(<[u8]>::trim_ascii)) {
+        ("POST", Some(b"application/sdp")) => None,
+        ("POST", Some(b"application/json")) if settings.json.is_some() => settings.json,
+        _ => return untouched(),
+    };
+    if settings.is_picky && head.uri.path() == "/x" {
+        return untouched();
+    }
+    let peer = match (peer(input, &head), json) {
+        (Err(IfMissing::Refuse), None) => return Expected::Refused(Reason::PeerMissing),
+        (Err(IfMissing::Refuse), Some(_)) => None,
+        (Err(_), _) => return untouched(),
+        (Ok(parts), _) => Some(parts),
+    };
+    if settings.declared.hint(&input.steps).lower() > settings.cap as u64 {
+        return if json.is_none() {
+            Expected::Refused(Reason::BodyTooLarge)
+        } else {
+            untouched()
+        };
+    }
+    let (body, events) = match read(&input.steps, settings.cap) {
+        Read::Whole(body, events) => (body, events),
+        Read::TooLarge if json.is_some() => return untouched(),
+        Read::TooLarge => return Expected::Refused(Reason::BodyTooLarge),
+        Read::Broken => return Expected::Refused(Reason::BodyBroken),
+    };
+    let Some((fingerprint, from)) = offer(json, &body, !settings.parts.is_empty()) else {
+        return Expected::Pass(events);
+    };
+    let Some(parts) = peer else {
+        return Expected::Refused(Reason::PeerMissing);
+    };
+    let in_head = key(&parts);
+    let is_in_body_alone = settings.parts.is_empty();
+    let mut peer = match from {
+        None => in_head,
+        Some(Part::Text(from)) if is_in_body_alone => Some(from.into()),
+        Some(Part::Number(from)) if is_in_body_alone => Some(from.into()),
+        Some(Part::Text(from)) => in_head.map(|head| (head, from).into()),
+        Some(Part::Number(from)) => in_head.map(|head| (head, from).into()),
+        Some(Part::Absent) => unreachable!("a part that is required"),
+    };
+    if settings.is_offer_in_peer {
+        peer = peer.map(|peer| PeerKey::from((peer, &fingerprint.to_bytes())));
+    }
+    Expected::Offer(fingerprint, peer, events)
+}
+
+/// What each part of the peer is; `None` for one that is left out.
+fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissing> {
+    if input.settings.parts.is_empty() {
+        return Ok(vec![Some(head.uri.path().into())]);
+    }
+    let parts = input
+        .settings
+        .parts
+        .iter()
+        .map(|(source, if_missing)| match (part(*source, head), *if_missing) {
+            (Some(part), _) => Ok(part),
+            (None, IfMissing::Omit) => Ok(None),
+            (None, if_missing) => Err(if_missing),
+        });
+    parts.collect()
+}
+
+/// A part that is there, with its value unless that is a key of its own.
+fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
+    let text = |name| head.headers.get_all(name).iter().map(|value| value.as_bytes().to_vec());
+    let value = match source {
+        Source::Path => head.uri.path().into(),
+        Source::Segment => {
+            let segment = head.uri.path().split('/').nth(2)?;
+            if segment.is_empty() {
+                return None;
+            }
+            segment.into()
+        }
+        Source::Query => {
+            let query = format!("&{}&", head.uri.query()?);
+            let start = [query.find("&user="), query.find("&user&")]
+                .into_iter()
+                .flatten()
+                .min()?;
+            let value = query[start + 5..].strip_prefix('=').unwrap_or("");
+            value.split('&').next()?.into()
+        }
+        Source::Bearer => {
+            let field = text("authorization").next()?;
+            let token = field.get(7..)?.trim_ascii();
+            if !field[..7].eq_ignore_ascii_case(b"bearer ") || token.is_empty() {
+                return None;
+            }
+            token.to_vec()
+        }
+        Source::Cookie => {
+            let all = text("cookie").collect::<Vec<_>>().join(&b';');
+            let mut cookies = all.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            cookies.find_map(|cookie| cookie.strip_prefix(b"sid=").map(<[u8]>::to_vec))?
+        }
+        Source::Header => {
+            text("x-room").next()?;
+            return Some(None);
+        }
+    };
+    Some(Some(value))
+}
+
+fn key(parts: &[Option<Vec<u8>>]) -> Option<PeerKey> {
+    let parts: Vec<_> = parts.iter().cloned().collect::<Option<_>>()?;
+    Some(PeerKey::of_parts(parts))
+}
+
+enum Read {
+    Whole(Vec<u8>, Vec<Event>),
+    TooLarge,
+    Broken,
+}
+
+/// Nothing comes behind trailers: HTTP has no place for it.
+fn read(steps: &[Step<'_>], cap: usize) -> Read {
+    let mut body = Vec::new();
+    let mut end = None;
+    for step in steps {
+        match step {
+            Step::Pending => {}
+            Step::Error => return Read::Broken,
+            Step::Trailers => {
+                end = Some(Event::Trailers(trailers()));
+                break;
+            }
+            Step::Data(data) => {
+                body.extend_from_slice(data);
+                if body.len() > cap {
+                    return Read::TooLarge;
+                }
+            }
+        }
+    }
+    let mut events = Vec::new();
+    Event::push(&mut events, Event::Data(body.clone()));
+    events.extend(end);
+    Read::Whole(body, events)
+}
+
+/// The offer in a body, and the part of the peer that is in a JSON one.
+fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fingerprint, Option<Part>)> {
+    let text = std::str::from_utf8(body);
+    let Some(json) = json else {
+        let blank = body.iter().all(u8::is_ascii_whitespace);
+        return (!blank).then(|| (text.map_or_else(|_| Fingerprint::exact(body), Fingerprint::sdp), None));
+    };
+    let part = match json {
+        Json::From => "/from",
+        // Without a part in the body nor in the head there is no peer. What is an offer has a description.
+        Json::Nowhere if !is_peer_in_head => return None,
+        Json::Nowhere => "/sdp",
+    };
+    let rules = Rules {
+        sdp: vec!["/sdp"],
+        kinds: vec![],
+        parts: vec![(part, true)],
+    };
+    let (mut parts, fingerprint) = rules.find(text.ok()?)?;
+    Some((fingerprint, parts.pop().filter(|_| json == Json::From)))
+}
+
+/// What comes of a body that is passed on as it is.
+fn events(steps: &[Step<'_>]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for step in steps {
+        match step {
+            Step::Pending => {}
+            Step::Data(data) => Event::push(&mut events, Event::Data(data.to_vec())),
+            Step::Trailers => events.push(Event::Trailers(trailers())),
+            Step::Error => events.push(Event::Error),
+        }
+    }
+    events
+}

@@ -1,0 +1,98 @@
+//! The way of an offer through the layer, in steps that need no runtime: for miri, which runs no test of the crate itself
+//! in reasonable time.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use tower_layer::Layer;
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse};
+use tower_service::Service;
+
+/// Of a peer, an offer, and whether it is processed at once.
+type Message = (&'static str, &'static str, bool);
+
+/// Answers at once, or never.
+#[derive(Clone)]
+struct Inner;
+
+impl Service<Message> for Inner {
+    type Response = Reason;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Reason, Infallible>>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (_, _, is_quick): Message) -> Self::Future {
+        if is_quick {
+            let answer: Ready<_> = ready(Ok(ANSWERED));
+            Box::pin(answer)
+        } else {
+            Box::pin(std::future::pending())
+        }
+    }
+}
+
+/// Any reason that the layer does not give here.
+const ANSWERED: Reason = Reason::StoreUnavailable;
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn an_offer_is_processed_once_and_its_peer_is_free_again() {
+    let layer = OfferDedupLayer::builder()
+        .offers(|(peer, offer, _): &Message| Some(Offer::new(*peer, Fingerprint::sdp(offer))))
+        .answer(Refuse::with(|refusal: &Refusal| refusal.reason()))
+        .build();
+    let handle = layer.handle();
+    let mut service = layer.layer(Inner);
+    let mut answer = |message| match poll(pin!(service.call(message))) {
+        Poll::Ready(Ok(answer)) => Some(answer),
+        Poll::Pending => None,
+    };
+
+    assert_eq!(answer(("alice", "1", true)), Some(ANSWERED));
+    assert_eq!(answer(("alice", "1", true)), Some(Reason::Processed));
+    assert_eq!(answer(("alice", "2", true)), Some(Reason::CoolingDown));
+    assert!(handle.forget("alice"));
+    assert_eq!(answer(("alice", "1", true)), Some(ANSWERED));
+
+    // Dropped without an answer, so bob may try again.
+    assert_eq!(answer(("bob", "1", false)), None);
+    assert_eq!(answer(("bob", "1", true)), Some(ANSWERED));
+
+    let mut held = Box::pin(layer.layer(Inner).call(("carol", "1", false)));
+    assert!(poll(held.as_mut()).is_pending());
+    assert!(handle.is_processing("carol"));
+    assert_eq!(answer(("carol", "1", true)), Some(Reason::InFlight));
+    assert_eq!(answer(("carol", "2", true)), Some(Reason::Busy));
+    drop(held);
+    assert_eq!(answer(("carol", "2", true)), Some(ANSWERED));
+    handle.clear();
+    assert_eq!(answer(("carol", "2", true)), Some(ANSWERED));
+    assert_eq!(handle.stats().claims, 0);
+}
+
+#[test]
+fn peers_are_told_apart_by_their_parts() {
+    let keys = [
+        PeerKey::from("ab"),
+        PeerKey::from(("a", "b")),
+        PeerKey::from(("", "ab")),
+        PeerKey::from(7),
+        PeerKey::from("7"),
+        PeerKey::from(("a", 7)),
+        PeerKey::of_parts([PeerKey::from("ab")]),
+    ];
+    for (at, key) in keys.iter().enumerate() {
+        assert!(!keys[at + 1..].contains(key), "{at}");
+    }
+    assert_eq!(PeerKey::of_parts(["a", "b"]), keys[1]);
+}

@@ -1,0 +1,12 @@
+//! What the fuzz targets check of an input; each is a module, and panics on a finding.
+
+pub mod fingerprint;
+pub mod http_offers;
+pub mod json_offers;
+#[path = "../../tests/json_offers/tree.rs"]
+mod tree;
+
+#[cfg(test)]
+mod layer;
+#[cfg(test)]
+mod seeds;
