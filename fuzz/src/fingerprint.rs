@@ -1,6 +1,6 @@
 //! `Fingerprint::sdp` on any text: blind to what does not count, as sharp as the slow reference, and linear.
 //!
-//! An input is a text and, behind a byte 0xff, edits that make another text of it.
+//! An input is a text and, behind a byte 0xff, edits that make another text of it, or an `L`, to take the time as well.
 
 use std::hint::black_box;
 
@@ -15,7 +15,8 @@ mod reference;
 pub fn check(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == 0xff);
     let text = String::from_utf8_lossy(parts.next().unwrap_or_default());
-    let other = edited(&text, parts.next().unwrap_or_default());
+    let edits = parts.next().unwrap_or_default();
+    let other = edited(&text, edits);
 
     let fingerprint = Fingerprint::sdp(&text);
     if sources(&text).max(sources(&other)) <= 64 {
@@ -30,8 +31,7 @@ pub fn check(input: &[u8]) {
         }
         Identity::Text(_) => assert_eq!(fingerprint, Fingerprint::exact(text.as_bytes())),
     }
-    // Slow, so for one input in 128.
-    if fingerprint.to_bytes()[0] % 128 == 0 {
+    if edits.starts_with(b"L") {
         is_linear(&text);
     }
 }

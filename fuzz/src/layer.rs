@@ -9,7 +9,7 @@ use std::{
 };
 
 use tower_layer::Layer;
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse};
 use tower_service::Service;
 
 /// Of a peer, an offer, and whether it is processed at once.
@@ -78,21 +78,4 @@ fn an_offer_is_processed_once_and_its_peer_is_free_again() {
     handle.clear();
     assert_eq!(answer(("carol", "2", true)), Some(ANSWERED));
     assert_eq!(handle.stats().claims, 0);
-}
-
-#[test]
-fn peers_are_told_apart_by_their_parts() {
-    let keys = [
-        PeerKey::from("ab"),
-        PeerKey::from(("a", "b")),
-        PeerKey::from(("", "ab")),
-        PeerKey::from(7),
-        PeerKey::from("7"),
-        PeerKey::from(("a", 7)),
-        PeerKey::of_parts([PeerKey::from("ab")]),
-    ];
-    for (at, key) in keys.iter().enumerate() {
-        assert!(!keys[at + 1..].contains(key), "{at}");
-    }
-    assert_eq!(PeerKey::of_parts(["a", "b"]), keys[1]);
 }

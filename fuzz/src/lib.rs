@@ -9,4 +9,6 @@ mod tree;
 #[cfg(test)]
 mod layer;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod seeds;

@@ -199,6 +199,94 @@ fn an_ssrc_counts_once_however_many_lines_it_has() {
     }
 }
 
+/// Of clients that the corpus has no offers of.
+#[test]
+fn what_other_writers_write_differently_does_not_count() {
+    let rewritten = [
+        OFFER.replacen("v=0\n", "v=0 \t\r\n", 1),
+        OFFER.replace('\n', "\n\n"),
+        OFFER.replace("a=mid", "\r\na=mid"),
+        OFFER
+            .replace("\nm=", "\r\nm=")
+            .replace("\na=setup:actpass", "\na=setup:actpass\t \r"),
+        OFFER.replace(" 9 ", " 1 "),
+        OFFER.replace(" 9 ", " 65535 "),
+        OFFER.replace("m=audio 9 ", "m=audio 9/2 "),
+        OFFER.replace(
+            "a=rtcp-mux\n",
+            "a=rtcp-mux\na=rtcp-mux-only\na=ice-options:trickle ice2 renomination\n",
+        ),
+        OFFER.replace(
+            "t=0 0\n",
+            "u=https://example.org\nt=0 0\na=ice-lite\na=ice-options:trickle\na=tool:x 1.0\n",
+        ),
+        OFFER.replace("s=-", "s= "),
+        OFFER.replace("a=ssrc-group:FID 1111 2222", "a=ssrc-group:SIM 1111 2222"),
+        OFFER.replace("cname:LO", "cname:{5f3c6a1e-0000-4b52-8c3c-17f0c2e6a001}"),
+    ];
+    for text in rewritten {
+        assert_ne!(text, OFFER);
+        assert_eq!(Fingerprint::sdp(&text), Fingerprint::sdp(OFFER), "{text}");
+    }
+    assert_eq!(Fingerprint::sdp(OFFER.trim_ascii_end()), Fingerprint::sdp(OFFER));
+}
+
+/// What changes here comes from another offer, or from a client that no longer writes as RFC 8866 has it.
+#[test]
+fn what_no_client_rewrites_counts_to_the_letter() {
+    let cases = [
+        ("sha-256 1A:B2:3F", "sha-256 1a:b2:3f"),
+        ("sha-256", "SHA-256"),
+        ("a=mid:0", "a=mid: 0"),
+        ("a=mid:0", "a=MID:0"),
+        ("m=audio 9 ", "m=audio\t9 "),
+        ("a=ssrc:1111 cname", "a=ssrc:1111\tcname"),
+        ("a=sendonly", "a=sendonly:"),
+        ("a=fingerprint:sha-384 4C:5D:6E\n", "a=fingerprint:sha-256 1A:B2:3F\n"),
+    ];
+    for (from, to) in cases {
+        assert_ne!(changed(from, to), Fingerprint::sdp(OFFER), "{from:?} -> {to:?}");
+    }
+}
+
+#[test]
+fn a_section_with_port_zero_counts_like_any_other() {
+    let bundled = OFFER.replace("m=video 9 ", "m=video 0 ");
+    for (from, to) in [
+        ("m=video 0 ", "m=video 9 "),
+        ("a=mid:1", "a=mid:x"),
+        ("a=ssrc:1111", "a=ssrc:3333"),
+    ] {
+        assert!(bundled.contains(from));
+        assert_ne!(
+            Fingerprint::sdp(&bundled.replace(from, to)),
+            Fingerprint::sdp(&bundled),
+            "{from:?} -> {to:?}"
+        );
+    }
+    let marked = bundled.replace("a=mid:1\n", "a=mid:1\na=bundle-only\n");
+    assert_eq!(Fingerprint::sdp(&marked), Fingerprint::sdp(&bundled));
+}
+
+/// Each value on its own: a section may have the password, and take the name from the session.
+#[test]
+fn of_ice_credentials_a_section_may_have_one_and_take_the_other() {
+    let of = |session: &str, section: &str| {
+        Fingerprint::sdp(&format!(
+            "v=0\no=-\n{session}m=audio 9 P 0\n{section}m=video 9 P 96\na=mid:1\n"
+        ))
+    };
+    let both = of("a=ice-ufrag:u\na=ice-pwd:p\n", "a=mid:0\n");
+    assert_eq!(of("a=ice-pwd:p\na=ice-ufrag:u\n", "a=ice-ufrag:u\na=mid:0\n"), both);
+    assert_eq!(of("a=ice-ufrag:u\na=ice-pwd:p\n", "a=ice-pwd:p\na=mid:0\n"), both);
+    assert_ne!(of("a=ice-ufrag:u\na=ice-pwd:p\n", "a=ice-pwd:x\na=mid:0\n"), both);
+    assert_ne!(
+        of("a=ice-ufrag:u\na=ice-pwd:x\n", "a=ice-pwd:p\na=mid:0\n"),
+        both,
+        "for the video"
+    );
+}
+
 #[test]
 fn text_that_is_no_description_is_told_by_its_bytes() {
     for text in [
@@ -209,6 +297,10 @@ fn text_that_is_no_description_is_told_by_its_bytes() {
         "\nv=0\no=-\n",
         "v=0\nm=audio 9 P 0\no=-\n",
         "a=ice-ufrag:x\n",
+        "\u{feff}v=0\no=-\n",
+        " v=0\no=-\n",
+        "V=0\no=-\n",
+        "v=0\ro=-\rm=audio 9 P 0\r",
     ] {
         assert_eq!(Fingerprint::sdp(text), Fingerprint::exact(text.as_bytes()), "{text:?}");
     }
