@@ -1,312 +1,234 @@
-//! Random histories of one layer against the reference model.
+//! Random histories of one layer against the reference model: a million steps in a release build, or
+//! `MODEL_STEPS=100_000_000`; a tenth of it in a debug build, which is slow.
+//!
+//! Each run has a seed of its own, which `MODEL_SEED` sets. A failure prints the seed that brings it back at once, and the
+//! shortest history found that still fails.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compare;
+mod decision;
+mod history;
+mod inner;
+mod real;
 mod reference;
+mod request;
 mod terms;
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
-    task::Poll,
-    time::Duration,
+    cell::{Cell, RefCell},
+    io::{Write, stderr},
+    panic::{set_hook, take_hook},
+    time::Instant,
 };
 
-use common::{
-    Broken, Desk, End as DeskEnd, Message, Reply, is_answer, offer, offers, refuse,
-    station::{Boxed, Pending},
+use compare::{Seen, compare, count, nothing_is_left};
+use history::histories;
+use inner::Message;
+use proptest::{
+    prop_assert, prop_assert_eq,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proptest::{prelude::*, sample::select, test_runner::Config};
+use real::Real;
 use reference::Model;
-use terms::{End, Peer, Quality, Request, Rules, State};
+use request::Request;
+use terms::{End, Id, Op, Quality, Rules, STEP, State, Time, setting};
 use tokio::{runtime, time::advance};
-use tokio_test::task::spawn;
-use tower::{Layer, Service};
-use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, Stats, WhenBusy};
 
-/// All deadlines fall between two steps, so that none is a tie.
-const STEP: Duration = Duration::from_millis(500);
+/// Histories under one seed.
+const BATCH: u32 = 1000;
 
-#[derive(Clone, Debug)]
-enum Op {
-    Offer(Peer, u8),
-    /// Ends the n-th of those that are processed.
-    End(usize, End),
-    /// Drops the n-th of those that are not answered.
-    Drop(usize),
-    Forget(Peer),
-    Clear,
-    Steps(u32),
+/// A layer and the model of it, side by side.
+struct Pair {
+    real: Real,
+    model: Model,
+    now: Time,
+    steps: u64,
 }
 
-/// The layer, and what has become of each request.
-struct Real {
-    desk: Desk,
-    service: Boxed,
-    handle: OfferDedupHandle,
-    requests: Vec<(Option<Pending>, Option<State>)>,
-}
-
-impl Real {
+impl Pair {
     fn new(rules: Rules) -> Self {
-        let builder = OfferDedupLayer::builder()
-            .offers(offers as fn(&Message) -> _)
-            .window(rules.window)
-            .cooldown(rules.cooldown)
-            .lease(rules.lease)
-            .when_busy(
-                rules
-                    .queue
-                    .map_or(WhenBusy::Refuse, |(depth, timeout)| WhenBusy::Queue { depth, timeout }),
-            )
-            .remember_failures(rules.remembers_failures);
-        let desk = Desk::default();
-        let (service, handle) = if rules.replays {
-            let (limit, timeout) = rules.duplicates;
-            let layer = builder
-                .answer(Replay::with(refuse).success_if(is_answer).limit(limit).timeout(timeout))
-                .build();
-            (Boxed::new(layer.layer(desk.clone())), layer.handle())
-        } else {
-            let layer = builder.answer(Refuse::with(refuse).success_if(is_answer)).build();
-            (Boxed::new(layer.layer(desk.clone())), layer.handle())
-        };
         Self {
-            desk,
-            service,
-            handle,
-            requests: Vec::new(),
+            real: Real::new(rules),
+            model: Model::new(rules),
+            now: Time::ZERO,
+            steps: 0,
         }
     }
 
-    fn offer(&mut self, peer: Peer, text: u8) {
-        let mut request = spawn(self.service.call(offer(peer, text.to_string())));
-        let state = poll(&mut request);
-        self.requests.push((Some(request), state));
-    }
-
-    /// Polls whoever is woken, until nobody is; those who are not must have no reason to be.
-    fn settle(&mut self) {
-        let is_woken = |(request, state): &(Option<Pending>, Option<State>)| {
-            state.is_none() && request.as_ref().is_some_and(|request| request.is_woken())
-        };
-        while let Some(woken) = self.requests.iter().position(is_woken) {
-            let (request, state) = &mut self.requests[woken];
-            *state = request.as_mut().and_then(poll);
+    async fn run(&mut self, ops: &[Op]) -> Result<(), TestCaseError> {
+        for (n, op) in ops.iter().enumerate() {
+            let result = self.step(*op).await;
+            result.map_err(|error| TestCaseError::fail(format!("op {n}, {op:?}: {error}")))?;
         }
+        Ok(())
     }
-}
 
-fn poll(request: &mut Pending) -> Option<State> {
-    Some(match catch_unwind(AssertUnwindSafe(|| request.poll())) {
-        Ok(Poll::Pending) => return None,
-        Ok(Poll::Ready(Ok(Reply::Answer(call)))) => State::Answered(call, Quality::Success),
-        Ok(Poll::Ready(Ok(Reply::Failure(call)))) => State::Answered(call, Quality::Failure),
-        Ok(Poll::Ready(Ok(Reply::Refused(reason, retry)))) => State::Refused(reason, retry),
-        Ok(Poll::Ready(Err(Broken))) => State::Erred,
-        Err(_) => State::Panicked,
-    })
-}
-
-async fn run(rules: Rules, ops: &[Op]) -> Result<(), TestCaseError> {
-    let (mut real, mut model) = (Real::new(rules), Model::new(rules));
-    let mut now = Duration::ZERO;
-    for (n, op) in ops.iter().enumerate() {
-        let nth = |n: usize, counts: fn(&Request) -> bool| {
-            let ids: Vec<_> = (0..model.requests.len())
-                .filter(|id| counts(&model.requests[*id]))
-                .collect();
-            (!ids.is_empty()).then(|| ids[n % ids.len()])
-        };
-        match *op {
-            Op::Offer(peer, text) => {
-                real.offer(peer, text);
-                model.offer(peer, text, now);
-            }
-            Op::End(n, end) => {
-                let Some(id) = nth(n, |request| request.state == State::Processed) else {
-                    continue;
-                };
-                let (_, call) = model.requests[id].called.unwrap();
-                let desk_end = match end {
-                    End::Answer(Quality::Success) => DeskEnd::Answer,
-                    End::Answer(Quality::Failure) => DeskEnd::Failure,
-                    End::Err => DeskEnd::Broken,
-                    End::Panic => DeskEnd::Panic,
-                };
-                prop_assert!(real.desk.end_nth(call, desk_end), "op {n}: the call is not there");
-                model.end(id, end, now);
-            }
-            Op::Drop(n) => {
-                let Some(id) = nth(n, |request| matches!(request.state, State::Processed | State::Waits)) else {
-                    continue;
-                };
-                real.requests[id] = (None, Some(State::Dropped));
-                model.drop(id, now);
-            }
-            Op::Forget(peer) => {
-                prop_assert_eq!(real.handle.forget(peer), model.forget(peer, now), "op {}", n);
-            }
-            Op::Clear => {
-                real.handle.clear();
-                model.clear(now);
-            }
-            Op::Steps(steps) => {
-                for _ in 0..steps {
-                    now += STEP;
-                    advance(STEP).await;
-                    real.settle();
-                    model.settle(now);
+    async fn step(&mut self, op: Op) -> Result<(), TestCaseError> {
+        let then = self.now;
+        match op {
+            Op::Offer(peer, offer) => self.offer(peer, offer, false),
+            Op::Poison(peer, offer) => self.offer(peer, offer, true),
+            Op::Crowd(peer, many) => {
+                for offer in 0..many {
+                    Box::pin(self.step(Op::Offer(peer, offer))).await?;
+                    let id = self.model.requests.len() - 1;
+                    if self.model.requests[id].is_called() {
+                        self.end(id, End::Answer(Quality::Success))?;
+                        self.settle(self.now).await?;
+                    }
                 }
+                return Ok(());
+            }
+            Op::End(n, end) => match self.nth(n, |request| request.is_called()) {
+                Some(id) => self.end(id, end)?,
+                None => return Ok(()),
+            },
+            Op::Drop(n) => match self.nth(n, |request| matches!(request.state, State::Processed | State::Waits)) {
+                Some(id) => {
+                    self.real.drop(id);
+                    self.model.drop(id, self.now);
+                }
+                None => return Ok(()),
+            },
+            Op::Forget(peer) => prop_assert_eq!(self.real.handle.forget(peer), self.model.forget(peer, self.now)),
+            Op::Clear => {
+                self.real.handle.clear();
+                self.model.clear(self.now);
+            }
+            Op::Capacity(capacity) => {
+                self.real.inner.set_capacity(capacity);
+                self.model.set_capacity(capacity, self.now);
+            }
+            Op::Clock(steps) => {
+                for _ in 1..steps {
+                    self.advance().await;
+                    self.real.settle(self.now).await?;
+                }
+                self.advance().await;
             }
         }
-        real.settle();
-        compare(&real, &model).map_err(|error| TestCaseError::fail(format!("op {n}, {op:?}: {error}")))?;
+        self.settle(then).await
     }
-    count(&real.handle.stats(), &model)
-}
 
-fn compare(real: &Real, model: &Model) -> Result<(), TestCaseError> {
-    for (id, ((_, state), request)) in real.requests.iter().zip(&model.requests).enumerate() {
-        let expected = match request.state {
-            State::Waits | State::Processed => None,
-            state => Some(state),
+    fn offer(&mut self, peer: &'static str, offer: u8, is_poison: bool) {
+        let id = self.model.requests.len();
+        let message = Message {
+            id,
+            peer,
+            offer,
+            is_poison,
         };
-        prop_assert_eq!(*state, expected, "request {}: {:?}", id, request);
-        if let Some((_, call)) = request.called {
-            prop_assert!(call < real.desk.calls(), "request {} is not called", id);
-            prop_assert_eq!(real.desk.call_text(call), request.offer.to_string(), "request {}", id);
+        self.real.offer(message, self.now);
+        self.model.offer(peer, offer, is_poison, self.now);
+    }
+
+    fn end(&mut self, id: Id, end: End) -> Result<(), TestCaseError> {
+        prop_assert!(self.real.inner.end(id, end), "the call is not there");
+        self.model.end(id, end, self.now);
+        Ok(())
+    }
+
+    async fn advance(&mut self) {
+        self.now += STEP;
+        advance(STEP).await;
+        self.model.settle(self.now);
+    }
+
+    /// The end of a step that began at `then`.
+    async fn settle(&mut self, then: Time) -> Result<(), TestCaseError> {
+        self.steps += 1;
+        self.real.settle(self.now).await?;
+        compare(&mut self.real, &mut self.model, then, self.now)
+    }
+
+    /// Everybody goes away.
+    async fn wind_up(&mut self) -> Result<(), TestCaseError> {
+        let count = self.model.requests.len();
+        for id in 0..count {
+            if let State::Processed | State::Waits = self.model.requests[id].state {
+                self.real.drop(id);
+                self.model.drop(id, self.now);
+                self.settle(self.now).await?;
+            }
         }
+        self.step(Op::Capacity(terms::Capacity::Ready)).await?;
+        for id in 0..count {
+            if self.model.requests[id].is_called() {
+                self.end(id, End::Err)?;
+                self.settle(self.now).await?;
+            }
+        }
+        Ok(())
     }
-    let in_state = |state| model.requests.iter().filter(|request| request.state == state).count();
-    let Stats { claims, waiters, .. } = real.handle.stats();
-    prop_assert_eq!(
-        (claims, waiters),
-        (in_state(State::Processed) as u64, in_state(State::Waits) as u64)
-    );
-    for peer in PEERS {
-        prop_assert_eq!(
-            real.handle.is_processing(peer),
-            model.holder(peer).is_some(),
-            "{}",
-            peer
-        );
+
+    /// The n-th of the requests that count, around and around.
+    fn nth(&self, n: usize, counts: impl Fn(&Request) -> bool) -> Option<Id> {
+        let requests = &self.model.requests;
+        let ids: Vec<_> = (0..requests.len()).filter(|id| counts(&requests[*id])).collect();
+        (!ids.is_empty()).then(|| ids[n % ids.len()])
     }
-    Ok(())
 }
 
-/// The counters of a whole history.
-fn count(stats: &Stats, model: &Model) -> Result<(), TestCaseError> {
-    let count =
-        |counts: &dyn Fn(&Request) -> bool| model.requests.iter().filter(|request| counts(request)).count() as u64;
-    let refused = |reason| count(&|request| matches!(request.state, State::Refused(is, _) if is == reason));
-    let called = |state: fn(&State) -> bool| count(&|request| request.called.is_some() && state(&request.state));
-    let expected = [
-        ("admitted", stats.admitted, called(|_| true)),
-        (
-            "completed",
-            stats.completed,
-            called(|state| matches!(state, State::Answered(_, Quality::Success))),
-        ),
-        (
-            "failed",
-            stats.failed,
-            called(|state| matches!(state, State::Answered(_, Quality::Failure) | State::Erred)),
-        ),
-        (
-            "abandoned",
-            stats.abandoned,
-            called(|state| matches!(state, State::Dropped | State::Panicked)),
-        ),
-        (
-            "waits",
-            stats.waits_abandoned,
-            count(&|request| request.called.is_none() && request.state == State::Dropped),
-        ),
-        ("replayed", stats.replayed, model.replayed.len() as u64),
-        ("in flight", stats.refused_in_flight, refused(Reason::InFlight)),
-        ("processed", stats.refused_processed, refused(Reason::Processed)),
-        ("not recorded", stats.refused_not_recorded, refused(Reason::NotRecorded)),
-        ("busy", stats.refused_busy, refused(Reason::Busy)),
-        ("cooling", stats.refused_cooling_down, refused(Reason::CoolingDown)),
-        ("queue full", stats.refused_queue_full, refused(Reason::QueueFull)),
-        ("timed out", stats.refused_timed_out, refused(Reason::TimedOut)),
-        ("taken over", stats.taken_over, model.taken_over),
-        ("forgotten", stats.forgotten, model.forgotten),
-    ];
-    for (name, is, should_be) in expected {
-        prop_assert_eq!(is, should_be, "{}", name);
-    }
-    Ok(())
+async fn run(rules: Rules, ops: &[Op], seen: &RefCell<Seen>) -> Result<u64, TestCaseError> {
+    let mut pair = Pair::new(rules);
+    pair.run(ops).await?;
+    pair.wind_up().await?;
+    count(&pair.real.handle.stats(), &pair.model)?;
+    seen.borrow_mut().note(&pair.real.handle.stats(), &pair.model);
+    nothing_is_left(&pair.real)?;
+    Ok(pair.steps)
 }
 
-const PEERS: [Peer; 2] = ["p", "q"];
-
-/// Between two steps, whatever it is added to.
-fn between(steps: &'static [u64]) -> impl Strategy<Value = Duration> {
-    select(steps).prop_map(|ms| Duration::from_millis(ms) + STEP / 2)
-}
-
-fn rules() -> impl Strategy<Value = Rules> {
-    let or_zero = |strategy| prop_oneof![1 => Just(Duration::ZERO), 3 => strategy];
-    let queue = prop::option::weighted(0.7, (0_usize..4, between(&[2000, 6000, 20_000])));
-    (
-        (any::<bool>(), any::<bool>(), queue),
-        or_zero(between(&[4000, 12_000]).boxed()),
-        or_zero(between(&[1000, 3000]).boxed()),
-        between(&[1500, 3000, 30_000]),
-        (0_usize..4, between(&[2500, 10_000])),
-    )
-        .prop_map(
-            |((replays, remembers_failures, queue), window, cooldown, lease, duplicates)| Rules {
-                replays,
-                window,
-                cooldown,
-                lease,
-                queue,
-                duplicates,
-                remembers_failures,
-            },
-        )
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let end = prop_oneof![
-        4 => Just(End::Answer(Quality::Success)),
-        2 => Just(End::Answer(Quality::Failure)),
-        1 => Just(End::Err),
-        1 => Just(End::Panic),
-    ];
-    prop_oneof![
-        12 => (select(&PEERS[..]), 0_u8..4).prop_map(|(peer, text)| Op::Offer(peer, text)),
-        6 => (any::<usize>(), end).prop_map(|(n, end)| Op::End(n, end)),
-        2 => any::<usize>().prop_map(Op::Drop),
-        1 => select(&PEERS[..]).prop_map(Op::Forget),
-        1 => Just(Op::Clear),
-        5 => (1_u32..8).prop_map(Op::Steps),
-    ]
-}
-
-#[test]
-fn the_layer_does_what_the_model_does() {
-    let hook = take_hook();
-    // The inner service panics on purpose.
-    set_hook(Box::new(|_| ()));
-    let mut runner = proptest::test_runner::TestRunner::new(Config {
-        cases: 3000,
-        failure_persistence: None,
-        ..Config::default()
-    });
-    let history = (rules(), prop::collection::vec(op(), 1..60));
-    let result = runner.run(&history, |(rules, ops)| {
+/// Takes at least so many steps, all of them compared.
+fn walk(least: u64, first_seed: u64) -> Result<(u64, Seen), String> {
+    let (steps, seen) = (Cell::new(0), RefCell::new(Seen::default()));
+    for seed in first_seed.. {
+        if steps.get() >= least {
+            break;
+        }
+        let config = Config {
+            cases: BATCH,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let runtime = runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(run(rules, &ops))
-    });
-    set_hook(hook);
-    if let Err(error) = result {
-        panic!("{error}");
+        let result = TestRunner::new_with_rng(config, rng).run(&histories(), |(rules, ops)| {
+            let taken = runtime.block_on(run(rules, &ops, &seen))?;
+            steps.set(steps.get() + taken);
+            Ok(())
+        });
+        result.map_err(|error| format!("MODEL_SEED={seed} brings this back:\n{error}"))?;
     }
+    Ok((steps.get(), seen.into_inner()))
+}
+
+#[test]
+fn the_layer_does_what_the_model_does() {
+    let default = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let least = setting("MODEL_STEPS").unwrap_or(default);
+    let seed = setting("MODEL_SEED").unwrap_or_else(|| getrandom::u64().unwrap() >> 16);
+    let hook = take_hook();
+    // The inner service panics on purpose.
+    set_hook(Box::new(|_| ()));
+    let start = Instant::now();
+    let walked = walk(least, seed);
+    set_hook(hook);
+    let (steps, seen) = walked.unwrap_or_else(|error| panic!("{error}"));
+    assert!(steps >= least, "{steps} steps");
+    seen.assert_everything();
+    // Past the harness, which keeps to itself what a test prints.
+    let per_second = steps as f64 / start.elapsed().as_secs_f64();
+    writeln!(
+        stderr(),
+        "model: {steps} steps from seed {seed}, {per_second:.0} a second"
+    )
+    .unwrap();
 }

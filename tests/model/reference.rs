@@ -1,29 +1,41 @@
 //! The behaviour of DESIGN.md §3, written down as plainly as it goes: every request in one list, nothing is clever.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use tower_offer_dedup::Reason;
 
-use crate::terms::{End, Id, Peer, Quality, Request, Rules, State, Time};
+use crate::{
+    request::{Outcome, Request},
+    terms::{Capacity, End, Id, Peer, Quality, Rules, State, Time},
+};
 
-struct Memory {
-    peer: Peer,
-    offer: u8,
-    at: Time,
+/// How many processed offers of one peer are remembered.
+const MEMORIES: usize = 16;
+
+pub(crate) struct Memory {
+    pub(crate) peer: Peer,
+    pub(crate) offer: u8,
+    pub(crate) at: Time,
     /// The call whose answer was recorded.
-    answer: Option<(usize, Quality)>,
+    pub(crate) answer: Option<(Id, Quality)>,
 }
 
 pub(crate) struct Model {
-    rules: Rules,
+    pub(crate) rules: Rules,
     pub(crate) requests: Vec<Request>,
     memories: Vec<Memory>,
-    cooling: Vec<(Peer, Time)>,
-    calls: usize,
-    places: usize,
-    pub(crate) taken_over: u64,
+    pub(crate) cooling: Vec<(Peer, Time)>,
+    pub(crate) capacity: Capacity,
+    pub(crate) places: usize,
+    pub(crate) taken_over: usize,
+    pub(crate) forgotten: usize,
     pub(crate) replayed: BTreeSet<Id>,
-    pub(crate) forgotten: u64,
+    /// Memories that went because their peer had too many.
+    pub(crate) crowded_out: usize,
+    /// Those of whom a waiter may have learned something, since it was last asked.
+    pub(crate) stirred: BTreeSet<Peer>,
+    /// When leases and cooldowns end or would have ended.
+    pub(crate) deadlines: Vec<(Peer, Time)>,
 }
 
 impl Model {
@@ -33,77 +45,36 @@ impl Model {
             requests: Vec::new(),
             memories: Vec::new(),
             cooling: Vec::new(),
-            calls: 0,
+            capacity: Capacity::Ready,
             places: 0,
             taken_over: 0,
-            replayed: BTreeSet::new(),
             forgotten: 0,
+            replayed: BTreeSet::new(),
+            crowded_out: 0,
+            stirred: BTreeSet::new(),
+            deadlines: Vec::new(),
         }
     }
 
     /// A new request.
-    pub(crate) fn offer(&mut self, peer: Peer, offer: u8, now: Time) {
-        self.requests.push(Request {
-            peer,
-            offer,
-            arrived: now,
-            state: State::Waits,
-            in_queue: false,
-            place: 0,
-            called: None,
-            is_stray: false,
-        });
+    pub(crate) fn offer(&mut self, peer: Peer, offer: u8, is_poison: bool, now: Time) {
+        self.requests.push(Request::new(peer, offer, is_poison, now));
         self.decide(self.requests.len() - 1, now);
         self.settle(now);
     }
 
     /// The processing of a request ends.
     pub(crate) fn end(&mut self, id: Id, end: End, now: Time) {
-        let Request {
-            peer,
-            offer,
-            called,
-            is_stray,
-            ..
-        } = self.requests[id].clone();
-        let (_, call) = called.expect("it is being processed");
-        self.requests[id].state = match end {
-            End::Answer(quality) => State::Answered(call, quality),
-            End::Err => State::Erred,
-            End::Panic => State::Panicked,
-        };
-        if is_stray {
-            return;
-        }
-        let is_remembered = match end {
-            End::Answer(Quality::Success) => true,
-            End::Answer(Quality::Failure) | End::Err => self.rules.remembers_failures,
-            End::Panic => false,
-        };
-        let answer = match end {
-            End::Answer(quality) => self.rules.replays.then_some((call, quality)),
-            End::Err | End::Panic => None,
-        };
-        if is_remembered {
-            self.cooling.push((peer, now + self.rules.cooldown));
-            self.memories.push(Memory {
-                peer,
-                offer,
-                at: now,
-                answer,
-            });
-        }
-        if let End::Answer(_) = end {
-            for duplicate in self.duplicates(peer, offer) {
-                self.repeat(duplicate, answer);
-            }
-        }
+        self.finish(id, end, now);
         self.settle(now);
     }
 
-    /// The sender of a request goes away.
+    /// The sender of a request goes away. What waits is gone, what is processed goes on only in a task of its own.
     pub(crate) fn drop(&mut self, id: Id, now: Time) {
-        self.requests[id].state = State::Dropped;
+        if self.requests[id].is_open() && !self.rules.detaches {
+            self.close(id, Outcome::Abandoned, State::Dropped);
+        }
+        self.leave(id, State::Dropped);
         self.settle(now);
     }
 
@@ -111,212 +82,173 @@ impl Model {
     pub(crate) fn forget(&mut self, peer: Peer, now: Time) -> bool {
         let was_locked =
             self.holder(peer).is_some() || self.queue(peer).next().is_some() || self.cools(peer, now).is_some();
-        let was_remembered = self
-            .memories
-            .iter()
-            .any(|memory| memory.peer == peer && self.is_live(memory, now));
+        let was_remembered = self.live_memories(now).any(|memory| memory.peer == peer);
         if let Some(holder) = self.holder(peer) {
-            self.requests[holder].is_stray = true;
+            self.revoke(holder);
         }
         self.memories.retain(|memory| memory.peer != peer);
         self.cooling.retain(|(cooling, _)| *cooling != peer);
+        self.stirred.insert(peer);
         let was_known = was_locked || was_remembered;
-        self.forgotten += u64::from(was_known);
+        self.forgotten += usize::from(was_known);
         self.settle(now);
         was_known
     }
 
     pub(crate) fn clear(&mut self, now: Time) {
-        for request in &mut self.requests {
-            request.is_stray |= request.state == State::Processed;
+        for id in 0..self.requests.len() {
+            self.stirred.insert(self.requests[id].peer);
+            self.revoke(id);
         }
         self.memories.clear();
         self.cooling.clear();
         self.settle(now);
     }
 
+    /// The inner service gains or loses its readiness.
+    pub(crate) fn set_capacity(&mut self, capacity: Capacity, now: Time) {
+        self.capacity = capacity;
+        for id in 0..self.requests.len() {
+            if self.requests[id].is_open() && !self.requests[id].is_called() {
+                self.call(id, now);
+            }
+        }
+        self.settle(now);
+    }
+
     /// Those who have a reason look again, until none has.
     pub(crate) fn settle(&mut self, now: Time) {
         loop {
-            let mut waiting = (0..self.requests.len()).filter(|id| self.requests[*id].state == State::Waits);
-            let Some(id) = waiting.find(|id| self.has_reason(*id, now)) else {
+            let mut ids = 0..self.requests.len();
+            if let Some(id) = ids.find(|id| self.has_reason(*id, now)) {
+                self.look(id, now);
+            } else if let Some(id) = self.calls_in_vain() {
+                self.finish(id, End::Err, now);
+            } else {
                 return;
-            };
-            self.look(id, now);
-        }
-    }
-
-    fn has_reason(&self, id: Id, now: Time) -> bool {
-        let request = &self.requests[id];
-        let (queue_timeout, duplicate_timeout) =
-            (self.rules.queue.map(|(_, timeout)| timeout), self.rules.duplicates.1);
-        let is_overdue = self
-            .holder(request.peer)
-            .is_some_and(|holder| self.is_overdue(holder, now));
-        if request.in_queue {
-            let is_front = self.queue(request.peer).next() == Some(id);
-            let is_free = self.holder(request.peer).is_none() && self.cools(request.peer, now).is_none();
-            is_overdue || (is_front && is_free) || queue_timeout.is_some_and(|timeout| request.arrived + timeout <= now)
-        } else {
-            is_overdue || self.leader(id).is_none() || request.arrived + duplicate_timeout <= now
-        }
-    }
-
-    fn look(&mut self, id: Id, now: Time) {
-        let Request {
-            peer,
-            arrived,
-            in_queue,
-            ..
-        } = self.requests[id].clone();
-        if in_queue {
-            self.take_over(peer, now);
-            let is_front = self.queue(peer).next() == Some(id);
-            if is_front && self.holder(peer).is_none() && self.cools(peer, now).is_none() {
-                self.process(id, now);
-            } else if arrived + self.rules.queue.unwrap_or_default().1 <= now {
-                self.refuse(id, Reason::TimedOut);
             }
-        } else if self.leader(id).is_some() && arrived + self.rules.duplicates.1 <= now {
-            self.refuse(id, Reason::TimedOut);
-        } else {
-            self.decide(id, now);
         }
     }
 
-    /// The table of DESIGN.md §3.
-    fn decide(&mut self, id: Id, now: Time) {
-        let Request { peer, offer, .. } = self.requests[id].clone();
-        let remembered = self
-            .memories
-            .iter()
-            .rev()
-            .find(|memory| memory.peer == peer && memory.offer == offer && self.is_live(memory, now));
-        if let Some(memory) = remembered {
-            let answer = memory.answer;
-            return if self.rules.replays {
-                self.repeat(id, answer)
-            } else {
-                self.refuse(id, Reason::Processed)
-            };
-        }
-        // It is nowhere while it is decided where it goes.
-        self.requests[id].state = State::Dropped;
-        self.take_over(peer, now);
-        let cools = self.cools(peer, now);
-        if self.under_way(peer, offer).is_some() {
-            let (limit, _) = self.rules.duplicates;
-            if !self.rules.replays {
-                self.refuse(id, Reason::InFlight);
-            } else if self.waiting(peer).filter(|id| !self.requests[*id].in_queue).count() >= limit {
-                self.refuse(id, Reason::QueueFull);
-            } else {
-                self.requests[id].in_queue = false;
-                self.requests[id].state = State::Waits;
-            }
-        } else if self.holder(peer).is_none() && self.queue(peer).next().is_none() && cools.is_none() {
-            self.process(id, now);
-        } else if let Some((depth, _)) = self.rules.queue {
-            if self.queue(peer).count() >= depth {
-                self.refuse(id, Reason::QueueFull);
-            } else {
-                self.places += 1;
-                let place = self.places;
-                let request = &mut self.requests[id];
-                (request.in_queue, request.place, request.state) = (true, place, State::Waits);
-            }
-        } else if self.holder(peer).is_some() {
-            self.refuse(id, Reason::Busy);
-        } else {
-            self.requests[id].state = State::Refused(Reason::CoolingDown, cools);
-        }
+    /// A request whose task finds the inner service broken.
+    fn calls_in_vain(&self) -> Option<Id> {
+        let mut ids = 0..self.requests.len();
+        let is_broken = self.capacity == Capacity::Broken;
+        ids.find(|id| is_broken && self.requests[*id].is_open() && !self.requests[*id].is_called())
     }
 
-    fn process(&mut self, id: Id, now: Time) {
-        let request = &mut self.requests[id];
-        request.state = State::Processed;
-        request.in_queue = false;
-        request.called = Some((now, self.calls));
-        self.calls += 1;
+    /// Whether somebody of this peer may have been woken for something since `then`, or since it was last asked.
+    pub(crate) fn has_stirred(&self, peer: Peer, then: Time, now: Time) -> bool {
+        let mut deadlines = self.deadlines.iter();
+        self.stirred.contains(peer) || deadlines.any(|(whose, at)| *whose == peer && then < *at && *at <= now)
     }
 
-    fn repeat(&mut self, id: Id, answer: Option<(usize, Quality)>) {
-        match answer {
-            Some((call, quality)) => {
-                self.replayed.insert(id);
-                self.requests[id].state = State::Answered(call, quality);
-            }
-            None => self.refuse(id, Reason::NotRecorded),
-        }
+    pub(crate) fn calm_down(&mut self) {
+        self.stirred.clear();
     }
 
-    fn refuse(&mut self, id: Id, reason: Reason) {
-        let is_final = matches!(reason, Reason::Processed | Reason::NotRecorded);
-        self.requests[id].state = State::Refused(reason, (!is_final).then_some(Duration::from_secs(1)));
-    }
-
-    fn take_over(&mut self, peer: Peer, now: Time) {
-        if let Some(holder) = self.holder(peer).filter(|holder| self.is_overdue(*holder, now)) {
-            self.requests[holder].is_stray = true;
-            self.taken_over += 1;
-        }
-    }
-
-    fn is_overdue(&self, holder: Id, now: Time) -> bool {
-        self.requests[holder]
-            .called
-            .is_some_and(|(called, _)| called + self.rules.lease <= now)
-    }
-
-    fn is_live(&self, memory: &Memory, now: Time) -> bool {
-        now < memory.at + self.rules.window
-    }
-
-    /// How long the peer is still cooling, if it is.
-    fn cools(&self, peer: Peer, now: Time) -> Option<Duration> {
-        let (_, until) = self
-            .cooling
-            .iter()
-            .rfind(|(cooling, until)| *cooling == peer && *until > now)?;
-        Some(*until - now)
+    pub(crate) fn live_memories(&self, now: Time) -> impl Iterator<Item = &Memory> {
+        self.memories.iter().filter(move |memory| self.is_live(memory, now))
     }
 
     pub(crate) fn holder(&self, peer: Peer) -> Option<Id> {
-        (0..self.requests.len()).find(|id| {
-            let request = &self.requests[*id];
-            request.peer == peer && request.state == State::Processed && !request.is_stray
-        })
+        (0..self.requests.len()).find(|id| self.requests[*id].peer == peer && self.requests[*id].holds_lock())
     }
 
-    fn waiting(&self, peer: Peer) -> impl Iterator<Item = Id> {
-        (0..self.requests.len())
-            .filter(move |id| self.requests[*id].peer == peer && self.requests[*id].state == State::Waits)
+    pub(crate) fn finish(&mut self, id: Id, end: End, now: Time) {
+        let Request { peer, offer, .. } = self.requests[id];
+        let held_lock = self.requests[id].holds_lock();
+        let (outcome, state) = match end {
+            End::Answer(quality @ Quality::Success) => (Outcome::Completed, State::Answered(id, quality)),
+            End::Answer(quality @ Quality::Failure) => (Outcome::Failed, State::Answered(id, quality)),
+            End::Err => (Outcome::Failed, State::Erred),
+            End::Panic => (Outcome::Abandoned, State::Panicked),
+        };
+        self.close(id, outcome, state);
+        if !held_lock {
+            return;
+        }
+        let is_remembered = match outcome {
+            Outcome::Completed => true,
+            Outcome::Failed => self.rules.remembers_failures,
+            Outcome::Abandoned => false,
+        };
+        let answer = match end {
+            End::Answer(quality) => (self.rules.replays && self.rules.records).then_some((id, quality)),
+            End::Err | End::Panic => None,
+        };
+        if is_remembered {
+            let until = now + self.rules.cooldown;
+            self.cooling.push((peer, until));
+            self.deadlines.push((peer, until));
+            self.remember(peer, offer, answer, now);
+        }
+        if let End::Answer(_) = end {
+            // What is not remembered may be tried again, also if there is no answer to share.
+            let reason = if is_remembered {
+                Reason::NotRecorded
+            } else {
+                Reason::InFlight
+            };
+            for duplicate in self.duplicates(peer, offer) {
+                self.repeat(duplicate, answer, reason);
+            }
+        }
     }
 
-    /// The queue of a peer, first come, first served.
-    fn queue(&self, peer: Peer) -> impl Iterator<Item = Id> {
-        let mut queue: Vec<Id> = self.waiting(peer).filter(|id| self.requests[*id].in_queue).collect();
-        queue.sort_by_key(|id| self.requests[*id].place);
-        queue.into_iter()
+    fn remember(&mut self, peer: Peer, offer: u8, answer: Option<(Id, Quality)>, now: Time) {
+        self.memories.push(Memory {
+            peer,
+            offer,
+            at: now,
+            answer,
+        });
+        let of_peer = |memory: &Memory| memory.peer == peer;
+        if self.live_memories(now).filter(|memory| of_peer(memory)).count() > MEMORIES {
+            let is_oldest = |memory: &Memory| of_peer(memory) && self.is_live(memory, now);
+            let oldest = self.memories.iter().position(is_oldest);
+            self.memories.remove(oldest.expect("there are many"));
+            self.crowded_out += 1;
+        }
     }
 
-    fn under_way(&self, peer: Peer, offer: u8) -> Option<Id> {
-        self.holder(peer)
-            .into_iter()
-            .chain(self.queue(peer))
-            .find(|id| self.requests[*id].offer == offer)
+    /// The work on a request is over.
+    pub(crate) fn close(&mut self, id: Id, outcome: Outcome, state: State) {
+        self.release(id);
+        let request = &mut self.requests[id];
+        request.work.as_mut().expect("it is admitted").outcome = Some(outcome);
+        if request.state != State::Dropped {
+            request.state = state;
+        }
     }
 
-    /// The request whose answer a duplicate waits for.
-    fn leader(&self, duplicate: Id) -> Option<Id> {
-        let Request { peer, offer, .. } = self.requests[duplicate];
-        self.under_way(peer, offer)
+    /// It waits no longer. Those behind the front of the queue learn nothing from it, unless they follow it.
+    pub(crate) fn leave(&mut self, id: Id, state: State) {
+        let Request { peer, offer, .. } = self.requests[id];
+        let in_queue = self.requests[id].state == State::Waits && self.requests[id].in_queue;
+        if in_queue && (self.queue(peer).next() == Some(id) || !self.duplicates(peer, offer).is_empty()) {
+            self.stirred.insert(peer);
+        }
+        self.requests[id].in_queue = false;
+        self.requests[id].state = state;
     }
 
-    /// Those who wait for the answer of an offer that was just processed.
-    fn duplicates(&self, peer: Peer, offer: u8) -> Vec<Id> {
-        self.waiting(peer)
-            .filter(|id| !self.requests[*id].in_queue && self.requests[*id].offer == offer)
-            .collect()
+    /// It loses the lock, and works on for nothing.
+    pub(crate) fn revoke(&mut self, id: Id) {
+        self.release(id);
+        if let Some(work) = &mut self.requests[id].work {
+            work.is_stray = true;
+        }
+    }
+
+    /// The lock is free, if it had it, and those who follow it look again.
+    fn release(&mut self, id: Id) {
+        let Request { peer, offer, .. } = self.requests[id];
+        if self.requests[id].holds_lock() {
+            self.stirred.insert(peer);
+            for duplicate in self.duplicates(peer, offer) {
+                self.requests[duplicate].looks_again = true;
+            }
+        }
     }
 }

@@ -1,0 +1,145 @@
+//! What has to be the same of the layer and the model.
+
+use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
+use tower_offer_dedup::{Reason, Stats};
+
+use crate::{
+    real::Real,
+    reference::Model,
+    request::{Outcome, Request},
+    terms::{Id, PEERS, State, Time},
+};
+
+/// After a step that began at `then`.
+pub(crate) fn compare(real: &mut Real, model: &mut Model, then: Time, now: Time) -> Result<(), TestCaseError> {
+    for (id, (request, expected)) in real.requests.iter_mut().zip(&model.requests).enumerate() {
+        let state = match expected.state {
+            State::Waits | State::Processed => None,
+            state => Some(state),
+        };
+        prop_assert_eq!(request.state, state, "request {}: {:?}", id, expected);
+        if std::mem::take(&mut request.was_woken_in_vain) && expected.state == State::Waits {
+            // Since a lease may begin late, whoever waits looks once in the time of one.
+            let has_slept = request.polled - request.polled_before >= model.rules.lease;
+            let has_reason = model.has_stirred(expected.peer, then, now) || (now > then && has_slept);
+            prop_assert!(has_reason, "request {} is woken for nothing: {:?}", id, expected);
+        }
+    }
+    model.calm_down();
+
+    let requests = model.requests.iter().enumerate();
+    let ids = |counts: fn(&Request) -> bool| {
+        requests
+            .clone()
+            .filter(move |(_, request)| counts(request))
+            .map(|(id, _)| id)
+    };
+    prop_assert_eq!(real.inner.open(), ids(Request::is_called).collect::<Vec<Id>>());
+    let mut called = real.inner.called();
+    called.sort_unstable();
+    prop_assert_eq!(called, ids(was_called).collect::<Vec<Id>>());
+
+    let stats = real.handle.stats();
+    let claims = ids(Request::is_open).count() as u64;
+    let waiters = ids(|request| request.state == State::Waits).count() as u64;
+    prop_assert_eq!((stats.claims, stats.waiters), (claims, waiters));
+    // Those that are past their window may still be there.
+    prop_assert!(stats.memories >= model.live_memories(now).count() as u64);
+    for peer in PEERS {
+        prop_assert_eq!(real.handle.is_processing(peer), model.holder(peer).is_some());
+    }
+    prop_assert_eq!(real.is_drained(), claims == 0);
+    Ok(())
+}
+
+/// After everybody went away.
+pub(crate) fn nothing_is_left(real: &Real) -> Result<(), TestCaseError> {
+    for peer in PEERS {
+        real.handle.forget(peer);
+        prop_assert!(!real.handle.forget(peer), "something is left of {}", peer);
+    }
+    let Stats { claims, waiters, .. } = real.handle.stats();
+    prop_assert_eq!((claims, waiters), (0, 0));
+    Ok(())
+}
+
+/// The counters of a whole history.
+pub(crate) fn count(stats: &Stats, model: &Model) -> Result<(), TestCaseError> {
+    let count = |counts: &dyn Fn(&Request) -> bool| model.requests.iter().filter(|request| counts(request)).count();
+    let refused = |reason| {
+        count(&|request| request.work.is_none() && matches!(request.state, State::Refused(is, _) if is == reason))
+    };
+    let ended = |outcome| count(&|request| request.work.as_ref().is_some_and(|work| work.outcome == Some(outcome)));
+    let left = |request: &Request| request.work.is_none() && request.state == State::Dropped;
+    let expected = [
+        ("admitted", stats.admitted, count(&|request| request.work.is_some())),
+        ("completed", stats.completed, ended(Outcome::Completed)),
+        ("failed", stats.failed, ended(Outcome::Failed)),
+        ("abandoned", stats.abandoned, ended(Outcome::Abandoned)),
+        ("waits", stats.waits_abandoned, count(&left)),
+        ("replayed", stats.replayed, model.replayed.len()),
+        ("in flight", stats.refused_in_flight, refused(Reason::InFlight)),
+        ("processed", stats.refused_processed, refused(Reason::Processed)),
+        ("not recorded", stats.refused_not_recorded, refused(Reason::NotRecorded)),
+        ("busy", stats.refused_busy, refused(Reason::Busy)),
+        ("cooling", stats.refused_cooling_down, refused(Reason::CoolingDown)),
+        ("queue full", stats.refused_queue_full, refused(Reason::QueueFull)),
+        ("timed out", stats.refused_timed_out, refused(Reason::TimedOut)),
+        ("taken over", stats.taken_over, model.taken_over),
+        ("forgotten", stats.forgotten, model.forgotten),
+        ("evicted", stats.evicted, 0),
+        ("otherwise", stats.refused_otherwise, 0),
+        ("passed", stats.passed, 0),
+    ];
+    for (name, is, should_be) in expected {
+        prop_assert_eq!(is, should_be as u64, "{}", name);
+    }
+    Ok(())
+}
+
+/// What has happened in all histories: a walk in which something never does proves nothing of it.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    stats: Vec<(&'static str, u64)>,
+}
+
+impl Seen {
+    pub(crate) fn note(&mut self, stats: &Stats, model: &Model) {
+        let aborted = |request: &&Request| request.work.is_some() && matches!(request.state, State::Refused(..));
+        let seen = [
+            ("admitted", stats.admitted),
+            ("completed", stats.completed),
+            ("failed", stats.failed),
+            ("abandoned", stats.abandoned),
+            ("waits abandoned", stats.waits_abandoned),
+            ("replayed", stats.replayed),
+            ("refused in flight", stats.refused_in_flight),
+            ("refused as processed", stats.refused_processed),
+            ("refused as not recorded", stats.refused_not_recorded),
+            ("refused as busy", stats.refused_busy),
+            ("refused as cooling", stats.refused_cooling_down),
+            ("refused as the queue is full", stats.refused_queue_full),
+            ("timed out", stats.refused_timed_out),
+            ("taken over", stats.taken_over),
+            ("forgotten", stats.forgotten),
+            ("aborted", model.requests.iter().filter(aborted).count() as u64),
+            ("crowded out", model.crowded_out as u64),
+        ];
+        if self.stats.is_empty() {
+            self.stats = seen.map(|(name, _)| (name, 0)).to_vec();
+        }
+        for ((_, sum), (_, times)) in self.stats.iter_mut().zip(seen) {
+            *sum += times;
+        }
+    }
+
+    pub(crate) fn assert_everything(&self) {
+        for (name, times) in &self.stats {
+            assert!(*times > 0, "never {name}");
+        }
+    }
+}
+
+fn was_called(request: &Request) -> bool {
+    request.work.as_ref().is_some_and(|work| work.was_called)
+}

@@ -1,0 +1,211 @@
+//! What the model decides of an offer, and who looks again when.
+
+use std::time::Duration;
+
+use tower_offer_dedup::Reason;
+
+use crate::{
+    reference::{Memory, Model},
+    request::{Outcome, Request, Work},
+    terms::{Capacity, End, Id, Peer, Quality, State, Time},
+};
+
+impl Model {
+    pub(crate) fn has_reason(&self, id: Id, now: Time) -> bool {
+        let request = &self.requests[id];
+        if request.state != State::Waits {
+            return false;
+        }
+        let (queue_timeout, duplicate_timeout) =
+            (self.rules.queue.map(|(_, timeout)| timeout), self.rules.duplicates.1);
+        // Who waits for a lease of no length looks a moment later, so that he does not spin.
+        let is_overdue = self
+            .holder(request.peer)
+            .is_some_and(|holder| self.is_overdue(holder, now, Duration::from_millis(1)));
+        if request.in_queue {
+            let is_front = self.queue(request.peer).next() == Some(id);
+            let is_free = self.holder(request.peer).is_none() && self.cools(request.peer, now).is_none();
+            is_overdue || (is_front && is_free) || queue_timeout.is_some_and(|timeout| request.arrived + timeout <= now)
+        } else {
+            is_overdue || request.looks_again || self.leader(id).is_none() || request.arrived + duplicate_timeout <= now
+        }
+    }
+
+    pub(crate) fn look(&mut self, id: Id, now: Time) {
+        let has_leader = self.leader(id).is_some() && !self.requests[id].looks_again;
+        self.requests[id].looks_again = false;
+        let Request {
+            peer,
+            arrived,
+            in_queue,
+            ..
+        } = self.requests[id];
+        if in_queue {
+            self.take_over(peer, now);
+            let is_front = self.queue(peer).next() == Some(id);
+            if is_front && self.holder(peer).is_none() && self.cools(peer, now).is_none() {
+                self.process(id, now);
+            } else if arrived + self.rules.queue.unwrap_or_default().1 <= now {
+                self.refuse(id, Reason::TimedOut);
+            }
+        } else if has_leader && arrived + self.rules.duplicates.1 <= now {
+            self.refuse(id, Reason::TimedOut);
+        } else {
+            self.decide(id, now);
+        }
+    }
+
+    /// The table of DESIGN.md §3.
+    pub(crate) fn decide(&mut self, id: Id, now: Time) {
+        let Request { peer, offer, .. } = self.requests[id];
+        let mut remembered = self
+            .live_memories(now)
+            .filter(|memory| memory.peer == peer && memory.offer == offer);
+        if let Some(memory) = remembered.next() {
+            let answer = memory.answer;
+            drop(remembered);
+            return if self.rules.replays {
+                self.repeat(id, answer, Reason::NotRecorded)
+            } else {
+                self.refuse(id, Reason::Processed)
+            };
+        }
+        drop(remembered);
+        // It is nowhere while it is decided where it goes.
+        self.requests[id].state = State::Dropped;
+        self.take_over(peer, now);
+        let cools = self.cools(peer, now);
+        if self.under_way(peer, offer).is_some() {
+            let (limit, _) = self.rules.duplicates;
+            if !self.rules.replays {
+                self.refuse(id, Reason::InFlight);
+            } else if self.waiting(peer).filter(|id| !self.requests[*id].in_queue).count() >= limit {
+                self.refuse(id, Reason::QueueFull);
+            } else {
+                self.requests[id].in_queue = false;
+                self.requests[id].state = State::Waits;
+            }
+        } else if self.holder(peer).is_none() && self.queue(peer).next().is_none() && cools.is_none() {
+            self.process(id, now);
+        } else if let Some((depth, _)) = self.rules.queue {
+            if self.queue(peer).count() >= depth {
+                self.refuse(id, Reason::QueueFull);
+            } else {
+                self.places += 1;
+                let place = self.places;
+                let request = &mut self.requests[id];
+                (request.in_queue, request.place, request.state) = (true, place, State::Waits);
+            }
+        } else if self.holder(peer).is_some() {
+            self.refuse(id, Reason::Busy);
+        } else {
+            self.requests[id].state = State::Refused(Reason::CoolingDown, cools);
+        }
+    }
+
+    /// It gets the lock, and goes to the inner service.
+    pub(crate) fn process(&mut self, id: Id, now: Time) {
+        self.leave(id, State::Processed);
+        self.requests[id].work = Some(Work::default());
+        self.stirred.insert(self.requests[id].peer);
+        self.call(id, now);
+    }
+
+    /// The lease begins with the call, which waits for capacity.
+    pub(crate) fn call(&mut self, id: Id, now: Time) {
+        let Request { peer, is_poison, .. } = self.requests[id];
+        if self.capacity == Capacity::Full {
+            return;
+        }
+        let work = self.requests[id].work.as_mut().expect("it is admitted");
+        work.leased = Some(now);
+        work.was_called = self.capacity == Capacity::Ready;
+        self.deadlines.push((peer, now + self.rules.lease));
+        let was_called = work.was_called;
+        if !was_called && !self.rules.detaches {
+            // A task of its own fails a moment later.
+            self.finish(id, End::Err, now);
+        } else if was_called && is_poison {
+            self.finish(id, End::Panic, now);
+        }
+    }
+
+    pub(crate) fn repeat(&mut self, id: Id, answer: Option<(Id, Quality)>, or_else: Reason) {
+        match answer {
+            Some((call, quality)) => {
+                self.replayed.insert(id);
+                self.requests[id].state = State::Answered(call, quality);
+            }
+            None => self.refuse(id, or_else),
+        }
+    }
+
+    fn refuse(&mut self, id: Id, reason: Reason) {
+        let is_final = matches!(reason, Reason::Processed | Reason::NotRecorded);
+        self.leave(
+            id,
+            State::Refused(reason, (!is_final).then_some(Duration::from_secs(1))),
+        );
+    }
+
+    /// Past its lease, a holder loses the lock to whoever wants it, and its task is aborted.
+    fn take_over(&mut self, peer: Peer, now: Time) {
+        let Some(holder) = self.holder(peer) else { return };
+        if self.is_overdue(holder, now, Duration::ZERO) {
+            self.revoke(holder);
+            self.taken_over += 1;
+            if self.rules.detaches {
+                let refused = State::Refused(Reason::TimedOut, Some(Duration::from_secs(1)));
+                self.close(holder, Outcome::Abandoned, refused);
+            }
+        }
+    }
+
+    fn is_overdue(&self, holder: Id, now: Time, at_least: Duration) -> bool {
+        let leased = self.requests[holder].work.as_ref().and_then(|work| work.leased);
+        leased.is_some_and(|leased| leased + self.rules.lease.max(at_least) <= now)
+    }
+
+    pub(crate) fn is_live(&self, memory: &Memory, now: Time) -> bool {
+        self.rules.has_memory && now < memory.at + self.rules.window
+    }
+
+    /// How long the peer is still cooling, if it is.
+    pub(crate) fn cools(&self, peer: Peer, now: Time) -> Option<Duration> {
+        let mut cooling = self.cooling.iter();
+        let (_, until) = cooling.rfind(|(whose, until)| *whose == peer && *until > now)?;
+        Some(*until - now)
+    }
+
+    fn waiting(&self, peer: Peer) -> impl Iterator<Item = Id> {
+        (0..self.requests.len())
+            .filter(move |id| self.requests[*id].peer == peer && self.requests[*id].state == State::Waits)
+    }
+
+    /// The queue of a peer, first come, first served.
+    pub(crate) fn queue(&self, peer: Peer) -> impl Iterator<Item = Id> + use<> {
+        let mut queue: Vec<Id> = self.waiting(peer).filter(|id| self.requests[*id].in_queue).collect();
+        queue.sort_by_key(|id| self.requests[*id].place);
+        queue.into_iter()
+    }
+
+    fn under_way(&self, peer: Peer, offer: u8) -> Option<Id> {
+        self.holder(peer)
+            .into_iter()
+            .chain(self.queue(peer))
+            .find(|id| self.requests[*id].offer == offer)
+    }
+
+    /// The request whose answer a duplicate waits for.
+    fn leader(&self, duplicate: Id) -> Option<Id> {
+        let Request { peer, offer, .. } = self.requests[duplicate];
+        self.under_way(peer, offer)
+    }
+
+    /// Those who wait for the answer of an offer that is under way.
+    pub(crate) fn duplicates(&self, peer: Peer, offer: u8) -> Vec<Id> {
+        self.waiting(peer)
+            .filter(|id| !self.requests[*id].in_queue && self.requests[*id].offer == offer)
+            .collect()
+    }
+}
