@@ -118,19 +118,17 @@ impl Real {
     pub(crate) async fn settle(&mut self, now: Time) -> Result<(), TestCaseError> {
         let mut polls = 0;
         loop {
+            while let Some(request) = self.requests.iter_mut().find(|request| request.is_woken()) {
+                request.poll(now);
+                polls += 1;
+                prop_assert!(polls < 10_000, "somebody spins");
+            }
             if self.detaches {
                 // What is processed in tasks goes on.
                 yield_now().await;
                 yield_now().await;
             }
-            let mut was_woken = false;
-            while let Some(request) = self.requests.iter_mut().find(|request| request.is_woken()) {
-                request.poll(now);
-                was_woken = true;
-                polls += 1;
-                prop_assert!(polls < 10_000, "somebody spins");
-            }
-            if !was_woken {
+            if !self.requests.iter().any(Request::is_woken) {
                 return Ok(());
             }
         }
