@@ -1,8 +1,12 @@
-//! Many tasks on real threads: no two offers of a peer at once, no offer twice, nothing left at the end.
+//! Many tasks on real threads: no two offers of a peer at once, no offer twice, nothing left at the end. Ten million offers
+//! in a release build, half a million in a debug build, which is slow; `THREADS_OFFERS` sets another number.
 
 mod common;
 
 use std::{
+    collections::VecDeque,
+    env,
+    io::{Write, stderr},
     panic::{AssertUnwindSafe, set_hook},
     pin::Pin,
     sync::{
@@ -13,7 +17,7 @@ use std::{
         },
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -21,13 +25,19 @@ use common::{
     station::{Boxed, Policy, around},
 };
 use futures_util::FutureExt;
-use tokio::{runtime, task::yield_now, time::timeout};
+use tokio::{
+    runtime::{self, Handle},
+    task::yield_now,
+    time::{sleep, timeout},
+};
 use tower::Service;
 use tower_offer_dedup::{OfferDedupHandle, WhenBusy};
 
 const PEERS: [&str; 4] = ["a", "b", "c", "d"];
 const TASKS: u64 = 64;
-const OFFERS_PER_TASK: u64 = 1500;
+
+/// Four policies, two ways to be busy, with and without forgetting.
+const CASES: u64 = 16;
 
 /// How many offers of one peer are remembered.
 const REMEMBERED: usize = 16;
@@ -38,16 +48,24 @@ struct Case {
     when_busy: WhenBusy,
     /// Peers are forgotten meanwhile: then a new offer may well overlap with a forgotten one.
     forgets: bool,
+    offers_per_task: u64,
 }
 
 /// What the inner service saw of one peer.
 #[derive(Debug, Default)]
 struct Peer {
     is_busy: AtomicBool,
-    /// What was processed with success, in order.
-    processed: Mutex<Vec<String>>,
+    processed: Mutex<Processed>,
     /// The text that is sent now.
     text: AtomicU64,
+}
+
+/// What was processed with success.
+#[derive(Debug, Default)]
+struct Processed {
+    offers: u64,
+    /// The last of them, in order: no fewer than are remembered.
+    lately: VecDeque<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,10 +130,13 @@ impl Busy {
 
     fn processed(&self, text: String) {
         let mut processed = self.peers[self.n].processed.lock().unwrap();
-        let lately = processed.iter().rev().take(REMEMBERED);
-        let is_repeated = lately.into_iter().any(|known| *known == text);
+        let is_repeated = processed.lately.contains(&text);
         assert!(!(self.is_strict && is_repeated), "WRONG: {text} is processed twice");
-        processed.push(text);
+        processed.offers += 1;
+        processed.lately.push_back(text);
+        if processed.lately.len() > REMEMBERED {
+            processed.lately.pop_front();
+        }
     }
 }
 
@@ -142,12 +163,14 @@ impl Chance {
 }
 
 /// Sends offers, goes away from some, and forgets a peer now and then.
-async fn send(mut service: Boxed, handle: OfferDedupHandle, peers: Arc<[Peer; PEERS.len()]>, forgets: bool, seed: u64) {
+async fn send(mut service: Boxed, handle: OfferDedupHandle, peers: Arc<[Peer; PEERS.len()]>, case: Case, seed: u64) {
     let mut chance = Chance(seed);
-    for _ in 0..OFFERS_PER_TASK {
+    for _ in 0..case.offers_per_task {
         let n = chance.below(PEERS.len() as u64) as usize;
         let text = match chance.below(60) {
             0 => peers[n].text.fetch_add(1, Relaxed) + 1,
+            // One that others may have left behind.
+            1..6 => peers[n].text.load(Relaxed).saturating_sub(chance.below(8)),
             _ => peers[n].text.load(Relaxed),
         };
         let call = AssertUnwindSafe(async { service.call(offer(PEERS[n], text.to_string())).await }).catch_unwind();
@@ -161,10 +184,10 @@ async fn send(mut service: Boxed, handle: OfferDedupHandle, peers: Arc<[Peer; PE
         } else {
             let _ = call.await;
         }
-        if forgets && chance.one_in(40) {
+        if case.forgets && chance.one_in(40) {
             handle.forget(PEERS[n]);
         }
-        if forgets && chance.one_in(2000) {
+        if case.forgets && chance.one_in(2000) {
             handle.clear();
         }
         if chance.one_in(8) {
@@ -173,7 +196,8 @@ async fn send(mut service: Boxed, handle: OfferDedupHandle, peers: Arc<[Peer; PE
     }
 }
 
-fn run(case: Case) {
+/// Sends the offers of a case. How many they were.
+fn run(case: Case) -> u64 {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -193,15 +217,7 @@ fn run(case: Case) {
     });
     let work = async {
         let tasks: Vec<_> = (1..=TASKS)
-            .map(|seed| {
-                send(
-                    service.clone(),
-                    handle.clone(),
-                    Arc::clone(&peers),
-                    case.forgets,
-                    seed * 7919,
-                )
-            })
+            .map(|seed| send(service.clone(), handle.clone(), Arc::clone(&peers), case, seed * 7919))
             .map(tokio::spawn)
             .collect();
         for task in tasks {
@@ -209,13 +225,13 @@ fn run(case: Case) {
         }
         handle.drain().await;
     };
-    let is_done = runtime.block_on(async { timeout(Duration::from_secs(60), work).await });
+    let is_done = runtime.block_on(async { timeout(Duration::from_secs(600), work).await });
     let stats = handle.stats();
     assert!(is_done.is_ok(), "{case:?}: stuck with {stats:?}");
 
     assert_eq!((stats.claims, stats.waiters), (0, 0), "{case:?}");
     let answered = stats.admitted + stats.replayed + stats.refused() + stats.waits_abandoned;
-    assert_eq!(answered, TASKS * OFFERS_PER_TASK, "{case:?}: {stats:?}");
+    assert_eq!(answered, TASKS * case.offers_per_task, "{case:?}: {stats:?}");
     assert_eq!(
         stats.admitted,
         stats.completed + stats.failed + stats.abandoned,
@@ -228,7 +244,7 @@ fn run(case: Case) {
     );
     for (name, peer) in PEERS.iter().zip(&*peers) {
         assert!(!handle.is_processing(*name) && !peer.is_busy.load(SeqCst), "{case:?}");
-        let processed = peer.processed.lock().unwrap().len();
+        let processed = peer.processed.lock().unwrap().offers;
         assert!(processed > 50, "{case:?}: only {processed} were processed");
         handle.forget(*name);
         assert!(!handle.forget(*name), "{case:?}: something is left of {name}");
@@ -238,6 +254,24 @@ fn run(case: Case) {
         duplicates > 1000 && stats.failed > 20 && stats.abandoned > 20,
         "{case:?}: {stats:?}"
     );
+    runtime.block_on(nothing_is_left(&handle));
+    answered
+}
+
+/// What collects for the layer ends only when there are neither memories nor locks.
+async fn nothing_is_left(handle: &OfferDedupHandle) {
+    let start = Instant::now();
+    while Handle::current().metrics().num_alive_tasks() > 0 {
+        assert!(start.elapsed().as_secs() < 20, "left: {:?}", handle.stats());
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((handle.stats().memories, handle.stats().bytes), (0, 0));
+}
+
+fn offers() -> u64 {
+    let default = if cfg!(debug_assertions) { 500_000 } else { 10_000_000 };
+    let number = |value: String| value.replace('_', "").parse().expect("THREADS_OFFERS is a number");
+    env::var("THREADS_OFFERS").map_or(default, number)
 }
 
 #[test]
@@ -256,16 +290,23 @@ fn nothing_overlaps_repeats_or_is_left_behind() {
         depth: 8,
         timeout: Duration::from_secs(30),
     };
+    let (offers, start) = (offers(), Instant::now());
+    let mut sent = 0;
     for policy in Policy::ALL {
         for when_busy in [WhenBusy::Refuse, queue] {
             for forgets in [false, true] {
-                run(Case {
+                sent += run(Case {
                     policy,
                     when_busy,
                     forgets,
+                    offers_per_task: offers.div_ceil(CASES * TASKS),
                 });
                 assert!(wrong.lock().unwrap().is_empty(), "{policy:?}, {when_busy:?}: see above");
             }
         }
     }
+    assert!(sent >= offers, "{sent} offers");
+    // Past the harness, which keeps to itself what a test prints.
+    let seconds = start.elapsed().as_secs_f64();
+    writeln!(stderr(), "threads: {sent} offers by {TASKS} tasks in {seconds:.0} s").unwrap();
 }
