@@ -308,5 +308,6 @@ fn nothing_overlaps_repeats_or_is_left_behind() {
     assert!(sent >= offers, "{sent} offers");
     // Past the harness, which keeps to itself what a test prints.
     let seconds = start.elapsed().as_secs_f64();
-    writeln!(stderr(), "threads: {sent} offers by {TASKS} tasks in {seconds:.0} s").unwrap();
+    let line = format!("threads: {sent} offers by {TASKS} tasks in {seconds:.0} s\n");
+    stderr().write_all(line.as_bytes()).unwrap();
 }

@@ -159,6 +159,15 @@ impl Desk {
         call.is_some_and(|(_, sender)| sender.send(end).is_ok())
     }
 
+    /// Whether the n-th call is being processed.
+    pub fn is_open(&self, n: usize) -> bool {
+        let calls = self.state.calls.lock().unwrap();
+        calls
+            .open
+            .iter()
+            .any(|(call, sender)| *call == n && !sender.is_closed())
+    }
+
     /// How many calls are being processed: neither ended nor dropped.
     pub fn open(&self) -> usize {
         let calls = self.state.calls.lock().unwrap();

@@ -1,8 +1,5 @@
-//! Random histories of one layer against the reference model: a million steps in a release build, or
-//! `MODEL_STEPS=100_000_000`; a tenth of it in a debug build, which is slow.
-//!
-//! Each run has a seed of its own, which `MODEL_SEED` sets. A failure prints the seed that brings it back at once, and the
-//! shortest history found that still fails.
+//! Random histories of one layer against the reference model of DESIGN.md §3: a million steps in a release build, or
+//! `MODEL_STEPS=100_000_000`. A failure prints the `MODEL_SEED` that brings it back, and the shortest history found.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -14,29 +11,21 @@ mod real;
 mod reference;
 mod request;
 mod terms;
+#[path = "../walk/mod.rs"]
+mod walk;
 
-use std::{
-    cell::{Cell, RefCell},
-    io::{Write, stderr},
-    panic::{set_hook, take_hook},
-    time::Instant,
-};
+use std::cell::RefCell;
 
 use compare::{Seen, compare, count, nothing_is_left};
 use history::histories;
 use inner::Message;
-use proptest::{
-    prop_assert, prop_assert_eq,
-    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
-};
+use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
 use real::Real;
 use reference::Model;
 use request::Request;
-use terms::{End, Id, Op, Quality, Rules, STEP, State, Time, setting};
-use tokio::{runtime, time::advance};
-
-/// Histories under one seed.
-const BATCH: u32 = 1000;
+use terms::{Capacity, End, Id, Op, Quality, Rules, STEP, State, Time};
+use tokio::time::advance;
+use walk::walk;
 
 /// A layer and the model of it, side by side.
 struct Pair {
@@ -152,7 +141,7 @@ impl Pair {
                 self.settle(self.now).await?;
             }
         }
-        self.step(Op::Capacity(terms::Capacity::Ready)).await?;
+        self.step(Op::Capacity(Capacity::Ready)).await?;
         for id in 0..count {
             if self.model.requests[id].is_called() {
                 self.end(id, End::Err)?;
@@ -180,55 +169,11 @@ async fn run(rules: Rules, ops: &[Op], seen: &RefCell<Seen>) -> Result<u64, Test
     Ok(pair.steps)
 }
 
-/// Takes at least so many steps, all of them compared.
-fn walk(least: u64, first_seed: u64) -> Result<(u64, Seen), String> {
-    let (steps, seen) = (Cell::new(0), RefCell::new(Seen::default()));
-    for seed in first_seed.. {
-        if steps.get() >= least {
-            break;
-        }
-        let config = Config {
-            cases: BATCH,
-            failure_persistence: None,
-            ..Config::default()
-        };
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let result = TestRunner::new_with_rng(config, rng).run(&histories(), |(rules, ops)| {
-            let taken = runtime.block_on(run(rules, &ops, &seen))?;
-            steps.set(steps.get() + taken);
-            Ok(())
-        });
-        result.map_err(|error| format!("MODEL_SEED={seed} brings this back:\n{error}"))?;
-    }
-    Ok((steps.get(), seen.into_inner()))
-}
-
 #[test]
 fn the_layer_does_what_the_model_does() {
-    let default = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-    let least = setting("MODEL_STEPS").unwrap_or(default);
-    let seed = setting("MODEL_SEED").unwrap_or_else(|| getrandom::u64().unwrap() >> 16);
-    let hook = take_hook();
-    // The inner service panics on purpose.
-    set_hook(Box::new(|_| ()));
-    let start = Instant::now();
-    let walked = walk(least, seed);
-    set_hook(hook);
-    let (steps, seen) = walked.unwrap_or_else(|error| panic!("{error}"));
-    assert!(steps >= least, "{steps} steps");
-    seen.assert_everything();
-    // Past the harness, which keeps to itself what a test prints.
-    let per_second = steps as f64 / start.elapsed().as_secs_f64();
-    writeln!(
-        stderr(),
-        "model: {steps} steps from seed {seed}, {per_second:.0} a second"
-    )
-    .unwrap();
+    let seen = RefCell::new(Seen::default());
+    walk("model", &histories(), |runtime, (rules, ops)| {
+        runtime.block_on(run(rules, &ops, &seen))
+    });
+    seen.into_inner().assert_everything();
 }

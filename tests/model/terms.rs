@@ -1,6 +1,6 @@
 //! What histories are made of.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use tower_offer_dedup::Reason;
 
@@ -88,15 +88,4 @@ pub(crate) enum State {
     Erred,
     Panicked,
     Dropped,
-}
-
-/// A number from the environment.
-pub(crate) fn setting(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(
-        value
-            .replace('_', "")
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={value} is no number")),
-    )
 }

@@ -1,0 +1,214 @@
+//! The original: what a room manager in JavaScript did with a `Map`, a `Set` and two `setTimeout`s.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Since the start.
+pub(crate) type Time = Duration;
+pub(crate) type Peer = &'static str;
+/// The n-th offer that was processed.
+pub(crate) type Ticket = usize;
+
+const PREFIX: usize = 100;
+const KEPT: Duration = Duration::from_secs(10);
+const LOCKED: Duration = Duration::from_secs(2);
+const LEASE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Default)]
+pub(crate) struct Manager {
+    /// Whether it does as DESIGN.md says where that says otherwise.
+    is_amended: bool,
+    /// The `Map` of fingerprints, per peer, and whether their processing has ended.
+    processed: BTreeMap<(Peer, String), bool>,
+    /// The `Set` of peers that are being processed, or were a moment ago.
+    processing: BTreeSet<Peer>,
+    timers: Vec<(Time, Timer)>,
+    tickets: Vec<Processing>,
+}
+
+#[derive(Clone, Debug)]
+struct Processing {
+    peer: Peer,
+    fingerprint: String,
+    since: Time,
+    has_ended: bool,
+    /// Amended: it was forgotten, or lost the lock.
+    is_void: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Timer {
+    Forget(Peer, String),
+    Release(Peer),
+}
+
+/// What becomes of an offer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Processed(Ticket),
+    /// The original has no words for it: it drops the offer.
+    Ignored(Why),
+}
+
+/// As the original's state tells it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Why {
+    InFlight,
+    Processed,
+    Busy,
+    CoolingDown,
+}
+
+impl Manager {
+    pub(crate) fn new(is_amended: bool) -> Self {
+        Self {
+            is_amended,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn offer(&mut self, peer: Peer, message: &str, now: Time) -> Verdict {
+        let fingerprint = self.fingerprint(message);
+        if self.is_amended {
+            self.take_over(peer, &fingerprint, now);
+        }
+        let key = (peer, fingerprint);
+        if let Some(has_ended) = self.processed.get(&key) {
+            return Verdict::Ignored(if *has_ended { Why::Processed } else { Why::InFlight });
+        }
+        if self.processing.contains(peer) {
+            let is_busy = self.under_way(peer).is_some();
+            return Verdict::Ignored(if is_busy { Why::Busy } else { Why::CoolingDown });
+        }
+        self.processing.insert(peer);
+        self.processed.insert(key.clone(), false);
+        self.tickets.push(Processing {
+            peer,
+            fingerprint: key.1,
+            since: now,
+            has_ended: false,
+            is_void: false,
+        });
+        Verdict::Processed(self.tickets.len() - 1)
+    }
+
+    /// Whatever its result, as in `finally`.
+    pub(crate) fn end(&mut self, ticket: Ticket, now: Time) {
+        self.tickets[ticket].has_ended = true;
+        let Processing {
+            peer,
+            fingerprint,
+            is_void,
+            ..
+        } = self.tickets[ticket].clone();
+        if is_void {
+            return;
+        }
+        if let Some(has_ended) = self.processed.get_mut(&(peer, fingerprint.clone())) {
+            *has_ended = true;
+        }
+        self.timers.push((now + KEPT, Timer::Forget(peer, fingerprint)));
+        self.timers.push((now + LOCKED, Timer::Release(peer)));
+    }
+
+    /// It panicked, or its sender is gone and so is the processing. Rejected promises end like others, and no promise can
+    /// be dropped.
+    pub(crate) fn abandon(&mut self, ticket: Ticket, now: Time) {
+        if !self.is_amended {
+            return self.end(ticket, now);
+        }
+        let Processing {
+            peer,
+            fingerprint,
+            is_void,
+            ..
+        } = self.tickets[ticket].clone();
+        self.tickets[ticket].has_ended = true;
+        if !is_void {
+            self.processed.remove(&(peer, fingerprint));
+            self.processing.remove(peer);
+        }
+    }
+
+    pub(crate) fn remove_peer(&mut self, peer: Peer) {
+        self.processed.retain(|(whose, _), _| *whose != peer);
+        self.processing.remove(peer);
+        if self.is_amended {
+            self.timers.retain(|(_, timer)| timer.peer() != peer);
+            self.void(peer);
+        }
+    }
+
+    pub(crate) fn destroy(&mut self) {
+        self.processed.clear();
+        self.processing.clear();
+        if self.is_amended {
+            self.timers.clear();
+            self.tickets.iter_mut().for_each(|processing| processing.is_void = true);
+        }
+    }
+
+    /// The timers up to now go off, in their order.
+    pub(crate) fn advance(&mut self, now: Time) {
+        self.timers.sort_by_key(|(at, _)| *at);
+        let due = self.timers.partition_point(|(at, _)| *at <= now);
+        for (_, timer) in self.timers.drain(..due) {
+            match timer {
+                Timer::Forget(peer, fingerprint) => {
+                    self.processed.remove(&(peer, fingerprint));
+                }
+                Timer::Release(peer) => {
+                    self.processing.remove(peer);
+                }
+            }
+        }
+    }
+
+    /// Whether an offer of the peer is processed that still holds it.
+    pub(crate) fn is_busy(&self, peer: Peer) -> bool {
+        self.under_way(peer).is_some()
+    }
+
+    fn under_way(&self, peer: Peer) -> Option<Ticket> {
+        let holds = |processing: &Processing| processing.peer == peer && !processing.has_ended && !processing.is_void;
+        self.tickets.iter().rposition(holds)
+    }
+
+    fn take_over(&mut self, peer: Peer, fingerprint: &str, now: Time) {
+        let Some(ticket) = self.under_way(peer) else { return };
+        // What is remembered is refused before anybody looks at the lock.
+        let is_remembered = self.processed.get(&(peer, fingerprint.to_owned())) == Some(&true);
+        if self.tickets[ticket].since + LEASE <= now && !is_remembered {
+            let overdue = (peer, self.tickets[ticket].fingerprint.clone());
+            self.processed.remove(&overdue);
+            self.processing.remove(peer);
+            self.tickets[ticket].is_void = true;
+        }
+    }
+
+    fn void(&mut self, peer: Peer) {
+        for processing in self.tickets.iter_mut().filter(|processing| processing.peer == peer) {
+            processing.is_void = true;
+        }
+    }
+
+    /// `JSON.stringify(offer).substring(0, 100)`, which counts UTF-16 units. Amended, it counts bytes.
+    fn fingerprint(&self, message: &str) -> String {
+        if self.is_amended {
+            let bytes = &message.as_bytes()[..PREFIX.min(message.len())];
+            return String::from_utf8_lossy(bytes).into_owned();
+        }
+        let units: Vec<u16> = message.encode_utf16().take(PREFIX).collect();
+        String::from_utf16_lossy(&units)
+    }
+}
+
+impl Timer {
+    fn peer(&self) -> Peer {
+        match self {
+            Self::Forget(peer, _) | Self::Release(peer) => peer,
+        }
+    }
+}
