@@ -173,7 +173,7 @@ async fn run(rules: Rules, ops: &[Op], seen: &RefCell<Seen>) -> Result<u64, Test
 fn the_layer_does_what_the_model_does() {
     let seen = RefCell::new(Seen::default());
     walk("model", &histories(), |runtime, (rules, ops)| {
-        runtime.block_on(run(rules, &ops, &seen))
+        runtime.block_on(run(*rules, ops, &seen))
     });
     seen.into_inner().assert_everything();
 }
