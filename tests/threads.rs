@@ -1,5 +1,5 @@
 //! Many tasks on real threads: no two offers of a peer at once, no offer twice, nothing left at the end. Ten million offers
-//! in a release build, half a million in a debug build, which is slow; `THREADS_OFFERS` sets another number.
+//! in a release build, 1.6 million in a debug build, which is slow; `THREADS_OFFERS` sets another number.
 
 mod common;
 
@@ -245,7 +245,7 @@ fn run(case: Case) -> u64 {
     for (name, peer) in PEERS.iter().zip(&*peers) {
         assert!(!handle.is_processing(*name) && !peer.is_busy.load(SeqCst), "{case:?}");
         let processed = peer.processed.lock().unwrap().offers;
-        assert!(processed > 50, "{case:?}: only {processed} were processed");
+        assert!(processed > 20, "{case:?}: only {processed} were processed");
         handle.forget(*name);
         assert!(!handle.forget(*name), "{case:?}: something is left of {name}");
     }
@@ -269,7 +269,7 @@ async fn nothing_is_left(handle: &OfferDedupHandle) {
 }
 
 fn offers() -> u64 {
-    let default = if cfg!(debug_assertions) { 500_000 } else { 10_000_000 };
+    let default = if cfg!(debug_assertions) { 1_600_000 } else { 10_000_000 };
     let number = |value: String| value.replace('_', "").parse().expect("THREADS_OFFERS is a number");
     env::var("THREADS_OFFERS").map_or(default, number)
 }
