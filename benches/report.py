@@ -1,1 +1,173 @@
-"""Renders target/benchmarks/*.json, the results of the benchmarks, to docs/benchmarks.md and docs/benchmarks/*.svg."""
+"""Renders target/benchmarks/*.json, the results of the benchmarks, to docs/benchmarks.md and docs/benchmarks/*.svg.
+
+The same results give the same files. Started by benches/run, which installs matplotlib.
+"""
+
+import json
+import os
+import re
+import subprocess
+from math import log
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "target/benchmarks"
+PAGE = ROOT / "docs/benchmarks.md"
+PLOTS = ROOT / "docs/benchmarks"
+
+# What comes first on the page; other results follow by name.
+ORDER = ["hot_path", "instructions", "fingerprint", "stall", "http", "peers", "story"]
+
+# Text is drawn, so that it looks the same with any fonts. Legible on a white page and on a dark one: no background, and colours halfway between.
+TEXT = "#7d8590"
+KEPT = "#3d8bd9"
+MISSED = "#d9534f"
+LIMIT = "#d08a1f"
+
+plt.rcParams.update(
+    {
+        "svg.hashsalt": "tower-offer-dedup",
+        "font.family": "DejaVu Sans",
+        "font.size": 11,
+        "text.color": TEXT,
+        "axes.edgecolor": TEXT,
+        "axes.labelcolor": TEXT,
+        "xtick.color": TEXT,
+        "ytick.color": TEXT,
+    }
+)
+
+
+def main():
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    names = [name for name in ORDER if name in results] + [name for name in results if name not in ORDER]
+
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    for old in PLOTS.glob("*.svg"):
+        old.unlink()
+    sections = [introduction()]
+    for name in names:
+        result = results[name]
+        for plot in result["plots"]:
+            draw(plot)
+        sections.append(section(result))
+    PAGE.write_text("\n".join(sections))
+    print(f"{PAGE.relative_to(ROOT)}: {', '.join(names) or 'no results yet'}")
+
+
+def introduction():
+    return f"""# Benchmarks
+
+Measured on {machine()}. Absolute times are those of this machine, which other loads share;
+the budgets are ratios within one run, except where a time is the promise. A dashed mark in a plot is the budget, and a
+red bar has missed it.
+
+```sh
+benches/run              # all of them, then this page
+benches/run stall http   # some of them; the page keeps the last results of the others
+```
+"""
+
+
+def machine():
+    fields = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    model = fields[0].strip() if fields else "a CPU without a name"
+    cores = len(os.sched_getaffinity(0))
+    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()
+    return f"{model}, {cores} cores, rustc {rustc[1]}"
+
+
+def section(result):
+    parts = [f"## {result['title']}", result["about"], f"```sh\n{result['command']}\n```"]
+    for plot in result["plots"]:
+        parts.append(f"![{plot['title']}](benchmarks/{plot['name']}.svg)")
+    for table in result["tables"]:
+        parts.append(f"**{table['title']}**")
+        parts.append(markdown(table))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(table):
+    lines = [table["columns"], ["---"] + ["--:"] * (len(table["columns"]) - 1), *table["rows"]]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def draw(plot):
+    """Horizontal bars, the first on top, each with its value, and a mark where its budget ends."""
+    bars = plot["bars"]
+    values = [bar["value"] for bar in bars]
+    marks = [bar["limit"] for bar in bars if bar["limit"] is not None]
+    is_log = plot["scale"] == "log"
+    largest = max(values + marks)
+    if is_log:
+        smallest = min(value for value in values + marks if value > 0)
+        start, end = smallest / 3, largest * (largest / smallest * 3) ** 0.2
+    else:
+        start, end = 0, largest * 1.2
+
+    figure, axes = plt.subplots(figsize=(8.4, 0.9 + 0.42 * len(bars)), layout="constrained")
+    for patch in (figure.patch, axes.patch):
+        patch.set_visible(False)
+    if is_log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=8))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlim(start, end)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+    rows = range(len(bars))
+    colours = [MISSED if is_missed(bar) else KEPT for bar in bars]
+    axes.barh(rows, [max(value, start) - start for value in values], left=start, height=0.62, color=colours)
+    for row, bar in zip(rows, bars):
+        if bar["limit"] is not None:
+            axes.plot([bar["limit"]] * 2, [row - 0.44, row + 0.44], color=LIMIT, linewidth=2, linestyle=(0, (2, 1)))
+        # Beside the bar, and beside the mark too if that is close behind it.
+        at = max(bar["value"], start)
+        if bar["limit"] and distance(at, bar["limit"], (start, end), is_log) < 0.13:
+            at = max(at, bar["limit"])
+        text = short(bar["value"]) + (f" of {short(bar['limit'])}" if bar["limit"] is not None else "")
+        axes.annotate(text, (at, row), xytext=(5, 0), textcoords="offset points", va="center")
+    axes.set_yticks(rows, [bar["label"] for bar in bars])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=TEXT, alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_xlabel(plot["unit"])
+    figure.suptitle(plot["title"], x=0.01, ha="left", fontsize=12, fontweight="bold")
+    figure.savefig(PLOTS / f"{plot['name']}.svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+
+
+def is_missed(bar):
+    if bar["limit"] is None:
+        return False
+    return bar["value"] < bar["limit"] if bar.get("at_least") else bar["value"] > bar["limit"]
+
+
+def distance(value, limit, ends, is_log):
+    """How far the mark is behind the value, as a share of the axis; large if it is before it."""
+    if limit < value:
+        return 1
+    if is_log:
+        return log(limit / value) / log(ends[1] / ends[0])
+    return (limit - value) / (ends[1] - ends[0])
+
+
+def short(value):
+    if value == 0:
+        return "0"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return text
+
+
+if __name__ == "__main__":
+    main()

@@ -45,6 +45,8 @@ pub struct Bar {
     pub label: String,
     pub value: f64,
     pub limit: Option<f64>,
+    /// Whether the budget is to be reached; else it is not to be passed.
+    pub at_least: bool,
 }
 
 impl Bar {
@@ -53,6 +55,14 @@ impl Bar {
             label: label.into(),
             value,
             limit: limit.into(),
+            at_least: false,
+        }
+    }
+
+    pub fn at_least(label: impl Into<String>, value: f64, limit: f64) -> Self {
+        Self {
+            at_least: true,
+            ..Self::new(label, value, limit)
         }
     }
 }

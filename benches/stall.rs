@@ -1,0 +1,283 @@
+//! The slowest calls: after many offers expired in silence, and at a steady rate of new offers.
+
+mod report;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    hint::{black_box, spin_loop},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use moka::{policy::EvictionPolicy, sync::Cache};
+use report::{Bar, Budget, Report};
+use tokio::runtime::Runtime;
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+
+/// 3 KB of aiortc: audio and video.
+const OFFER: &str = include_str!("../tests/data/corpus/offers/aiortc-av-first.sdp");
+
+/// Enough for all that is remembered at once.
+const MAX_MEMORY: u64 = 2 << 30;
+
+const CALLS_AFTER_SILENCE: u64 = 20_000;
+const STEADY_PER_SECOND: u64 = 20_000;
+
+/// Takes a new offer of this peer, and answers it at once.
+type Call = Box<dyn FnMut(u64)>;
+
+/// How long calls took, in nanoseconds, in ascending order.
+struct Times(Vec<u64>);
+
+fn main() -> ExitCode {
+    let is_quick = report::is_set("quick");
+    let mut report = Report::new(
+        "The slowest calls",
+        "cargo bench --bench stall",
+        "New offers of 3 KB, each of a new peer and answered at once. \"Bare service\" is what the layer wraps, called in \
+         the same way: its slowest calls are the machine's own. \"Bare moka\" inserts into a cache with the settings of \
+         the layer's. Both memories hold all that is inside the window.",
+    );
+    silence(&mut report, if is_quick { &[100_000] } else { &[100_000, 1_000_000] });
+    steady(&mut report, Duration::from_secs(if is_quick { 5 } else { 60 }));
+    report.write("stall")
+}
+
+/// Offers expire while nobody calls; then the next calls are timed one by one.
+fn silence(report: &mut Report, counts: &[u64]) {
+    let mut rows = Vec::new();
+    let mut bars = Vec::new();
+    for &count in counts {
+        // Filling must not take longer than the window, or the first expire before the last is there.
+        let window = Duration::from_secs(2 + count / 50_000);
+        let runtime = runtime();
+        let inside = runtime.enter();
+        let with_runtime = after_silence(layer(window), count, window);
+        let while_collected = after_silence_of(layer(window), count, window, window);
+        drop(inside);
+        drop(runtime);
+        let without = after_silence(layer(window), count, window);
+        let moka = after_silence(moka(window).0, count, window);
+        let bare = after_silence(bare(), count, Duration::ZERO);
+
+        for (what, times, is_ours) in [
+            ("layer in a runtime", with_runtime, true),
+            ("layer in a runtime, called while it collects", while_collected, true),
+            ("layer without a runtime", without, true),
+            ("bare moka", moka, false),
+            ("bare service", bare, false),
+        ] {
+            let worst = times.at(1.0) as f64 / 1e6;
+            let limit = is_ours.then_some(10.0);
+            rows.push([
+                format!("{what}, {count}"),
+                format!("{:.1}", times.at(0.5) as f64 / 1e3),
+                format!("{:.1}", times.at(0.999) as f64 / 1e3),
+                format!("{worst:.3}"),
+                limit.map_or("–", |_| "10").to_owned(),
+            ]);
+            bars.push(Bar::new(format!("{what}, {count}"), worst, limit));
+            if is_ours {
+                report.check(
+                    &format!("worst call, {what}, {count} offers expired (ms)"),
+                    worst,
+                    Budget::AtMost(10.0),
+                );
+            }
+        }
+    }
+    let columns = [
+        "what, and how many offers expired",
+        "p50 (µs)",
+        "p99.9 (µs)",
+        "worst (ms)",
+        "budget (ms)",
+    ];
+    let title = format!("The next {CALLS_AFTER_SILENCE} calls after offers expired in silence");
+    report.table(&title, &columns, rows);
+    report.plot(
+        "stall-silence",
+        "Worst call after offers expired in silence",
+        "ms",
+        "log",
+        bars,
+    );
+}
+
+/// Silence until everything has expired and a collector had the time to collect it.
+fn after_silence(call: Call, count: u64, window: Duration) -> Times {
+    after_silence_of(call, count, window, window + Duration::from_secs(2))
+}
+
+fn after_silence_of(mut call: Call, count: u64, window: Duration, silence: Duration) -> Times {
+    let start = Instant::now();
+    (0..count).for_each(&mut call);
+    assert!(
+        start.elapsed() <= window || window.is_zero(),
+        "filled within the window"
+    );
+    thread::sleep(silence);
+    let calls = count..count + CALLS_AFTER_SILENCE;
+    Times::new(calls.map(|peer| nanos(|| call(peer))).collect())
+}
+
+/// Calls come by a schedule, however long the ones before took. All three are called at every tick, so that they meet the
+/// same disturbances, each first in turn.
+fn steady(report: &mut Report, time: Duration) {
+    let window = Duration::from_secs(1);
+    let runtime = runtime();
+    let inside = runtime.enter();
+    let (insert, cache) = moka(window);
+    runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let cache = Arc::clone(&cache);
+            let collected = tokio::task::spawn_blocking(move || cache.run_pending_tasks());
+            collected.await.expect("moka collects");
+        }
+    });
+    let mut calls = [
+        ("layer", layer(window)),
+        ("bare moka", insert),
+        ("bare service", bare()),
+    ];
+    let mut times = [const { Vec::new() }; 3];
+    let mut late = Vec::new();
+
+    let tick = Duration::from_secs(1) / STEADY_PER_SECOND as u32;
+    // The window fills first.
+    let warm_up = 2 * STEADY_PER_SECOND;
+    let start = Instant::now();
+    for at in 0..warm_up + time.as_secs() * STEADY_PER_SECOND {
+        let scheduled = start + tick * u32::try_from(at).expect("an hour at most");
+        while Instant::now() < scheduled {
+            spin_loop();
+        }
+        for turn in 0..3 {
+            let which = (at as usize + turn) % 3;
+            let took = nanos(|| calls[which].1(at));
+            if at >= warm_up {
+                times[which].push(took);
+                // From the schedule, if it was not one of the others that made it wait.
+                if which == 0 && turn == 0 {
+                    late.push(scheduled.elapsed().as_nanos() as u64);
+                }
+            }
+        }
+    }
+    drop(calls);
+    drop(inside);
+    runtime.shutdown_timeout(Duration::from_secs(10));
+
+    let [layer, moka, bare] = times.map(Times::new);
+    let late = Times::new(late);
+    let limit = 100.0;
+    let rows = [
+        ("layer, from the call", &layer, Some(limit)),
+        ("layer, from when the call was due", &late, Some(limit)),
+        ("bare moka, from the call", &moka, None),
+        ("bare service, from the call", &bare, None),
+    ];
+    report.table(
+        &format!(
+            "{STEADY_PER_SECOND} new offers a second for {} s, in µs",
+            time.as_secs()
+        ),
+        &["what", "p50", "p99", "p99.9", "max", "budget of p99.9"],
+        rows.iter().map(|(what, times, limit)| {
+            let figures = [0.5, 0.99, 0.999, 1.0].map(|share| format!("{:.1}", times.at(share) as f64 / 1e3));
+            let budget = limit.map_or("–".to_owned(), |limit| limit.to_string());
+            [(*what).to_owned()]
+                .into_iter()
+                .chain(figures)
+                .chain([budget])
+                .collect::<Vec<_>>()
+        }),
+    );
+    let p999 = |times: &Times| times.at(0.999) as f64 / 1e3;
+    let bars = rows
+        .iter()
+        .map(|(what, times, limit)| Bar::new(*what, p999(times), *limit))
+        .collect();
+    report.plot(
+        "stall-steady",
+        "p99.9 at 20,000 new offers a second, 1 s window",
+        "µs",
+        "log",
+        bars,
+    );
+    report.check("p99.9 at a steady rate (µs)", p999(&layer), Budget::AtMost(limit));
+}
+
+fn layer(window: Duration) -> Call {
+    let layer = OfferDedupLayer::builder()
+        .offers(|peer: &u64| Some(Offer::new(*peer, Fingerprint::sdp(OFFER))))
+        .answer(Refuse::with(|_: &Refusal| panic!("every offer is of a new peer")))
+        .window(window)
+        .max_memory(MAX_MEMORY)
+        .build();
+    let mut service = layer.layer(service_fn(answer));
+    Box::new(move |peer| {
+        let answer = service.call(peer).now_or_never();
+        black_box(answer).expect("answered at once").expect("an answer");
+    })
+}
+
+fn bare() -> Call {
+    let mut service = service_fn(answer);
+    Box::new(move |peer| {
+        let answer = service.call(peer).now_or_never();
+        black_box(answer).expect("answered at once").expect("an answer");
+    })
+}
+
+/// It remembers as much of an offer as the layer does.
+fn moka(window: Duration) -> (Call, Arc<Cache<u128, [u64; 6]>>) {
+    let cache = Cache::builder()
+        .max_capacity(MAX_MEMORY)
+        .weigher(|_, _| 336)
+        .eviction_policy(EvictionPolicy::lru())
+        .eviction_listener(|_, _, _| ())
+        .time_to_live(window)
+        .build();
+    let cache = Arc::new(cache);
+    let call = {
+        let cache = Arc::clone(&cache);
+        Box::new(move |peer| cache.insert(u128::from(peer), [peer; 6]))
+    };
+    (call, cache)
+}
+
+fn answer(_peer: u64) -> Ready<Result<(), Infallible>> {
+    ready(Ok(()))
+}
+
+/// A server's: the calls are made from a thread of their own, what the layer starts runs beside them.
+fn runtime() -> Runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_time().build().expect("a runtime")
+}
+
+fn nanos(work: impl FnOnce()) -> u64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_nanos() as u64
+}
+
+impl Times {
+    fn new(mut nanos: Vec<u64>) -> Self {
+        nanos.sort_unstable();
+        Self(nanos)
+    }
+
+    /// The time that this share of the calls did not exceed.
+    fn at(&self, share: f64) -> u64 {
+        let rank = (self.0.len() as f64 * share).ceil() as usize;
+        self.0[rank.clamp(1, self.0.len()) - 1]
+    }
+}
