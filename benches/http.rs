@@ -58,7 +58,7 @@ struct Pairs {
 
 fn main() -> ExitCode {
     let is_quick = report::is_set("quick");
-    let (pairs, turn) = if is_quick { (6, 300) } else { (40, 1000) };
+    let (pairs, turn) = if is_quick { (6, 300) } else { (40, 500) };
     let mut report = Report::new(
         "axum over loopback",
         "cargo bench --bench http",

@@ -3,6 +3,7 @@
 mod report;
 
 use std::{
+    array,
     convert::Infallible,
     future::{Ready, ready},
     hint::{black_box, spin_loop},
@@ -54,11 +55,10 @@ fn silence(report: &mut Report, counts: &[u64]) {
     let mut bars = Vec::new();
     for &count in counts {
         // Filling must not take longer than the window, or the first expire before the last is there.
-        let window = Duration::from_secs(2 + count / 50_000);
+        let window = Duration::from_secs(5 + count / 25_000);
         let runtime = runtime();
         let inside = runtime.enter();
         let with_runtime = after_silence(layer(window), count, window);
-        let while_collected = after_silence_of(layer(window), count, window, window);
         drop(inside);
         drop(runtime);
         let without = after_silence(layer(window), count, window);
@@ -67,7 +67,6 @@ fn silence(report: &mut Report, counts: &[u64]) {
 
         for (what, times, is_ours) in [
             ("layer in a runtime", with_runtime, true),
-            ("layer in a runtime, called while it collects", while_collected, true),
             ("layer without a runtime", without, true),
             ("bare moka", moka, false),
             ("bare service", bare, false),
@@ -110,18 +109,14 @@ fn silence(report: &mut Report, counts: &[u64]) {
 }
 
 /// Silence until everything has expired and a collector had the time to collect it.
-fn after_silence(call: Call, count: u64, window: Duration) -> Times {
-    after_silence_of(call, count, window, window + Duration::from_secs(2))
-}
-
-fn after_silence_of(mut call: Call, count: u64, window: Duration, silence: Duration) -> Times {
+fn after_silence(mut call: Call, count: u64, window: Duration) -> Times {
     let start = Instant::now();
     (0..count).for_each(&mut call);
     assert!(
         start.elapsed() <= window || window.is_zero(),
         "filled within the window"
     );
-    thread::sleep(silence);
+    thread::sleep(window + Duration::from_secs(2));
     let calls = count..count + CALLS_AFTER_SILENCE;
     Times::new(calls.map(|peer| nanos(|| call(peer))).collect())
 }
@@ -141,26 +136,23 @@ fn steady(report: &mut Report, time: Duration) {
             collected.await.expect("moka collects");
         }
     });
-    let mut calls = [
-        ("layer", layer(window)),
-        ("bare moka", insert),
-        ("bare service", bare()),
-    ];
-    let mut times = [const { Vec::new() }; 3];
-    let mut late = Vec::new();
+    let mut calls = [layer(window), insert, bare()];
+    let timed = time.as_secs() * STEADY_PER_SECOND;
+    let mut times: [_; 3] = array::from_fn(|_| Vec::with_capacity(timed as usize));
+    let mut late = Vec::with_capacity(timed as usize);
 
     let tick = Duration::from_secs(1) / STEADY_PER_SECOND as u32;
     // The window fills first.
     let warm_up = 2 * STEADY_PER_SECOND;
     let start = Instant::now();
-    for at in 0..warm_up + time.as_secs() * STEADY_PER_SECOND {
+    for at in 0..warm_up + timed {
         let scheduled = start + tick * u32::try_from(at).expect("an hour at most");
         while Instant::now() < scheduled {
             spin_loop();
         }
         for turn in 0..3 {
             let which = (at as usize + turn) % 3;
-            let took = nanos(|| calls[which].1(at));
+            let took = nanos(|| calls[which](at));
             if at >= warm_up {
                 times[which].push(took);
                 // From the schedule, if it was not one of the others that made it wait.
