@@ -4,6 +4,11 @@ use std::{ffi::OsString, net::SocketAddr, time::Duration};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::{
+    chance::Chance,
+    repeat::{Delay, Repeat},
+};
+
 pub(crate) const HELP: &str = "\
 A WebSocket room server that processes each WebRTC offer once
 
@@ -14,8 +19,11 @@ Options:
   --no-dedup               leave the offer deduplication out, to see what then happens
   --repeat N               fault injection: hand every offer that arrives on N more times, at most 100 [default: 0]
   --repeat-delay-ms M      the k-th repetition comes k * M milliseconds after the offer [default: 30]
+  --repeat-delay-ms M..N   each repetition comes at a random time from M to N milliseconds after the offer
+  --repeat-seed SEED       a number that settles these times, for a trial that can be repeated
   --window-ms MS           how long a processed offer is remembered [default: 10000]
   --cooldown-ms MS         how long a pair of peers starts no other offer after one [default: 2000]
+  --queue                  let up to 8 other offers of a pair wait up to 10 s for their turn, instead of ignoring them
   --answer-timeout-ms MS   how long an offer may wait for its answer before it has failed [default: 10000]
   -h, --help               print this
 
@@ -37,14 +45,8 @@ pub(crate) struct Settings {
     pub(crate) repeat: Repeat,
     pub(crate) window: Duration,
     pub(crate) cooldown: Duration,
+    pub(crate) queue: bool,
     pub(crate) answer_timeout: Duration,
-}
-
-/// Fault injection: how often, and how far apart, an offer is handed on again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Repeat {
-    pub(crate) times: u32,
-    pub(crate) delay: Duration,
 }
 
 impl Command {
@@ -64,12 +66,16 @@ impl Command {
                     settings.repeat.times = number("--repeat", &mut parser, 100)?;
                 }
                 Arg::Long("repeat-delay-ms") => {
-                    settings.repeat.delay = millis("--repeat-delay-ms", &mut parser)?;
+                    settings.repeat.delay = delay("--repeat-delay-ms", &mut parser)?;
+                }
+                Arg::Long("repeat-seed") => {
+                    settings.repeat.chance = Chance::new(number("--repeat-seed", &mut parser, u32::MAX)?);
                 }
                 Arg::Long("window-ms") => settings.window = millis("--window-ms", &mut parser)?,
                 Arg::Long("cooldown-ms") => {
                     settings.cooldown = millis("--cooldown-ms", &mut parser)?;
                 }
+                Arg::Long("queue") => settings.queue = true,
                 Arg::Long("answer-timeout-ms") => {
                     settings.answer_timeout = millis("--answer-timeout-ms", &mut parser)?;
                 }
@@ -88,10 +94,12 @@ impl Default for Settings {
             dedup: true,
             repeat: Repeat {
                 times: 0,
-                delay: Duration::from_millis(30),
+                delay: Delay::Step(Duration::from_millis(30)),
+                chance: Chance::new(Chance::random_seed()),
             },
             window: Duration::from_secs(10),
             cooldown: Duration::from_secs(2),
+            queue: false,
             answer_timeout: Duration::from_secs(10),
         }
     }
@@ -106,6 +114,24 @@ fn number(flag: &str, parser: &mut Parser, most: u32) -> Result<u32, lexopt::Err
 }
 
 /// At most an hour: past it a slip of the finger is likelier than a wish.
+const HOUR: u32 = 3_600_000;
+
 fn millis(flag: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
-    number(flag, parser, 3_600_000).map(|millis| Duration::from_millis(millis.into()))
+    number(flag, parser, HOUR).map(|millis| Duration::from_millis(millis.into()))
+}
+
+/// `M` or `M..N`.
+fn delay(flag: &str, parser: &mut Parser) -> Result<Delay, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    let read = |text: &str| text.parse().ok().filter(|millis: &u32| *millis <= HOUR);
+    let delay = match value.split_once("..") {
+        None => read(&value).map(|millis| Delay::Step(Duration::from_millis(millis.into()))),
+        Some((from, to)) => match (read(from), read(to)) {
+            (Some(from), Some(to)) if from <= to => Some(Delay::Random(from..=to)),
+            _ => None,
+        },
+    };
+    delay.ok_or_else(|| {
+        format!("{flag} wants a whole number M up to {HOUR}, or M..N with N the larger, not {value:?}").into()
+    })
 }

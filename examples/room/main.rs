@@ -29,8 +29,10 @@ use crate::{
 };
 
 mod args;
+mod chance;
 mod messages;
 mod page;
+mod repeat;
 mod room;
 mod rooms;
 mod signaling;
@@ -123,7 +125,7 @@ async fn join(
         .max_frame_size(limit)
         .on_upgrade(async move |socket| match app.rooms.join(room, peer) {
             Ok(place) => {
-                let repeat = app.settings.repeat;
+                let repeat = &app.settings.repeat;
                 socket::serve(socket, place, app.signaling, repeat, app.shutdown).await;
             }
             Err(goodbye) => socket::turn_away(socket, goodbye).await,
@@ -133,9 +135,10 @@ async fn join(
 async fn stats(State(app): State<App>) -> Json<Value> {
     let Settings {
         dedup,
-        repeat,
+        ref repeat,
         window,
         cooldown,
+        queue,
         ..
     } = *app.settings;
     let stats = app.rooms.dedup().stats();
@@ -144,6 +147,7 @@ async fn stats(State(app): State<App>) -> Json<Value> {
         "repeat": repeat.times,
         "window_ms": window.as_millis() as u64,
         "cooldown_ms": cooldown.as_millis() as u64,
+        "queue": queue,
         "offers_passed": app.rooms.offers_passed(),
         "offers_ignored": stats.refused(),
         "stats": {

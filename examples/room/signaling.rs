@@ -23,6 +23,11 @@ use crate::{
 /// Handles one message of one peer for another.
 pub(crate) type Signaling = BoxCloneSyncService<Forward, Outcome, Failure>;
 
+const QUEUE: WhenBusy = WhenBusy::Queue {
+    depth: 8,
+    timeout: Duration::from_secs(10),
+};
+
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     pub(crate) room: Name,
@@ -62,7 +67,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
         .offers(offer)
         .window(settings.window)
         .cooldown(settings.cooldown)
-        .when_busy(WhenBusy::Refuse)
+        .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
         // Longer than any offer waits: it ends by itself first.
         .lease(settings.answer_timeout + Duration::from_secs(5))
         .answer(Refuse::with(|refusal: &Refusal| Outcome::Ignored {

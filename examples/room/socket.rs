@@ -17,8 +17,8 @@ use tokio::{
 use tower::ServiceExt;
 
 use crate::{
-    args::Repeat,
     messages::{Goodbye, Incoming, Kind, MAX_MESSAGE, Notice},
+    repeat::Repeat,
     rooms::{Inbox, Seat},
     signaling::{Forward, Outcome, Signaling},
 };
@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     socket: WebSocket,
     (seat, inbox): (Seat, Inbox),
     signaling: Signaling,
-    repeat: Repeat,
+    repeat: &Repeat,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let Inbox { mut outgoing, goodbye } = inbox;
@@ -83,7 +83,7 @@ async fn read(
     stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     seat: &Seat,
     signaling: &Signaling,
-    repeat: Repeat,
+    repeat: &Repeat,
 ) -> Option<Goodbye> {
     let mut on_their_way: FuturesUnordered<OnItsWay> = FuturesUnordered::new();
     loop {
@@ -134,18 +134,17 @@ async fn read(
 async fn handle(
     message: Forward,
     signaling: &Signaling,
-    repeat: Repeat,
+    repeat: &Repeat,
     on_their_way: &mut FuturesUnordered<OnItsWay>,
 ) -> Option<Utf8Bytes> {
-    let repetitions = match message.kind {
-        Kind::Offer { .. } => repeat.times,
-        Kind::Answer | Kind::Candidate | Kind::Leave => 0,
+    let repetitions: Vec<Duration> = match message.kind {
+        Kind::Offer { .. } => repeat.delays().collect(),
+        Kind::Answer | Kind::Candidate | Kind::Leave => Vec::new(),
     };
-    if on_their_way.len() + repetitions as usize >= MAX_ON_THEIR_WAY {
+    if on_their_way.len() + repetitions.len() >= MAX_ON_THEIR_WAY {
         return Some(error("too many offers wait for their answers"));
     }
-    for k in 1..=repetitions {
-        let later = k * repeat.delay;
+    for later in repetitions {
         let again = signal(signaling.clone(), message.clone());
         on_their_way.push(Box::pin(async move {
             sleep(later).await;

@@ -1,5 +1,6 @@
 //! The room server's protocol, over real sockets.
 
+mod chance;
 mod client;
 mod offers;
 mod process;

@@ -140,6 +140,52 @@ async fn repeated_offers_arrive_once_with_the_layer_and_each_time_without() {
 }
 
 #[tokio::test]
+async fn repetitions_may_come_at_random_times() {
+    let flags = ["--no-dedup", "--repeat", "8", "--repeat-delay-ms", "100..600"];
+    let server = RoomServer::start(&flags);
+    let (mut alice, mut bob) = pair(&server).await;
+    let sent = Instant::now();
+    alice.offer("bob", &sdp(1)).await;
+    bob.next().await;
+    let mut gaps = Vec::new();
+    let mut last = sent;
+    for _ in 0..8 {
+        assert_eq!(bob.next().await["sdp"], sdp(1));
+        gaps.push(last.elapsed());
+        last = Instant::now();
+    }
+    let first = gaps.remove(0);
+    assert!(first >= Duration::from_millis(100), "{first:?}");
+    // Equal steps, or all at once, would leave gaps alike.
+    let (least, most) = (gaps.iter().min(), gaps.iter().max());
+    assert!(
+        most.zip(least)
+            .is_some_and(|(most, least)| *most > *least + Duration::from_millis(20)),
+        "{gaps:?}"
+    );
+    bob.heard_nothing().await;
+}
+
+#[tokio::test]
+async fn another_offer_may_wait_its_turn() {
+    let server = RoomServer::start(&["--queue", "--cooldown-ms", "0"]);
+    let (mut alice, mut bob) = pair(&server).await;
+    alice.offer("bob", &sdp(1)).await;
+    assert_eq!(bob.next().await["sdp"], sdp(1));
+    alice.offer("bob", &sdp(2)).await;
+    alice.offer("bob", &sdp(2)).await;
+    ignored(&alice.next().await, "bob", "in_flight");
+    bob.heard_nothing().await;
+
+    bob.answer("alice").await;
+    assert_eq!(alice.next().await["type"], "answer");
+    assert_eq!(bob.next().await["sdp"], sdp(2));
+    bob.answer("alice").await;
+    assert_eq!(alice.next().await["type"], "answer");
+    assert_eq!(stats(&server).await["queue"], true);
+}
+
+#[tokio::test]
 async fn an_offer_without_an_answer_fails_and_may_be_retried() {
     let server = RoomServer::start(&["--answer-timeout-ms", "200"]);
     let (mut alice, mut bob) = pair(&server).await;

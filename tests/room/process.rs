@@ -67,6 +67,17 @@ fn wrong_flags_are_told_in_a_line() {
             &["--cooldown-ms", "1.5"],
             "--cooldown-ms wants a whole number up to 3600000, not \"1.5\"",
         ),
+        (
+            &["--repeat-delay-ms", "500..50"],
+            "--repeat-delay-ms wants a whole number M up to 3600000, or M..N with N the larger, not \"500..50\"",
+        ),
+        (&["--repeat-delay-ms", "3600001"], "not \"3600001\""),
+        (&["--repeat-delay-ms", "1..3600001"], "not \"1..3600001\""),
+        (&["--repeat-delay-ms", "..5"], "not \"..5\""),
+        (
+            &["--repeat-seed", "x"],
+            "--repeat-seed wants a whole number up to 4294967295, not \"x\"",
+        ),
         (&["--no-dedup=1"], "unexpected argument for option '--no-dedup'"),
     ];
     for (args, error) in wrong {
@@ -95,6 +106,8 @@ fn help_lists_every_flag() {
         "--no-dedup",
         "--repeat",
         "--repeat-delay-ms",
+        "--repeat-seed",
+        "--queue",
         "--window-ms",
         "--cooldown-ms",
     ];
