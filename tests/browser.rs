@@ -170,6 +170,33 @@ async fn an_offer_too_early_is_sent_again_and_connects() {
 }
 
 #[tokio::test]
+async fn ice_restarts_on_the_connection_there_is() {
+    let _alone = ALONE.lock().await;
+    let server = RoomServer::start(&["--queue", "--cooldown-ms", "0"]);
+    let chromium = Chromium::start().await;
+    let (alice, bob) = pair(&chromium, &server).await;
+    bob.connected_to("alice").await;
+    alice.connected_to("bob").await;
+    for (restarter, other, name, offers) in [(&bob, &alice, "alice", 2), (&alice, &bob, "bob", 1)] {
+        restarter.click("restart").await;
+        // It is no duplicate, or it would not get through.
+        restarter
+            .until(&format!("window.__room.offers.answered === {offers}"))
+            .await;
+        let log = other.log().await;
+        assert!(log.contains("ICE restart from"), "{log}");
+        let pings = restarter.value(&format!("{}.pings", at(name))).await;
+        restarter
+            .until(&format!("{}.pings > {pings} && {0}.state === 'connected'", at(name)))
+            .await;
+    }
+    assert_eq!((alice.made("bob").await, bob.made("alice").await), (json!(1), json!(1)));
+    let log = bob.log().await;
+    assert!(log.contains("ICE restart sent to alice"), "{log}");
+    chromium.quit([alice, bob]).await;
+}
+
+#[tokio::test]
 async fn camera_and_microphone_reach_the_other_side() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&[]);

@@ -30,7 +30,7 @@ const handlers = {
     mesh.left(peer);
   },
   leave: ({ from }) => mesh.left(from),
-  offer: ({ from, sdp }) => mesh.onOffer(from, sdp),
+  offer: ({ from, sdp, goesOn }) => mesh.onOffer(from, sdp, goesOn),
   answer: ({ from, sdp }) => mesh.onAnswer(from, sdp),
   candidate: ({ from, candidate }) => mesh.onCandidate(from, candidate),
   ignored: (notice) => mesh.onIgnored(notice),
@@ -56,7 +56,7 @@ function onStatus({ state, reason, wait }) {
 
 function render() {
   tiles?.show(name, mesh.media, mesh.remotes);
-  byId("send-offers").disabled = status !== "open" || mesh.remotes.size === 0;
+  byId("send-offers").disabled = byId("restart").disabled = status !== "open" || mesh.remotes.size === 0;
 }
 
 async function join(event) {
@@ -168,6 +168,9 @@ byId("leave").onclick = leave;
 byId("send-offers").onclick = () => {
   for (const peer of mesh.remotes.keys()) mesh.offer(peer, Number(byId("copies").value));
 };
+byId("restart").onclick = () => {
+  for (const peer of mesh.remotes.keys()) mesh.restart(peer);
+};
 setInterval(showStats, 1_000);
 showStats();
 
@@ -182,7 +185,7 @@ window.__room = {
   get peers() {
     const entries = [...mesh.remotes.values()].map(({ name, state, made, total, rtts }) => [
       name,
-      { state, made, total, rtt: rtts.at(-1) ?? null },
+      { state, made, total, pings: rtts.length, rtt: rtts.at(-1) ?? null },
     ]);
     return Object.fromEntries(entries);
   },

@@ -1,5 +1,6 @@
 // Peer connections to everyone in the room, made the way many applications make them: each offer that arrives gets a
-// new RTCPeerConnection in place of the one before. That is what a duplicated offer breaks.
+// new RTCPeerConnection in place of the one before. That is what a duplicated offer breaks. Only an offer that says it
+// goes on with a connection, to restart ICE, is applied to the one there is.
 
 const RETRY = 1_000;
 const STUCK = 8_000;
@@ -50,11 +51,28 @@ export class Mesh {
     this.log("sent", copies > 1 ? `Offer sent to ${name}, ${copies} times` : `Offer sent to ${name}`);
   }
 
-  async onOffer(name, sdp) {
+  /** Looks for new paths on the connection that there is, by another offer. */
+  async restart(name) {
+    const remote = this.remotes.get(name);
+    const pc = remote?.pc;
+    if (!pc?.remoteDescription || pc.signalingState !== "stable") return;
+    pc.restartIce();
+    await pc.setLocalDescription();
+    if (remote.pc !== pc) return;
+    this.#sendOffer(remote);
+    this.log("sent", `ICE restart sent to ${name}`);
+  }
+
+  async onOffer(name, sdp, goesOn) {
     this.offers.received += 1;
     const remote = this.#remote(name);
-    const pc = this.#connect(remote, { offering: false });
-    this.log("received", `Offer from ${name}: ${remote.made > 1 ? "another" : "a"} peer connection made`);
+    let { pc } = remote;
+    if (goesOn && pc) {
+      this.log("received", `ICE restart from ${name}`);
+    } else {
+      pc = this.#connect(remote, { offering: false });
+      this.log("received", `Offer from ${name}: ${remote.made > 1 ? "another" : "a"} peer connection made`);
+    }
     try {
       await pc.setRemoteDescription({ type: "offer", sdp });
       await this.#takeEarly(remote, pc);
@@ -119,7 +137,8 @@ export class Mesh {
 
   #sendOffer(remote) {
     this.offers.sent += 1;
-    this.send({ type: "offer", to: remote.name, sdp: remote.pc.localDescription.sdp });
+    const { localDescription, currentRemoteDescription } = remote.pc;
+    this.send({ type: "offer", to: remote.name, sdp: localDescription.sdp, goesOn: currentRemoteDescription !== null });
   }
 
   #remote(name) {
