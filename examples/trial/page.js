@@ -1,0 +1,51 @@
+// What the trial does in a page: it presses the page's own buttons, and reads what the page tells scripts.
+
+const at = (name) => window.__room.peers[name];
+const offers = () => window.__room.offers;
+const press = (id) => document.querySelector(`[data-testid=${id}]`).click();
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** How many milliseconds after `start` it became true; null if it did not within `most`. */
+async function took(check, start, most) {
+  for (;;) {
+    const passed = performance.now() - start;
+    const became = check();
+    if (passed > most) return null;
+    if (became) return passed;
+    await sleep(2);
+  }
+}
+
+window.__trial = {
+  /** Rejoins: when the first ping came back from `name`. Returns when `within` is over. */
+  async rejoin(name, within) {
+    const ignored = offers().ignored;
+    const start = performance.now();
+    press("rejoin");
+    const after = await took(() => at(name)?.pings > 0, start, within);
+    await sleep(start + within - performance.now());
+    return { after, refused: offers().ignored - ignored };
+  },
+
+  /** Rejoins, and restarts ICE `pause` after the answer: when the restart was answered. Returns as above. */
+  async restart(name, pause, within) {
+    const joins = offers().answered;
+    press("rejoin");
+    await took(() => offers().answered > joins, performance.now(), within);
+    await sleep(pause);
+    const { answered, ignored } = offers();
+    const start = performance.now();
+    press("restart");
+    const after = await took(() => offers().answered > answered, start, within);
+    await sleep(start + within - performance.now());
+    return { after, refused: offers().ignored - ignored };
+  },
+
+  /** Whether the page calls itself connected and gets one more ping back, and what it made since `name` joined. */
+  async works(name, patience) {
+    const before = at(name)?.pings ?? 0;
+    const again = () => at(name)?.state === "connected" && at(name).pings > before;
+    const works = (await took(again, performance.now(), patience)) !== null;
+    return { works, made: at(name)?.made ?? 0 };
+  },
+};
