@@ -9,6 +9,7 @@ use super::{
     lock::{Decision, Number, Wake},
     memory::PeerMemory,
     news::{Ending, News},
+    publish::Edition,
 };
 use crate::{Fingerprint, answer::Duplicates, builder::Settings};
 
@@ -30,13 +31,6 @@ pub(super) struct Busy {
     edition: u64,
     /// Who is about to publish `memory`: they keep this in place.
     pub(super) publishers: usize,
-}
-
-/// A peer's memory on its way to where everyone looks first.
-#[derive(Debug)]
-pub(super) struct Edition {
-    pub(super) memory: Option<PeerMemory>,
-    pub(super) number: u64,
 }
 
 /// The claim that has the permit.

@@ -16,9 +16,10 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     clock::Tick,
-    entry::{Aftermath, Busy, Edition, Entry, Flight, Holder, earliest_lease_end},
+    entry::{Aftermath, Busy, Entry, Flight, Holder, earliest_lease_end},
     memory::{Horizon, PeerMemory, Processed},
     news::{Ending, News},
+    publish::Edition,
 };
 use crate::{Offer, PeerKey, WhenBusy, answer::Duplicates, builder::Settings};
 
@@ -28,7 +29,7 @@ pub(super) type Number = u64;
 /// The peers of one shard that are busy, cooling or waited for. Entries remove themselves.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    entries: HashMap<PeerKey, Entry, RandomState>,
+    pub(super) entries: HashMap<PeerKey, Entry, RandomState>,
     /// Cooling peers in the order in which they are done.
     cooling: VecDeque<(Tick, PeerKey)>,
     /// How often a memory was published under this shard.
@@ -143,16 +144,6 @@ impl Peers {
         (decision, after)
     }
 
-    /// Whether a published memory still counts: it may be that of an edition that is outdated already.
-    pub(super) fn confirms(&self, peer: PeerKey, processed: &Processed) -> bool {
-        let busy = self.entries.get(&peer).and_then(|entry| entry.busy.as_ref());
-        busy.is_none_or(|busy| {
-            busy.memory
-                .as_ref()
-                .is_some_and(|memory| memory.holds(processed.number))
-        })
-    }
-
     /// Whether the queued offer `place` holds the lock now.
     pub(super) fn turn(
         &mut self,
@@ -230,23 +221,6 @@ impl Peers {
             None => after.vacant = self.settle(peer, end.now),
         }
         Some((after, edition))
-    }
-
-    /// The edition `number` of the peer's memory was published. A newer one has to be published after it, in case the
-    /// two have overtaken each other.
-    pub(super) fn published(&mut self, peer: PeerKey, number: u64, now: Tick) -> Result<Option<Box<Busy>>, Edition> {
-        self.published += 1;
-        if let Some(newer) = self.busy(peer).and_then(|busy| busy.newer_than(number)) {
-            return Err(newer);
-        }
-        Ok(self.stop_publishing(peer, now))
-    }
-
-    /// One of those who publish is done.
-    pub(super) fn stop_publishing(&mut self, peer: PeerKey, now: Tick) -> Option<Box<Busy>> {
-        self.busy(peer)?.publishers -= 1;
-        self.publishing -= 1;
-        self.settle(peer, now)
     }
 
     /// Frees the peer and empties its memory, which has to be published where there was any.
@@ -336,7 +310,7 @@ impl Peers {
     }
 
     /// Removes what is vacant of an entry, and gives memory back after a crowd.
-    fn settle(&mut self, peer: PeerKey, now: Tick) -> Option<Box<Busy>> {
+    pub(super) fn settle(&mut self, peer: PeerKey, now: Tick) -> Option<Box<Busy>> {
         let Slot::Occupied(mut slot) = self.entries.entry(peer) else {
             return None;
         };
@@ -351,7 +325,7 @@ impl Peers {
         vacant
     }
 
-    fn busy(&mut self, peer: PeerKey) -> Option<&mut Busy> {
+    pub(super) fn busy(&mut self, peer: PeerKey) -> Option<&mut Busy> {
         self.entries.get_mut(&peer)?.busy.as_deref_mut()
     }
 

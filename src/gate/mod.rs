@@ -10,6 +10,7 @@ mod entry;
 mod lock;
 mod memory;
 mod news;
+mod publish;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -35,7 +36,7 @@ pub(crate) use self::{
 };
 use self::{
     clock::{Clock, Tick},
-    entry::{Aftermath, Edition},
+    entry::Aftermath,
     lock::{Arrival, Decision, Number, Peers, Turn},
     memory::{Horizon, Memory, Processed},
     wait::Place,
@@ -293,24 +294,6 @@ impl Gate {
         after.carry_out();
     }
 
-    /// Puts a peer's memory where all look first. Until that is done, its entry in the lock table tells of it.
-    fn publish(&self, peer: PeerKey, mut edition: Edition) {
-        let shard = self.shard(peer);
-        // An answer that the memory throws out may panic when it is dropped.
-        let mut publishing = Publishing {
-            gate: self,
-            peer,
-            is_done: false,
-        };
-        while !publishing.is_done {
-            self.memory.put(peer, edition.memory.take());
-            match shard.with(|peers| peers.published(peer, edition.number, self.clock.now())) {
-                Ok(_vacant) => publishing.is_done = true,
-                Err(newer) => edition = newer,
-            }
-        }
-    }
-
     fn horizon(&self, now: Tick) -> Horizon {
         Horizon::new(now, self.settings.window, self.floor.load(Acquire))
     }
@@ -325,22 +308,6 @@ impl Gate {
 
     fn shard(&self, peer: PeerKey) -> &Shard {
         &self.shards[peer.shard(SHARDS)]
-    }
-}
-
-/// Lets go of a peer's entry if publishing its memory panics.
-struct Publishing<'a> {
-    gate: &'a Gate,
-    peer: PeerKey,
-    is_done: bool,
-}
-
-impl Drop for Publishing<'_> {
-    fn drop(&mut self) {
-        if !self.is_done {
-            let (shard, now) = (self.gate.shard(self.peer), self.gate.clock.now());
-            drop(shard.with(|peers| peers.stop_publishing(self.peer, now)));
-        }
     }
 }
 
