@@ -164,19 +164,13 @@ impl Busy {
         now: Tick,
         settings: &Settings,
     ) -> Option<(&mut Flight, Wake)> {
-        let holder = self.holder.as_mut();
-        let processed = holder.map(|holder| {
+        let is_same = |flight: &Flight| flight.fingerprint == fingerprint;
+        if let Some(holder) = self.holder.as_mut().filter(|holder| is_same(&holder.flight)) {
             let wake = holder.earliest_end(now, settings);
-            (&mut holder.flight, wake)
-        });
-        let queued = self
-            .queue
-            .iter_mut()
-            .map(|queued| (&mut queued.flight, earliest_lease_end(now, settings)));
-        processed
-            .into_iter()
-            .chain(queued)
-            .find(|(flight, _)| flight.fingerprint == fingerprint)
+            return Some((&mut holder.flight, wake));
+        }
+        let queued = self.queue.iter_mut().find(|queued| is_same(&queued.flight))?;
+        Some((&mut queued.flight, earliest_lease_end(now, settings)))
     }
 
     /// How many duplicates wait for an answer.

@@ -121,7 +121,10 @@ impl Peers {
         }
         busy.take_over(now, &mut after);
 
-        let following = busy.following();
+        let following = match arrival.duplicates {
+            Duplicates::Refuse => 0,
+            Duplicates::Wait { .. } => busy.following(),
+        };
         let decision = if let Some((flight, wake)) = busy.under_way(fingerprint, now, settings) {
             flight.meet_duplicate(following, wake, arrival.duplicates)
         } else if busy.is_free() && !cooling {

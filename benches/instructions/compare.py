@@ -1,0 +1,90 @@
+"""Compares counted instructions with the baseline, and writes the result for `benches/report.py`.
+
+Reads gungraun's JSON from standard input. With `--update` the counts become the baseline.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BASELINE = HERE / "baseline.json"
+RESULT = HERE.parent.parent / "target/benchmarks/instructions.json"
+OPERATIONS = 512
+MOST_GROWTH = 0.03
+
+COMMAND = "benches/run instructions"
+ABOUT = (
+    "Instructions an offer, counted by valgrind over 512 offers of 3.8 KB, beside the baseline in the repository: more "
+    "than 3 % over it fails. What is compared with a budget is the row named beside it, counted in the same run."
+)
+
+# The row, what it is measured by, and the budget as a factor of that.
+BUDGETS = [
+    ("through_the_layer/duplicate_processed", "b/known_peer", 1.3),
+    ("while_it_is_processed/duplicate_in_flight", "b/known_peer", 1.0),
+    ("through_the_layer/new_offer_of_a_new_peer", "b_and_insert/new_peer", 1.4),
+    ("through_the_layer/new_offer_of_a_known_peer", "b_and_insert/known_peer", 1.4),
+    ("through_the_layer/gate_alone_duplicate", "b/known_peer_ready", 1.5),
+    ("through_the_layer/gate_alone_new_offer", "b_and_insert/new_peer_ready", 2.0),
+]
+NOT_AN_OFFER = ("through_the_layer/not_an_offer", "bare/not_an_offer", 60)
+
+
+def main():
+    counts = dict(read(line) for line in sys.stdin if line.startswith("{"))
+    if not counts:
+        sys.exit("instructions: nothing was counted")
+    if "--update" in sys.argv:
+        BASELINE.write_text(json.dumps(counts, indent=2) + "\n")
+    baseline = json.loads(BASELINE.read_text())
+    report(counts, baseline)
+
+    missing = sorted(baseline.keys() ^ counts.keys())
+    if missing:
+        sys.exit(f"instructions: the baseline and the benchmark have other rows: {', '.join(missing)}")
+    grown = [row for row, count in counts.items() if count > baseline[row] * (1 + MOST_GROWTH)]
+    for row in grown:
+        print(f"{row}: {counts[row]:.0f} instructions, {baseline[row]:.0f} in the baseline", file=sys.stderr)
+    if grown:
+        sys.exit(f"instructions: {len(grown)} rows grew by more than {MOST_GROWTH:.0%}")
+
+
+def read(line):
+    """The row's name and its instructions an operation."""
+    row = json.loads(line)
+    metrics = row["profiles"][0]["summaries"]["total"]["summary"]["Callgrind"]
+    name = f"{row['function_name']}/{row['id']}"
+    # Where there was a run before, its count stands behind the new one.
+    counted = metrics["Ir"]["metrics"]
+    new = counted["Both"][0] if "Both" in counted else counted["Left"]
+    return name, new["Int"] / OPERATIONS
+
+
+def report(counts, baseline):
+    rows = [[name, f"{count:.0f}", f"{baseline.get(name, 0):.0f}"] for name, count in counts.items()]
+    ratios = [[name, beside, f"{counts[name] / counts[beside]:.2f}", f"{limit}"] for name, beside, limit in BUDGETS]
+    name, beside, limit = NOT_AN_OFFER
+    over = [[name, beside, f"+{counts[name] - counts[beside]:.0f}", f"+{limit}"]]
+    bars = [{"label": name, "value": counts[name] / counts[beside], "limit": limit} for name, beside, limit in BUDGETS]
+    result = {
+        "title": "Instructions",
+        "command": COMMAND,
+        "about": ABOUT,
+        "tables": [
+            {"title": "Counted", "columns": ["", "instructions", "baseline"], "rows": rows},
+            {"title": "Beside the budgets", "columns": ["", "beside", "ratio", "budget"], "rows": ratios + over},
+        ],
+        "plots": [
+            {"name": "instructions", "title": "Instructions", "unit": "ratio", "scale": "linear", "bars": bars},
+        ],
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    for table in result["tables"]:
+        print(f"\n## {table['title']}\n")
+        for row in [table["columns"], ["---"] * len(table["columns"])] + table["rows"]:
+            print("| " + " | ".join(row) + " |")
+
+
+main()

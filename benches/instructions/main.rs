@@ -1,0 +1,162 @@
+//! How many instructions an offer takes, counted by valgrind: the same whatever else the machine does. `run` beside this
+//! file compares them with the baseline in the repository.
+
+#![allow(missing_docs, reason = "what the macros of gungraun make has none")]
+
+#[path = "../traffic/mod.rs"]
+mod traffic;
+
+use std::{convert::Infallible, future::pending, hint::black_box, pin::Pin, time::Duration};
+
+use gungraun::{library_benchmark, library_benchmark_group, main};
+use tower::{Layer as _, Service, service_fn};
+use traffic::{Bare, Found, Layer, Reference, Request, layer, sample, send};
+
+/// Peers that are known before, and operations that are counted.
+const PEERS: u32 = 512;
+
+type Requests = Vec<Request>;
+
+/// A layer and a cache that know the same peers, and what is sent to them.
+struct Known {
+    layer: Layer,
+    reference: Reference,
+    requests: Requests,
+}
+
+/// Of peers `from` on.
+fn requests(from: u32, found: Found) -> Requests {
+    (from..from + PEERS).map(|peer| Request::new(peer, found)).collect()
+}
+
+fn first() -> Found {
+    Found::Sdp(sample(3500).sdp)
+}
+
+fn known(requests: Requests) -> Known {
+    let known = Known {
+        layer: layer(Duration::ZERO),
+        reference: Reference::new(),
+        requests,
+    };
+    let mut service = known.layer.layer(Bare);
+    for request in self::requests(0, first()) {
+        assert!(send(&mut service, request));
+        known.reference.look_and_insert(&request);
+    }
+    known
+}
+
+fn nothing() -> Known {
+    known(requests(0, Found::Nothing))
+}
+
+fn duplicates() -> Known {
+    known(requests(0, first()))
+}
+
+fn new_peers() -> Known {
+    known(requests(PEERS, first()))
+}
+
+fn new_offers() -> Known {
+    known(requests(0, Found::Sdp(sample(3500).other)))
+}
+
+fn ready_made(of: Known) -> Known {
+    let ready = |request: &Request| {
+        let offer = request.offer().expect("an offer");
+        request.with(Found::Ready(offer.peer(), offer.fingerprint()))
+    };
+    let requests = of.requests.iter().map(ready).collect();
+    Known { requests, ..of }
+}
+
+fn ready_duplicates() -> Known {
+    ready_made(duplicates())
+}
+
+fn ready_new() -> Known {
+    ready_made(new_peers())
+}
+
+#[library_benchmark]
+#[bench::not_an_offer(setup = nothing)]
+#[bench::duplicate_processed(setup = duplicates)]
+#[bench::new_offer_of_a_new_peer(setup = new_peers)]
+#[bench::new_offer_of_a_known_peer(setup = new_offers)]
+#[bench::gate_alone_duplicate(setup = ready_duplicates)]
+#[bench::gate_alone_new_offer(setup = ready_new)]
+fn through_the_layer(known: Known) -> Known {
+    let mut service = known.layer.layer(Bare);
+    for request in &known.requests {
+        black_box(send(&mut service, *request));
+    }
+    known
+}
+
+type Held = Vec<Pin<Box<dyn Future<Output = Result<bool, Infallible>>>>>;
+
+fn in_flight() -> (Known, Held) {
+    let known = Known {
+        layer: layer(Duration::ZERO),
+        ..duplicates()
+    };
+    let mut service = known
+        .layer
+        .layer(service_fn(|_: Request| pending::<Result<bool, Infallible>>()));
+    let held = known
+        .requests
+        .iter()
+        .map(|request| Box::pin(service.call(*request)) as _);
+    let held = held.collect();
+    (known, held)
+}
+
+#[library_benchmark]
+#[bench::duplicate_in_flight(setup = in_flight)]
+fn while_it_is_processed((known, held): (Known, Held)) -> (Known, Held) {
+    let mut service = known.layer.layer(Bare);
+    for request in &known.requests {
+        black_box(send(&mut service, *request));
+    }
+    (known, held)
+}
+
+#[library_benchmark]
+#[bench::not_an_offer(setup = nothing)]
+fn bare(known: Known) -> Known {
+    let mut service = Bare;
+    for request in &known.requests {
+        black_box(send(&mut service, *request));
+    }
+    known
+}
+
+#[library_benchmark]
+#[bench::known_peer(setup = duplicates)]
+#[bench::known_peer_ready(setup = ready_duplicates)]
+fn b(known: Known) -> Known {
+    for request in &known.requests {
+        known.reference.look(request);
+    }
+    known
+}
+
+#[library_benchmark]
+#[bench::new_peer(setup = new_peers)]
+#[bench::known_peer(setup = new_offers)]
+#[bench::new_peer_ready(setup = ready_new)]
+fn b_and_insert(known: Known) -> Known {
+    for request in &known.requests {
+        known.reference.look_and_insert(request);
+    }
+    known
+}
+
+library_benchmark_group!(
+    name = offers,
+    benchmarks = [through_the_layer, while_it_is_processed, bare, b, b_and_insert]
+);
+
+main!(library_benchmark_groups = offers);
