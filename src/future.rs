@@ -86,6 +86,7 @@ where
     S: Service<R> + Clone,
     A: Answer<S::Response>,
 {
+    #[inline]
     pub(crate) fn new(inner: &mut S, found: Found<R, F>, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
         Self {
             state: State::found(found, inner, core, start),
@@ -101,8 +102,27 @@ where
 {
     type Output = Result<A::Response, S::Error>;
 
+    // What is no offer goes this way, and is not to pay for the others.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
+        match state.as_mut().project() {
+            StateProj::Passing { invoke, core } => invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response)),
+            _ => state.poll(cx),
+        }
+    }
+}
+
+impl<S, R, F, A> Future for State<S, R, F, A>
+where
+    S: Service<R> + Clone,
+    F: Future<Output = Found<R, Infallible>>,
+    A: Answer<S::Response>,
+{
+    type Output = Result<A::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self;
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Running(running) => return running.poll(cx),
@@ -142,6 +162,8 @@ where
     S: Service<R> + Clone,
     A: Answer<S::Response>,
 {
+    // What is no offer goes this way, and is not to pay for the others.
+    #[inline(always)]
     fn found(found: Found<R, F>, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
         match found {
             Found::Pass(request) => {
@@ -151,6 +173,14 @@ where
                     core: Arc::clone(core),
                 }
             }
+            found => Self::decided(found, inner, core, start),
+        }
+    }
+
+    #[inline(never)]
+    fn decided(found: Found<R, F>, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+        match found {
+            Found::Pass(_) => unreachable!("it has passed"),
             Found::Offer(request, offer) => {
                 let treatment = Treatment {
                     duplicates: core.answer.duplicates(),

@@ -79,6 +79,7 @@ impl<S, X, A, M> OfferDedup<S, X, A, M> {
         self.inner
     }
 
+    #[inline]
     fn handle<Req>(&mut self, request: Req, start: Start<S, X::Request, A>) -> ResponseFuture<S, X::Request, X::Read, A>
     where
         X: ExtractOffer<Req>,
@@ -104,6 +105,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.handle(request, run::inline)
     }
@@ -128,6 +130,7 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.handle(request, run::detached)
     }

@@ -28,7 +28,7 @@ BUDGETS = [
     ("through_the_layer/gate_alone_duplicate", "b/known_peer_ready", 1.5),
     ("through_the_layer/gate_alone_new_offer", "b_and_insert/new_peer_ready", 2.0),
 ]
-NOT_AN_OFFER = ("through_the_layer/not_an_offer", "bare/not_an_offer", 60)
+NOT_AN_OFFER = ("not_an_offer/through_the_layer", "without_the_layer/bare", 60)
 
 
 def main():

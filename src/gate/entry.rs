@@ -67,8 +67,7 @@ pub(super) struct Aftermath {
     abort: Option<AbortHandle>,
     /// How long the claim that was taken over had been held.
     pub(super) overdue_since: Option<Tick>,
-    /// Answers are dropped with it, and they may do anything.
-    pub(super) outdated: Option<PeerMemory>,
+    /// Answers may be dropped with it, and they may do anything.
     pub(super) vacant: Option<Box<Busy>>,
 }
 
@@ -115,11 +114,14 @@ impl Busy {
     }
 
     /// Changes what is remembered of the peer. Whoever asked has to publish it.
-    pub(super) fn change_memory(&mut self, memory: Option<PeerMemory>, after: &mut Aftermath) -> Edition {
-        after.outdated = mem::replace(&mut self.memory, memory);
+    pub(super) fn change_memory(&mut self, memory: Option<PeerMemory>) -> Edition {
+        let outdated = mem::replace(&mut self.memory, memory);
         self.edition += 1;
         self.publishers += 1;
-        self.edition()
+        Edition {
+            outdated,
+            ..self.edition()
+        }
     }
 
     /// The newest edition, unless it is `number`.
@@ -131,6 +133,7 @@ impl Busy {
         Edition {
             memory: self.memory.clone(),
             number: self.edition,
+            outdated: None,
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 use super::{
     clock::Tick,
     entry::{Aftermath, Busy, Entry, Flight, Holder, earliest_lease_end},
-    memory::{Horizon, PeerMemory, Processed},
+    memory::{Horizon, PeerMemory, Processed, Record},
     news::{Ending, News},
     publish::Edition,
 };
@@ -54,7 +54,10 @@ pub(super) struct Arrival<'a> {
 pub(super) enum Decision {
     Admitted(Number),
     /// The offer was processed a moment ago, and its memory is about to be published.
-    Processed(Processed),
+    Processed {
+        at: Tick,
+        record: Option<Record>,
+    },
     /// The same offer is under way, and the duplicate waits for its answer.
     Follow(Arc<News>, Wake),
     /// The offer waits for its turn.
@@ -117,7 +120,8 @@ impl Peers {
             .as_ref()
             .and_then(|memory| memory.find(fingerprint, arrival.horizon))
         {
-            return (Decision::Processed(processed.clone()), after);
+            let (at, record) = (processed.at, processed.record.clone());
+            return (Decision::Processed { at, record }, after);
         }
         busy.take_over(now, &mut after);
 
@@ -213,7 +217,7 @@ impl Peers {
         busy.call_front(&mut after);
         let edition = end.processed.map(|offer| {
             let memory = PeerMemory::with(busy.memory.as_ref(), offer, end.horizon, end.max_memory);
-            busy.change_memory(Some(memory), &mut after)
+            busy.change_memory(Some(memory))
         });
         if end.cooling_until > end.now {
             entry.cooling_until = end.cooling_until;
@@ -247,7 +251,7 @@ impl Peers {
         let was_known = is_cooling || is_remembered || !busy.is_free();
         busy.revoke(&mut after);
         busy.call_front(&mut after);
-        let edition = busy.change_memory(None, &mut after);
+        let edition = busy.change_memory(None);
         self.publishing += 1;
         (was_known, after, Some(edition))
     }

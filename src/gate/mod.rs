@@ -38,7 +38,7 @@ use self::{
     clock::{Clock, Tick},
     entry::Aftermath,
     lock::{Arrival, Decision, Number, Peers, Turn},
-    memory::{Horizon, Memory, Processed},
+    memory::{Horizon, Memory},
     wait::Place,
 };
 use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
@@ -208,7 +208,7 @@ impl Gate {
                 let is_confirmed = is_settled
                     || shard.with(|peers| peers.published == published && peers.confirms(offer.peer(), processed));
                 if is_confirmed {
-                    return self.meet_memory(offer, treatment, processed.clone(), now);
+                    return self.meet_memory(offer, treatment, processed.record.clone(), now.since(processed.at));
                 }
             }
             let arrival = Arrival {
@@ -231,7 +231,7 @@ impl Gate {
 
         match decision {
             Decision::Admitted(number) => Step::Admitted(number, now),
-            Decision::Processed(processed) => self.meet_memory(offer, treatment, processed, now),
+            Decision::Processed { at, record } => self.meet_memory(offer, treatment, record, now.since(at)),
             Decision::Follow(news, wake) => Step::Wait(Place::Following(news, wake)),
             Decision::Queued(place, turn) => Step::Wait(Place::Queued(place, turn)),
             Decision::InFlight { since } => self.refuse(offer, Reason::InFlight, now.since(since)),
@@ -244,11 +244,11 @@ impl Gate {
         }
     }
 
-    fn meet_memory(&self, offer: &Offer, treatment: Treatment, processed: Processed, now: Tick) -> Step {
-        let age = now.since(processed.at);
+    /// The same offer was processed, `age` ago.
+    fn meet_memory(&self, offer: &Offer, treatment: Treatment, record: Option<Record>, age: Duration) -> Step {
         match treatment.duplicates {
             Duplicates::Refuse => self.refuse(offer, Reason::Processed, age),
-            Duplicates::Wait { .. } => self.repeat(offer, treatment, processed.record, age),
+            Duplicates::Wait { .. } => self.repeat(offer, treatment, record, age),
         }
     }
 
