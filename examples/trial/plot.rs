@@ -15,7 +15,7 @@ const LABELS: u32 = 222;
 const MADE: u32 = 600;
 const WORKS_LONG: f64 = 280.0;
 const MADE_LONG: f64 = 190.0;
-const RESTART_LONG: f64 = 330.0;
+const RESTART_LONG: f64 = 280.0;
 
 const BAR: u32 = 13;
 const PITCH: u32 = 46;
