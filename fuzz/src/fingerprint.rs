@@ -31,7 +31,8 @@ pub fn check(input: &[u8]) {
         }
         Identity::Text(_) => assert_eq!(fingerprint, Fingerprint::exact(text.as_bytes())),
     }
-    if edits.starts_with(b"L") {
+    // Under miri everything takes long.
+    if edits.starts_with(b"L") && !cfg!(miri) {
         is_linear(&text);
     }
 }

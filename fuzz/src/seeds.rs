@@ -13,9 +13,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds.sort_by_key(Vec::len);
     assert!(seeds.len() > 40, "{} seeds", seeds.len());
     if cfg!(miri) {
-        seeds.retain(|seed| seed.len() <= 400);
+        seeds.retain(|seed| seed.len() <= 300);
         // Of all sizes up to that.
-        let step = seeds.len().div_ceil(40);
+        let step = seeds.len().div_ceil(12);
         seeds = seeds.into_iter().step_by(step).collect();
     }
     seeds
