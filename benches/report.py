@@ -107,9 +107,9 @@ def draw(plot):
     largest = max(values + marks)
     if is_log:
         smallest = min(value for value in values + marks if value > 0)
-        start, end = smallest / 3, largest * (largest / smallest * 3) ** 0.2
+        start, end = smallest / 3, largest * (largest / smallest * 3) ** 0.25
     else:
-        start, end = 0, largest * 1.2
+        start, end = 0, largest * 1.3
 
     figure, axes = plt.subplots(figsize=(8.4, 0.9 + 0.42 * len(bars)), layout="constrained")
     for patch in (figure.patch, axes.patch):
