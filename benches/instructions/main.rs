@@ -1,7 +1,7 @@
 //! How many instructions an offer takes, counted by valgrind: the same whatever else the machine does. `run` beside this
 //! file compares them with the baseline in the repository.
 
-#![allow(missing_docs, reason = "what the macros of gungraun make has none")]
+#![allow(missing_docs, clippy::exit, reason = "in what the macros of gungraun make")]
 
 #[path = "../traffic/mod.rs"]
 mod traffic;

@@ -120,7 +120,7 @@ impl Claim {
             max_memory: gate.settings.max_memory,
         };
         let released = gate.shard(peer).with(|peers| peers.release(peer, number, end));
-        if let Some((after, edition)) = released {
+        if let Some((mut after, edition)) = released {
             after.carry_out();
             if let Some(edition) = edition {
                 gate.publish(peer, edition);

@@ -67,19 +67,21 @@ pub(super) struct Aftermath {
     abort: Option<AbortHandle>,
     /// How long the claim that was taken over had been held.
     pub(super) overdue_since: Option<Tick>,
-    /// Answers may be dropped with it, and they may do anything.
+    /// Answers may be dropped with these, and they may do anything.
+    outdated: Option<Box<PeerMemory>>,
     pub(super) vacant: Option<Box<Busy>>,
 }
 
 impl Aftermath {
-    pub(super) fn carry_out(self) {
-        if let Some(task) = self.abort {
+    /// Wakes whoever is concerned. What else there is goes when this is dropped.
+    pub(super) fn carry_out(&mut self) {
+        if let Some(task) = self.abort.take() {
             task.abort();
         }
-        if let Some((news, ending)) = self.ended {
+        if let Some((news, ending)) = self.ended.take() {
             news.tell(ending);
         }
-        if let Some(turn) = self.turn {
+        if let Some(turn) = self.turn.take() {
             turn.notify_one();
         }
     }
@@ -114,14 +116,11 @@ impl Busy {
     }
 
     /// Changes what is remembered of the peer. Whoever asked has to publish it.
-    pub(super) fn change_memory(&mut self, memory: Option<PeerMemory>) -> Edition {
-        let outdated = mem::replace(&mut self.memory, memory);
+    pub(super) fn change_memory(&mut self, memory: Option<PeerMemory>, after: &mut Aftermath) -> Edition {
+        after.outdated = mem::replace(&mut self.memory, memory).map(Box::new);
         self.edition += 1;
         self.publishers += 1;
-        Edition {
-            outdated,
-            ..self.edition()
-        }
+        self.edition()
     }
 
     /// The newest edition, unless it is `number`.
@@ -133,7 +132,6 @@ impl Busy {
         Edition {
             memory: self.memory.clone(),
             number: self.edition,
-            outdated: None,
         }
     }
 

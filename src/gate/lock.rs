@@ -121,6 +121,9 @@ impl Peers {
             .and_then(|memory| memory.find(fingerprint, arrival.horizon))
         {
             let (at, record) = (processed.at, processed.record.clone());
+            if busy.is_vacant() {
+                after.vacant = self.settle(peer, now);
+            }
             return (Decision::Processed { at, record }, after);
         }
         busy.take_over(now, &mut after);
@@ -217,7 +220,7 @@ impl Peers {
         busy.call_front(&mut after);
         let edition = end.processed.map(|offer| {
             let memory = PeerMemory::with(busy.memory.as_ref(), offer, end.horizon, end.max_memory);
-            busy.change_memory(Some(memory))
+            busy.change_memory(Some(memory), &mut after)
         });
         if end.cooling_until > end.now {
             entry.cooling_until = end.cooling_until;
@@ -251,7 +254,7 @@ impl Peers {
         let was_known = is_cooling || is_remembered || !busy.is_free();
         busy.revoke(&mut after);
         busy.call_front(&mut after);
-        let edition = busy.change_memory(None);
+        let edition = busy.change_memory(None, &mut after);
         self.publishing += 1;
         (was_known, after, Some(edition))
     }

@@ -122,7 +122,7 @@ impl Gate {
     /// Frees the peer and forgets what it sent, claims in flight included. Whether there was anything.
     pub(crate) fn forget(&self, peer: PeerKey) -> bool {
         let shard = self.shard(peer);
-        let (was_known, after, edition) = loop {
+        let (was_known, mut after, edition) = loop {
             let published = shard.published.load(Acquire);
             let now = self.clock.now();
             let known = self.memory.get(peer);
@@ -152,7 +152,7 @@ impl Gate {
         self.floor.fetch_max(floor, AcqRel);
         for shard in &self.shards {
             let all = shard.with(|peers| peers.clear(floor, self.clock.now()));
-            all.into_iter().for_each(Aftermath::carry_out);
+            all.into_iter().for_each(|mut after| after.carry_out());
         }
         observe::cleared();
     }
@@ -287,7 +287,7 @@ impl Gate {
         self.shard(peer).with(|peers| peers.leave(peer, place, now)).carry_out();
     }
 
-    fn carry_out(&self, after: Aftermath, offer: &Offer, now: Tick) {
+    fn carry_out(&self, mut after: Aftermath, offer: &Offer, now: Tick) {
         if let Some(since) = after.overdue_since {
             observe::taken_over(&self.counters, offer, now.since(since));
         }

@@ -17,15 +17,12 @@ use crate::PeerKey;
 pub(super) struct Edition {
     pub(super) memory: Option<PeerMemory>,
     pub(super) number: u64,
-    /// Answers may be dropped with it, and they may do anything.
-    pub(super) outdated: Option<PeerMemory>,
 }
 
 impl Gate {
     /// Puts a peer's memory where all look first. Until that is done, its entry in the lock table tells of it.
     pub(super) fn publish(&self, peer: PeerKey, mut edition: Edition) {
         let shard = self.shard(peer);
-        let _outdated = edition.outdated.take();
         // An answer that the memory throws out may panic when it is dropped.
         let mut publishing = Publishing {
             gate: self,

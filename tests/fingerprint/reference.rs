@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 #[derive(PartialEq, Eq, Hash, Debug)]
-pub enum Identity {
+pub(crate) enum Identity {
     Description(Vec<String>),
     Text(String),
 }
 
-pub fn identity(text: &str) -> Identity {
+pub(crate) fn identity(text: &str) -> Identity {
     let mut media = sections(text);
     let session = media.remove(0);
     if session.first() != Some(&"v=0") || values(&session, "o=").is_empty() {
@@ -63,7 +63,7 @@ fn directions(lines: &[&str]) -> Vec<String> {
 }
 
 /// The lines of the session and of each section, without trailing blanks.
-pub fn sections(sdp: &str) -> Vec<Vec<&str>> {
+pub(crate) fn sections(sdp: &str) -> Vec<Vec<&str>> {
     let mut sections = vec![Vec::new()];
     for line in sdp.split('\n').map(str::trim_ascii_end) {
         if line.starts_with("m=") {

@@ -5,14 +5,14 @@ use tower_offer_dedup::{Fingerprint, JsonOffers, PeerKey};
 
 /// What the extractor under test is told.
 #[derive(Clone, Debug)]
-pub struct Rules {
-    pub sdp: Vec<&'static str>,
-    pub kinds: Vec<&'static str>,
-    pub parts: Vec<(&'static str, bool)>,
+pub(crate) struct Rules {
+    pub(crate) sdp: Vec<&'static str>,
+    pub(crate) kinds: Vec<&'static str>,
+    pub(crate) parts: Vec<(&'static str, bool)>,
 }
 
 impl Rules {
-    pub fn offers(&self) -> JsonOffers {
+    pub(crate) fn offers(&self) -> JsonOffers {
         let offers = self
             .sdp
             .iter()
@@ -29,7 +29,7 @@ impl Rules {
         })
     }
 
-    pub fn find(&self, text: &str) -> Option<(Vec<Part>, Fingerprint)> {
+    pub(crate) fn find(&self, text: &str) -> Option<(Vec<Part>, Fingerprint)> {
         let tree: Value = serde_json::from_str(text).ok()?;
         let (at, sdp) = self
             .sdp
@@ -56,7 +56,7 @@ impl Rules {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     Text(String),
     Number(u64),
     Absent,
@@ -75,7 +75,7 @@ impl Part {
 }
 
 /// The key of `parts` as a caller of `forget` makes it; it cannot name a part that is not there.
-pub fn key(parts: &[Part]) -> Option<PeerKey> {
+pub(crate) fn key(parts: &[Part]) -> Option<PeerKey> {
     use Part::{Absent, Number, Text};
     Some(match parts {
         [Text(a)] => a.into(),
@@ -89,4 +89,4 @@ pub fn key(parts: &[Part]) -> Option<PeerKey> {
     })
 }
 
-pub const POINTERS: [&str; 9] = ["", "/a", "/a/b", "/a/type", "/type", "/0", "/a/1", "/a/00", "/~0~1"];
+pub(crate) const POINTERS: [&str; 9] = ["", "/a", "/a/b", "/a/type", "/type", "/0", "/a/1", "/a/00", "/~0~1"];

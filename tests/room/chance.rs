@@ -1,11 +1,11 @@
 //! Random delays, which a seed settles.
 
 #[path = "../../examples/room/chance.rs"]
-mod chance;
+mod server;
 
 use std::collections::BTreeSet;
 
-use chance::Chance;
+use server::Chance;
 
 #[test]
 fn a_seed_settles_the_numbers_whoever_draws_them() {
