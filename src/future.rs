@@ -12,7 +12,7 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Answer, Found, Refusal,
+    Answer, Found, Offer, Refusal,
     gate::{Treatment, Verdict, Wait},
     layer::Core,
     observe,
@@ -107,7 +107,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         match state.as_mut().project() {
-            StateProj::Passing { invoke, core } => invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response)),
+            StateProj::Passing { invoke, core } => pass(invoke, core, cx),
             _ => state.poll(cx),
         }
     }
@@ -121,14 +121,11 @@ where
 {
     type Output = Result<A::Response, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let next = match state.as_mut().project() {
+            let next = match self.as_mut().project() {
                 StateProj::Running(running) => return running.poll(cx),
-                StateProj::Passing { invoke, core } => {
-                    return invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response));
-                }
+                StateProj::Passing { invoke, core } => return pass(invoke, core, cx),
                 StateProj::Reading { read, onward } => {
                     let found = ready!(read.poll(cx)).read();
                     let Onward { service, core, start } = onward;
@@ -136,7 +133,7 @@ where
                 }
                 StateProj::Waiting { wait, .. } => {
                     let verdict = ready!(wait.as_mut().poll(cx));
-                    match state.as_mut().project_replace(State::Done) {
+                    match self.as_mut().project_replace(State::Done) {
                         StateOwned::Waiting {
                             request, mut onward, ..
                         } => {
@@ -146,13 +143,13 @@ where
                         _ => unreachable!("it was `Waiting` above"),
                     }
                 }
-                StateProj::Answered(_) => match state.project_replace(State::Done) {
+                StateProj::Answered(_) => match self.project_replace(State::Done) {
                     StateOwned::Answered(response) => return Poll::Ready(Ok(response)),
                     _ => unreachable!("it was `Answered` above"),
                 },
                 StateProj::Done => panic!("`ResponseFuture` polled after completion"),
             };
-            state.set(next);
+            self.set(next);
         }
     }
 }
@@ -173,22 +170,7 @@ where
                     core: Arc::clone(core),
                 }
             }
-            found => Self::decided(found, inner, core, start),
-        }
-    }
-
-    #[inline(never)]
-    fn decided(found: Found<R, F>, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
-        match found {
-            Found::Pass(_) => unreachable!("it has passed"),
-            Found::Offer(request, offer) => {
-                let treatment = Treatment {
-                    duplicates: core.answer.duplicates(),
-                    fits: |record| record.answer::<A::Record>().is_some(),
-                };
-                let verdict = core.gate.admit(offer, treatment);
-                Self::judged(verdict, request, inner, core, start)
-            }
+            Found::Offer(request, offer) => Self::offered(request, offer, inner, core, start),
             Found::Read(read) => Self::Reading {
                 read,
                 onward: Onward::new(inner, core, start),
@@ -198,6 +180,16 @@ where
                 Self::refused(&refusal, core)
             }
         }
+    }
+
+    #[inline(never)]
+    fn offered(request: R, offer: Offer, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+        let treatment = Treatment {
+            duplicates: core.answer.duplicates(),
+            fits: |record| record.answer::<A::Record>().is_some(),
+        };
+        let verdict = core.gate.admit(offer, treatment);
+        Self::judged(verdict, request, inner, core, start)
     }
 
     fn judged(verdict: Verdict, request: R, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
@@ -219,6 +211,19 @@ where
     fn refused(refusal: &Refusal, core: &Core<A>) -> Self {
         Self::Answered(core.answer.refuse(refusal))
     }
+}
+
+#[inline]
+fn pass<S, R, A>(
+    invoke: Pin<&mut Invoke<S, R>>,
+    core: &Core<A>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<A::Response, S::Error>>
+where
+    S: Service<R>,
+    A: Answer<S::Response>,
+{
+    invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response))
 }
 
 impl<S, R, A> Onward<S, R, A>

@@ -115,24 +115,20 @@ impl Peers {
             return (Decision::Cooling { until }, after);
         }
         let busy = entry.busy.get_or_insert_with(|| Busy::new(arrival.known));
-        if let Some(processed) = busy
-            .memory
-            .as_ref()
-            .and_then(|memory| memory.find(fingerprint, arrival.horizon))
-        {
-            let (at, record) = (processed.at, processed.record.clone());
-            if busy.is_vacant() {
-                after.vacant = self.settle(peer, now);
-            }
-            return (Decision::Processed { at, record }, after);
+        let memory = busy.memory.as_ref();
+        let processed = memory.and_then(|memory| memory.find(fingerprint, arrival.horizon));
+        let processed = processed.map(|processed| (processed.at, processed.record.clone()));
+        if processed.is_none() {
+            busy.take_over(now, &mut after);
         }
-        busy.take_over(now, &mut after);
 
         let following = match arrival.duplicates {
             Duplicates::Refuse => 0,
             Duplicates::Wait { .. } => busy.following(),
         };
-        let decision = if let Some((flight, wake)) = busy.under_way(fingerprint, now, settings) {
+        let decision = if let Some((at, record)) = processed {
+            Decision::Processed { at, record }
+        } else if let Some((flight, wake)) = busy.under_way(fingerprint, now, settings) {
             flight.meet_duplicate(following, wake, arrival.duplicates)
         } else if busy.is_free() && !cooling {
             let flight = Flight::new(next(), fingerprint, now);
