@@ -6,12 +6,12 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     clock::Tick,
-    lock::{Decision, Number, Wake},
+    lock::{Arrival, Decision, Number, Wake},
     memory::PeerMemory,
     news::{Ending, News},
     publish::Edition,
 };
-use crate::{Fingerprint, answer::Duplicates, builder::Settings};
+use crate::{Fingerprint, WhenBusy, answer::Duplicates, builder::Settings};
 
 /// What is kept of a peer while it is busy, cooling or waited for.
 #[derive(Debug, Default)]
@@ -104,6 +104,42 @@ impl Busy {
             memory: memory.cloned(),
             ..Self::default()
         })
+    }
+
+    /// Decides of an offer of this peer, which cools until then.
+    pub(super) fn decide(
+        &mut self,
+        cooling_until: Tick,
+        arrival: Arrival<'_>,
+        settings: &Settings,
+        next: impl FnOnce() -> Number,
+    ) -> (Decision, Aftermath) {
+        let (fingerprint, now) = (arrival.offer.fingerprint(), arrival.now);
+        let mut after = Aftermath::default();
+        let memory = self.memory.as_ref();
+        if let Some(processed) = memory.and_then(|memory| memory.find(fingerprint, arrival.horizon)) {
+            let (at, record) = (processed.at, processed.record.clone());
+            return (Decision::Processed { at, record }, after);
+        }
+        self.take_over(now, &mut after);
+        let following = match arrival.duplicates {
+            Duplicates::Refuse => 0,
+            Duplicates::Wait { .. } => self.following(),
+        };
+        let decision = if let Some((flight, wake)) = self.under_way(fingerprint, now, settings) {
+            flight.meet_duplicate(following, wake, arrival.duplicates)
+        } else if self.is_free() && cooling_until <= now {
+            let flight = Flight::new(next(), fingerprint, now);
+            Decision::Admitted(self.grant(flight, now, settings))
+        } else if let WhenBusy::Queue { depth, .. } = settings.when_busy {
+            self.enqueue(depth, || Flight::new(next(), fingerprint, now))
+        } else if let Some(holder) = &self.holder {
+            let since = holder.flight.since;
+            Decision::Busy { since }
+        } else {
+            Decision::Cooling { until: cooling_until }
+        };
+        (decision, after)
     }
 
     /// Whether the permit is there for whoever comes first.

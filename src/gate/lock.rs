@@ -16,7 +16,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     clock::Tick,
-    entry::{Aftermath, Busy, Entry, Flight, Holder, earliest_lease_end},
+    entry::{Aftermath, Busy, Entry, Holder, earliest_lease_end},
     memory::{Horizon, PeerMemory, Processed, Record},
     news::{Ending, News},
     publish::Edition,
@@ -34,26 +34,23 @@ pub(super) struct Peers {
     cooling: VecDeque<(Tick, PeerKey)>,
     /// How often a memory was published under this shard.
     pub(super) published: u64,
-    /// How many are publishing one now. While there are none, what is published counts.
-    pub(super) publishing: usize,
 }
 
-/// An offer of which the published memory knows nothing.
+/// An offer to decide of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival<'a> {
     pub(super) offer: &'a Offer,
     pub(super) duplicates: Duplicates,
     pub(super) now: Tick,
-    /// The peer's published memory, and what of it counts.
-    pub(super) known: Option<&'a PeerMemory>,
+    /// What of a memory counts.
     pub(super) horizon: &'a Horizon,
 }
 
-/// What is decided of an offer that is not remembered, as far as is published.
+/// What is decided of an offer.
 #[derive(Debug)]
 pub(super) enum Decision {
     Admitted(Number),
-    /// The offer was processed a moment ago, and its memory is about to be published.
+    /// The same offer was processed.
     Processed {
         at: Tick,
         record: Option<Record>,
@@ -98,54 +95,43 @@ pub(super) enum Turn {
 }
 
 impl Peers {
-    /// Decides of an offer; `next` numbers the claim or place it gets.
-    pub(super) fn decide(
+    /// Decides of an offer if its peer is busy, for then all that counts is known here; `next` numbers the claim or place
+    /// it gets.
+    pub(super) fn decide_if_busy(
         &mut self,
         arrival: Arrival<'_>,
         settings: &Settings,
         next: impl FnOnce() -> Number,
-    ) -> (Decision, Aftermath) {
-        let (peer, fingerprint, now) = (arrival.offer.peer(), arrival.offer.fingerprint(), arrival.now);
-        self.sweep(now, 2);
-        let mut after = Aftermath::default();
-        let entry = self.entries.entry(peer).or_default();
-        let cooling = entry.cooling_until > now;
-        if cooling && entry.busy.is_none() && settings.when_busy == WhenBusy::Refuse {
-            let until = entry.cooling_until;
-            return (Decision::Cooling { until }, after);
-        }
-        let busy = entry.busy.get_or_insert_with(|| Busy::new(arrival.known));
-        let memory = busy.memory.as_ref();
-        let processed = memory.and_then(|memory| memory.find(fingerprint, arrival.horizon));
-        let processed = processed.map(|processed| (processed.at, processed.record.clone()));
-        if processed.is_none() {
-            busy.take_over(now, &mut after);
-        }
-
-        let following = match arrival.duplicates {
-            Duplicates::Refuse => 0,
-            Duplicates::Wait { .. } => busy.following(),
-        };
-        let decision = if let Some((at, record)) = processed {
-            Decision::Processed { at, record }
-        } else if let Some((flight, wake)) = busy.under_way(fingerprint, now, settings) {
-            flight.meet_duplicate(following, wake, arrival.duplicates)
-        } else if busy.is_free() && !cooling {
-            let flight = Flight::new(next(), fingerprint, now);
-            Decision::Admitted(busy.grant(flight, now, settings))
-        } else if let WhenBusy::Queue { depth, .. } = settings.when_busy {
-            busy.enqueue(depth, || Flight::new(next(), fingerprint, now))
-        } else if let Some(holder) = &busy.holder {
-            Decision::Busy {
-                since: holder.flight.since,
-            }
-        } else {
-            Decision::Cooling {
-                until: entry.cooling_until,
-            }
-        };
+    ) -> Option<(Decision, Aftermath)> {
+        self.sweep(arrival.now, 2);
+        let peer = arrival.offer.peer();
+        let entry = self.entries.get_mut(&peer)?;
+        let busy = entry.busy.as_mut()?;
+        let (decision, mut after) = busy.decide(entry.cooling_until, arrival, settings, next);
         if busy.is_vacant() {
-            after.vacant = self.settle(peer, now);
+            after.vacant = self.settle(peer, arrival.now);
+        }
+        Some((decision, after))
+    }
+
+    /// Decides of an offer that is not in `known`, the peer's published memory.
+    pub(super) fn decide(
+        &mut self,
+        known: Option<&PeerMemory>,
+        arrival: Arrival<'_>,
+        settings: &Settings,
+        next: impl FnOnce() -> Number,
+    ) -> (Decision, Aftermath) {
+        let peer = arrival.offer.peer();
+        let entry = self.entries.entry(peer).or_default();
+        let until = entry.cooling_until;
+        if until > arrival.now && entry.busy.is_none() && settings.when_busy == WhenBusy::Refuse {
+            return (Decision::Cooling { until }, Aftermath::default());
+        }
+        let busy = entry.busy.get_or_insert_with(|| Busy::new(known));
+        let (decision, mut after) = busy.decide(until, arrival, settings, next);
+        if busy.is_vacant() {
+            after.vacant = self.settle(peer, arrival.now);
         }
         (decision, after)
     }
@@ -222,9 +208,8 @@ impl Peers {
             entry.cooling_until = end.cooling_until;
             self.cooling.push_back((end.cooling_until, peer));
         }
-        match edition {
-            Some(_) => self.publishing += 1,
-            None => after.vacant = self.settle(peer, end.now),
+        if edition.is_none() {
+            after.vacant = self.settle(peer, end.now);
         }
         Some((after, edition))
     }
@@ -251,7 +236,6 @@ impl Peers {
         busy.revoke(&mut after);
         busy.call_front(&mut after);
         let edition = busy.change_memory(None, &mut after);
-        self.publishing += 1;
         (was_known, after, Some(edition))
     }
 

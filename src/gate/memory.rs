@@ -197,11 +197,6 @@ impl PeerMemory {
         offers.rfind(|offer| offer.fingerprint == fingerprint && horizon.shows(offer))
     }
 
-    /// Whether it has what the claim `number` processed.
-    pub(super) fn holds(&self, number: Number) -> bool {
-        self.as_slice().iter().any(|offer| offer.number == number)
-    }
-
     /// Whether any of it counts.
     pub(super) fn is_live(&self, horizon: &Horizon) -> bool {
         self.as_slice().iter().any(|offer| horizon.shows(offer))

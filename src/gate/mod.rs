@@ -21,7 +21,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
     time::Duration,
@@ -38,7 +38,7 @@ use self::{
     clock::{Clock, Tick},
     entry::Aftermath,
     lock::{Arrival, Decision, Number, Peers, Turn},
-    memory::{Horizon, Memory},
+    memory::{Horizon, Memory, PeerMemory},
     wait::Place,
 };
 use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
@@ -123,8 +123,8 @@ impl Gate {
     pub(crate) fn forget(&self, peer: PeerKey) -> bool {
         let shard = self.shard(peer);
         let (was_known, mut after, edition) = loop {
-            let published = shard.published.load(Acquire);
             let now = self.clock.now();
+            let published = shard.with(|peers| peers.published);
             let known = self.memory.get(peer);
             let forgotten = shard.with(|peers| {
                 let is_still_known = peers.published == published;
@@ -188,43 +188,38 @@ impl Gate {
     }
 
     fn decide(&self, offer: &Offer, treatment: Treatment) -> Step {
-        let duplicates = treatment.duplicates;
         let shard = self.shard(offer.peer());
-        let (now, decision, after) = loop {
+        let next = || self.number();
+        let (now, (decision, after)) = loop {
             let now = self.clock.now();
             let horizon = &self.horizon(now);
-            let published = shard.published.load(Acquire);
-            // Noted before the look: whoever publishes late what is outdated is still at it then.
-            let is_settled = shard.publishing.load(Acquire) == 0;
-            let known = if self.remembers() {
-                self.memory.get(offer.peer())
-            } else {
-                None
-            };
-            if let Some(processed) = known
-                .as_ref()
-                .and_then(|known| known.find(offer.fingerprint(), horizon))
-            {
-                let is_confirmed = is_settled
-                    || shard.with(|peers| peers.published == published && peers.confirms(offer.peer(), processed));
-                if is_confirmed {
-                    return self.meet_memory(offer, treatment, processed.record.clone(), now.since(processed.at));
-                }
-            }
             let arrival = Arrival {
                 offer,
-                duplicates,
+                duplicates: treatment.duplicates,
                 now,
-                known: known.as_ref(),
                 horizon,
             };
-            let decided = shard.with(|peers| {
-                let next = || self.number();
-                // What was published since the look at the memory may have been this very offer.
-                (peers.published == published).then(|| peers.decide(arrival, &self.settings, next))
+            let looked = shard.with(|peers| {
+                let decided = peers.decide_if_busy(arrival, &self.settings, next);
+                decided.ok_or(peers.published)
             });
-            if let Some((decision, after)) = decided {
-                break (now, decision, after);
+            let published = match looked {
+                Ok(decided) => break (now, decided),
+                Err(published) => published,
+            };
+            let known = self.remembered(offer.peer());
+            let processed = known
+                .as_ref()
+                .and_then(|known| known.find(offer.fingerprint(), horizon));
+            if let Some(processed) = processed {
+                return self.meet_memory(offer, treatment, processed.record.clone(), now.since(processed.at));
+            }
+            let decided = shard.with(|peers| {
+                // What was published since the look at the memory may have been this very offer.
+                (peers.published == published).then(|| peers.decide(known.as_ref(), arrival, &self.settings, next))
+            });
+            if let Some(decided) = decided {
+                break (now, decided);
             }
         };
         self.carry_out(after, offer, now);
@@ -298,6 +293,10 @@ impl Gate {
         Horizon::new(now, self.settings.window, self.floor.load(Acquire))
     }
 
+    fn remembered(&self, peer: PeerKey) -> Option<PeerMemory> {
+        self.remembers().then(|| self.memory.get(peer))?
+    }
+
     fn remembers(&self) -> bool {
         !self.settings.window.is_zero() && self.settings.max_memory > 0
     }
@@ -313,20 +312,10 @@ impl Gate {
 
 /// Some of the peers.
 #[derive(Debug, Default)]
-struct Shard {
-    peers: Mutex<Peers>,
-    /// `Peers::published`: if it stands still between the look at the memory and the decision, the look still holds.
-    published: AtomicU64,
-    /// `Peers::publishing`: while it is zero, what is published counts.
-    publishing: AtomicUsize,
-}
+struct Shard(Mutex<Peers>);
 
 impl Shard {
     fn with<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = act(&mut peers);
-        self.published.store(peers.published, Release);
-        self.publishing.store(peers.publishing, Release);
-        done
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
