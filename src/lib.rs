@@ -75,6 +75,9 @@
 //! runtime with its timer enabled; whatever is decided at once needs none. A panic of the inner service, or of a closure
 //! given to the layer, releases the peer and goes on to the caller.
 //!
+//! As long as a layer remembers anything, a thread named `offer-dedup` removes what is past its window, off the path of
+//! the requests. It ends with the layer.
+//!
 //! # Features
 //!
 //! | feature | default | what it adds | what it pulls in |

@@ -15,9 +15,8 @@ use std::{
 use common::{SECOND, together};
 use futures_util::FutureExt;
 use tokio::{
-    runtime::Handle,
     task::{JoinSet, yield_now},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -223,11 +222,7 @@ async fn nothing_is_left_after_a_riot() {
     let offers = stats.admitted + stats.replayed + stats.refused() + stats.waits_abandoned;
     assert_eq!(offers, 32 * 300, "{stats:?}");
 
-    let start = Instant::now();
-    while Handle::current().metrics().num_alive_tasks() > 0 {
-        assert!(start.elapsed() < 10 * SECOND, "something is left: {:?}", handle.stats());
-        sleep(SECOND / 100).await;
-    }
+    common::collectors::end().await;
     for peer in 0..PEERS {
         assert!(!handle.is_processing(peer));
         assert_eq!(layer.layer(inner).oneshot((peer, 2)).await, Ok(true));

@@ -21,15 +21,11 @@ use std::{
 };
 
 use common::{
-    Broken, Message, Reply, offer,
+    Broken, Message, Reply, collectors, offer,
     station::{Boxed, Policy, around},
 };
 use futures_util::FutureExt;
-use tokio::{
-    runtime::{self, Handle},
-    task::yield_now,
-    time::{sleep, timeout},
-};
+use tokio::{runtime, task::yield_now, time::timeout};
 use tower::Service;
 use tower_offer_dedup::{OfferDedupHandle, WhenBusy};
 
@@ -254,18 +250,9 @@ fn run(case: Case) -> u64 {
         duplicates > 1000 && stats.failed > 20 && stats.abandoned > 20,
         "{case:?}: {stats:?}"
     );
-    runtime.block_on(nothing_is_left(&handle));
-    answered
-}
-
-/// What collects for the layer ends only when there are neither memories nor locks.
-async fn nothing_is_left(handle: &OfferDedupHandle) {
-    let start = Instant::now();
-    while Handle::current().metrics().num_alive_tasks() > 0 {
-        assert!(start.elapsed().as_secs() < 20, "left: {:?}", handle.stats());
-        sleep(Duration::from_millis(10)).await;
-    }
+    runtime.block_on(collectors::end());
     assert_eq!((handle.stats().memories, handle.stats().bytes), (0, 0));
+    answered
 }
 
 fn offers() -> u64 {

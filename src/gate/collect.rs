@@ -6,27 +6,37 @@ use std::{
         atomic::Ordering::{AcqRel, Relaxed, Release},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, task::spawn_blocking, time::sleep};
+use tokio::runtime::Handle;
 
 use super::Gate;
 use crate::observe;
 
-/// How often; moka collects inside its callers' calls what piles up in between.
-const EVERY: Duration = Duration::from_millis(100);
+/// At twice as many changes, moka does its upkeep in a caller's call.
+const CHANGES: u32 = 32;
+
+const SOONEST: Duration = Duration::from_millis(1);
+const LATEST: Duration = Duration::from_millis(50);
 
 impl Gate {
-    /// Collects in the background, as long as there is something to collect. Outside a runtime moka does it by itself.
+    /// Collects in the background, as long as there is something to collect.
+    ///
+    /// A thread and no task: it depends on no runtime, blocks none of its threads, and moves no paused clock.
     pub(super) fn keep_collecting(self: &Arc<Self>) {
         if self.is_collecting.load(Relaxed) || self.is_collecting.swap(true, AcqRel) {
             return;
         }
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(collect(Collector(Arc::downgrade(self))))),
-            Err(_) => self.is_collecting.store(false, Release),
-        }
+        let collector = Collector(Arc::downgrade(self));
+        let runtime = Handle::try_current().ok();
+        let collect = move || {
+            // The clock to go by, if it is paused, is that of the runtime.
+            let _context = runtime.as_ref().map(Handle::enter);
+            collector.collect();
+        };
+        // Where no thread can be had, moka collects by itself, in its callers' calls, and the next offer tries again.
+        drop(thread::Builder::new().name("offer-dedup".to_owned()).spawn(collect));
     }
 
     pub(super) fn collect(&self) {
@@ -46,26 +56,29 @@ impl Gate {
 /// The gate to collect for, which it does not keep alive.
 struct Collector(Weak<Gate>);
 
-impl Drop for Collector {
-    fn drop(&mut self) {
-        // A runtime without timers makes it panic, and would do so again for every offer.
-        if let Some(gate) = self.0.upgrade().filter(|_| !thread::panicking()) {
-            gate.is_collecting.store(false, Release);
+impl Collector {
+    /// A memory that is stored after the last look starts the next collector, or is collected with those after it.
+    fn collect(&self) {
+        let (mut collected, mut pause, mut claims) = (Instant::now(), SOONEST, 0);
+        loop {
+            thread::sleep(pause);
+            let Some(gate) = self.0.upgrade() else { return };
+            gate.collect();
+            if gate.is_empty() {
+                return;
+            }
+            let (now, number) = (Instant::now(), gate.next_number.load(Relaxed));
+            let new = u32::try_from(number - claims).unwrap_or(u32::MAX).max(1);
+            pause = ((now - collected).saturating_mul(CHANGES) / new).clamp(SOONEST, LATEST);
+            (collected, claims) = (now, number);
         }
     }
 }
 
-async fn collect(collector: Collector) {
-    loop {
-        sleep(EVERY).await;
-        let Some(gate) = collector.0.upgrade() else { return };
-        let collected = spawn_blocking(move || {
-            gate.collect();
-            gate.is_empty()
-        });
-        // A memory that is stored meanwhile starts the next collector, or is collected with those after it.
-        if collected.await.unwrap_or(true) {
-            return;
+impl Drop for Collector {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.upgrade() {
+            gate.is_collecting.store(false, Release);
         }
     }
 }

@@ -131,7 +131,7 @@ impl Memory {
         self.cache.invalidate_all();
     }
 
-    /// Removes what is past its window, off the callers' path. It may take up to a tenth of a second.
+    /// Removes what is past its window, and does what has piled up of moka's upkeep. It may take up to a tenth of a second.
     pub(super) fn collect(&self) {
         self.cache.run_pending_tasks();
     }

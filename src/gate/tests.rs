@@ -174,43 +174,58 @@ fn an_answer_that_panics_locks_nobody_out() {
     assert_eq!(gate.claims.load(Relaxed), 0);
 }
 
-#[test]
-fn a_runtime_without_timers_is_asked_once_to_collect() {
-    let gate = gate(WhenBusy::Refuse);
-    let process = |text: &[u8]| {
-        let offer = Offer::new(text, Fingerprint::exact(text));
-        let Verdict::Admitted(claim) = gate.admit(offer, treatment(Duplicates::Refuse)) else {
-            panic!("the peer is free")
-        };
-        claim.complete(gate::Result::Success, None);
+/// Processes an offer of `peer`.
+fn process(gate: &Arc<Gate>, peer: &str) {
+    let offer = Offer::new(peer, Fingerprint::exact(b"f"));
+    let Verdict::Admitted(claim) = gate.admit(offer, treatment(Duplicates::Refuse)) else {
+        panic!("the peer is free")
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        process(b"f");
-        tokio::task::yield_now().await;
-    });
-    assert!(gate.is_collecting.load(Relaxed));
-    process(b"g");
-    assert_eq!(gate.stats().memories, 2);
+    claim.complete(gate::Result::Success, None);
 }
 
 #[test]
-fn a_runtime_that_is_gone_leaves_the_collecting_to_the_next() {
+fn what_is_past_its_window_is_collected_without_a_call_or_a_runtime() {
+    let gate = Arc::new(Gate::new(Settings {
+        window: Duration::from_millis(10),
+        cooldown: Duration::from_millis(10),
+        ..gate(WhenBusy::Refuse).settings
+    }));
+    for peer in ["p", "q"] {
+        process(&gate, peer);
+        assert_eq!(gate.stats().memories, 1);
+        let start = std::time::Instant::now();
+        while gate.is_collecting.load(Relaxed) {
+            assert!(start.elapsed() < 60 * SECOND, "somebody collects");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(gate.stats().memories, 0);
+        assert!(gate.shards.iter().all(|shard| shard.with(|peers| peers.is_empty())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_time_is_paused_nobody_cools_down() {
+    let gate = Arc::new(Gate::new(Settings {
+        cooldown: Duration::from_millis(1),
+        ..gate(WhenBusy::Refuse).settings
+    }));
+    let is_empty = |gate: &Gate| gate.shards.iter().all(|shard| shard.with(|peers| peers.is_empty()));
+    process(&gate, "p");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!is_empty(&gate));
+    advance(Duration::from_millis(1)).await;
+    gate.collect();
+    assert!(is_empty(&gate));
+}
+
+#[test]
+fn whoever_collects_does_not_keep_the_gate() {
     let gate = gate(WhenBusy::Refuse);
-    for text in [b"f", b"g"] {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let offer = Offer::new(text.as_slice(), Fingerprint::exact(text));
-            let Verdict::Admitted(claim) = gate.admit(offer, treatment(Duplicates::Refuse)) else {
-                panic!("the peer is free")
-            };
-            claim.complete(gate::Result::Success, None);
-        });
-        assert!(gate.is_collecting.load(Relaxed));
-        drop(runtime);
-        assert!(!gate.is_collecting.load(Relaxed));
+    process(&gate, "p");
+    let (weak, start) = (Arc::downgrade(&gate), std::time::Instant::now());
+    drop(gate);
+    while weak.strong_count() > 0 {
+        assert!(start.elapsed() < 60 * SECOND, "nobody keeps it");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

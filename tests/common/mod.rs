@@ -7,6 +7,7 @@
     reason = "shared: no test file uses all of it"
 )]
 
+pub mod collectors;
 pub mod journal;
 pub mod probe;
 pub mod station;

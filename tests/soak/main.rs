@@ -1,6 +1,8 @@
 //! A mixed load for a minute, or `SOAK_SECONDS=1800`: memory stays flat after the warm-up, the counters sum to the offers
 //! sent, and nothing is left at the end.
 
+#[path = "../common/collectors.rs"]
+mod collectors;
 mod load;
 mod memory;
 mod sites;
@@ -79,8 +81,9 @@ async fn soak(time: Duration) -> String {
         report += &format!("  {}: {sent} offers, {stats:?}\n", site.name);
         site.assert_mixed(&stats);
     }
-    // Those that collect for the layers end only when neither memories nor locks are left. This one is alive.
+    // This one is alive.
     eventually("tasks", || Handle::current().metrics().num_alive_tasks() == 1).await;
+    collectors::end().await;
     flat.assert_flat();
     report
 }
