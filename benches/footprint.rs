@@ -1,0 +1,227 @@
+//! What the layer takes of memory: allocations an offer, and live bytes a peer.
+
+mod report;
+mod traffic;
+
+use std::{
+    alloc::System,
+    convert::Infallible,
+    future::pending,
+    pin::pin,
+    process::ExitCode,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
+use report::{Bar, Budget, Report};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
+use tower::{Layer as _, Service, service_fn};
+use tower_offer_dedup::{Fingerprint, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse, Replay, WhenBusy};
+use traffic::{Bare, Found, HOUR, ROOM_FOR_ALL, Request, layer, sample, send};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The operations that allocations are counted over, and the peers that are known before.
+const OPERATIONS: u32 = 10_000;
+
+/// Of many operations.
+struct Allocations {
+    median: u32,
+    mean: f64,
+}
+
+fn main() -> ExitCode {
+    let mut report = Report::new(
+        "Memory",
+        "cargo bench --bench footprint",
+        "By a counting allocator. The inner service is trivial and allocates nothing. The mean is above the \
+         median where tables grow now and then, and where moka's upkeep allocates, which comes with every 64th look. Live \
+         bytes are all that is allocated while so many peers are remembered, their locks included, divided by the peers.",
+    );
+    allocations(&mut report);
+    let scales: &[u32] = if report::is_set("quick") {
+        &[1_000, 100_000]
+    } else {
+        &[1_000, 100_000, 1_000_000]
+    };
+    live_bytes(&mut report, scales);
+    report.write("footprint")
+}
+
+fn allocations(report: &mut Report) {
+    let [sdp, other] = {
+        let sample = sample(3500);
+        [sample.sdp, sample.other].map(Found::Sdp)
+    };
+    let known = layer(Duration::ZERO);
+    let mut service = known.layer(Bare);
+    for peer in 0..OPERATIONS {
+        send(&mut service, Request::new(peer, sdp));
+    }
+    let mut rows = vec![
+        (
+            "not an offer",
+            count(|peer| send(&mut service, Request::new(peer, Found::Nothing))),
+            Some(0.0),
+        ),
+        (
+            "duplicate, processed",
+            count(|peer| !send(&mut service, Request::new(peer, sdp))),
+            Some(0.0),
+        ),
+    ];
+    {
+        let flying = layer(Duration::ZERO);
+        let mut service = flying.layer(service_fn(|_: Request| pending::<Result<bool, Infallible>>()));
+        let held: Vec<_> = (0..OPERATIONS)
+            .map(|peer| service.call(Request::new(peer, sdp)))
+            .collect();
+        let refused = count(|peer| {
+            let call = pin!(service.call(Request::new(peer, sdp)));
+            call.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        });
+        rows.push(("duplicate, in flight", refused, Some(0.0)));
+        drop(held);
+    }
+    rows.push((
+        "new offer, known peer",
+        count(|peer| send(&mut service, Request::new(peer, other))),
+        None,
+    ));
+    rows.push((
+        "new offer, new peer",
+        count(|peer| send(&mut service, Request::new(OPERATIONS + peer, sdp))),
+        None,
+    ));
+    rows.push(("duplicate, replayed", replayed(sdp), None));
+    rows.push(("two offers, one queued", queued(sdp, other), None));
+
+    for (what, allocations, limit) in &rows {
+        if let Some(limit) = limit {
+            report.check(
+                &format!("allocations, {what}"),
+                f64::from(allocations.median),
+                Budget::AtMost(*limit),
+            );
+        }
+    }
+    let rows = rows.into_iter().map(|(what, allocations, limit)| {
+        let budget = limit.map_or("–".to_owned(), |limit| limit.to_string());
+        [
+            what.to_owned(),
+            allocations.median.to_string(),
+            format!("{:.2}", allocations.mean),
+            budget,
+        ]
+    });
+    report.table(
+        "Allocations an operation",
+        &["what", "median", "mean", "budget of the median"],
+        rows,
+    );
+}
+
+fn replayed(sdp: Found) -> Allocations {
+    let layer = OfferDedupLayer::builder()
+        .offers(Request::offer)
+        .answer(Replay::with(|_: &Refusal| true))
+        .window(HOUR)
+        .cooldown(Duration::ZERO)
+        .max_memory(ROOM_FOR_ALL)
+        .build();
+    let mut service = layer.layer(Bare);
+    for peer in 0..OPERATIONS {
+        send(&mut service, Request::new(peer, sdp));
+    }
+    count(|peer| send(&mut service, Request::new(peer, sdp)))
+}
+
+/// From the call of both to the place in the queue; the futures are dropped then.
+fn queued(sdp: Found, other: Found) -> Allocations {
+    let layer = OfferDedupLayer::builder()
+        .offers(Request::offer)
+        .answer(Refuse::with(|_: &Refusal| false))
+        .when_busy(WhenBusy::Queue {
+            depth: 8,
+            timeout: Duration::from_secs(10),
+        })
+        .build();
+    let mut service = layer.layer(service_fn(|_: Request| pending::<Result<bool, Infallible>>()));
+    count(|peer| {
+        let first = service.call(Request::new(peer, sdp));
+        let second = service.call(Request::new(peer, other));
+        drop((first, second));
+        true
+    })
+}
+
+/// Counts many operations, each of which has to go as it is expected to.
+fn count(mut operation: impl FnMut(u32) -> bool) -> Allocations {
+    let mut counts: Vec<_> = (0..OPERATIONS)
+        .map(|peer| {
+            let region = Region::new(ALLOCATOR);
+            assert!(operation(peer), "it goes as expected");
+            let change = region.change();
+            change.allocations + change.reallocations
+        })
+        .collect();
+    counts.sort_unstable();
+    Allocations {
+        median: counts[counts.len() / 2] as u32,
+        mean: counts.iter().sum::<usize>() as f64 / f64::from(OPERATIONS),
+    }
+}
+
+fn live_bytes(report: &mut Report, scales: &[u32]) {
+    let mut rows = Vec::new();
+    let mut bars = Vec::new();
+    for &peers in scales {
+        for (what, cooldown) in [("processed", Duration::ZERO), ("processed, cooling", HOUR)] {
+            let bytes = live_bytes_a_peer(peers, cooldown);
+            let limit = (peers == 1_000_000 && cooldown.is_zero()).then_some(400.0);
+            if let Some(limit) = limit {
+                report.check("live bytes a peer at a million", bytes, Budget::AtMost(limit));
+            }
+            rows.push([
+                what.to_owned(),
+                peers.to_string(),
+                format!("{bytes:.0}"),
+                limit.map_or("–".to_owned(), |limit| limit.to_string()),
+            ]);
+            bars.push(Bar::new(format!("{what}, {peers} peers"), bytes, limit));
+        }
+    }
+    report.table(
+        "Live bytes a peer",
+        &["peers", "how many", "bytes a peer", "budget"],
+        rows,
+    );
+    report.plot("footprint", "Live bytes a peer", "bytes", "linear", bars);
+}
+
+fn live_bytes_a_peer(peers: u32, cooldown: Duration) -> f64 {
+    let region = Region::new(ALLOCATOR);
+    let layer = layer(cooldown);
+    let mut service = layer.layer(Bare);
+    let fingerprint = Fingerprint::exact(b"v=0");
+    for peer in 0..peers {
+        let key = Request::new(peer, Found::Nothing).peer();
+        assert!(send(&mut service, Request::new(peer, Found::Ready(key, fingerprint))));
+    }
+    assert_remembered(&layer.handle(), peers);
+    // What moka keeps of its tables' growth goes when it is next tended.
+    thread::sleep(Duration::from_secs(1));
+    let bytes = live(&region.change());
+    assert_remembered(&layer.handle(), peers);
+    bytes / f64::from(peers)
+}
+
+fn assert_remembered(handle: &OfferDedupHandle, peers: u32) {
+    assert_eq!(handle.stats().memories, u64::from(peers));
+}
+
+fn live(change: &Stats) -> f64 {
+    change.bytes_allocated as f64 - change.bytes_deallocated as f64
+}
