@@ -131,7 +131,7 @@ def draw(plot):
             axes.plot([bar["limit"]] * 2, [row - 0.44, row + 0.44], color=LIMIT, linewidth=2, linestyle=(0, (2, 1)))
         # Beside the bar, and beside the mark too if that is close behind it.
         at = max(bar["value"], start)
-        if bar["limit"] and distance(at, bar["limit"], (start, end), is_log) < 0.13:
+        if bar["limit"] and distance(at, bar["limit"], (start, end), is_log) < 0.2:
             at = max(at, bar["limit"])
         text = short(bar["value"]) + (f" of {short(bar['limit'])}" if bar["limit"] is not None else "")
         axes.annotate(text, (at, row), xytext=(5, 0), textcoords="offset points", va="center")

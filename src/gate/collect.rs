@@ -59,18 +59,23 @@ struct Collector(Weak<Gate>);
 impl Collector {
     /// A memory that is stored after the last look starts the next collector, or is collected with those after it.
     fn collect(&self) {
-        let (mut collected, mut pause, mut claims) = (Instant::now(), SOONEST, 0);
+        let (mut last, mut pause, mut claims) = (Instant::now(), SOONEST, 0);
         loop {
             thread::sleep(pause);
             let Some(gate) = self.0.upgrade() else { return };
+            let start = Instant::now();
             gate.collect();
             if gate.is_empty() {
                 return;
             }
             let (now, number) = (Instant::now(), gate.next_number.load(Relaxed));
             let new = u32::try_from(number - claims).unwrap_or(u32::MAX).max(1);
-            pause = ((now - collected).saturating_mul(CHANGES) / new).clamp(SOONEST, LATEST);
-            (collected, claims) = (now, number);
+            pause = ((now - last).saturating_mul(CHANGES) / new).clamp(SOONEST, LATEST);
+            if now - start > LATEST {
+                // moka gives up after a while, with more to collect.
+                pause = SOONEST;
+            }
+            (last, claims) = (now, number);
         }
     }
 }

@@ -118,8 +118,7 @@ impl Busy {
         let mut after = Aftermath::default();
         let memory = self.memory.as_ref();
         if let Some(processed) = memory.and_then(|memory| memory.find(fingerprint, arrival.horizon)) {
-            let (at, record) = (processed.at, processed.record.clone());
-            return (Decision::Processed { at, record }, after);
+            return (processed.into(), after);
         }
         self.take_over(now, &mut after);
         let following = match arrival.duplicates {

@@ -72,6 +72,15 @@ pub(super) enum Decision {
     QueueFull,
 }
 
+impl From<&Processed> for Decision {
+    fn from(processed: &Processed) -> Self {
+        Self::Processed {
+            at: processed.at,
+            record: processed.record.clone(),
+        }
+    }
+}
+
 /// How a claim ends.
 #[derive(Debug)]
 pub(super) struct End<'a> {

@@ -188,40 +188,7 @@ impl Gate {
     }
 
     fn decide(&self, offer: &Offer, treatment: Treatment) -> Step {
-        let shard = self.shard(offer.peer());
-        let next = || self.number();
-        let (now, (decision, after)) = loop {
-            let now = self.clock.now();
-            let horizon = &self.horizon(now);
-            let arrival = Arrival {
-                offer,
-                duplicates: treatment.duplicates,
-                now,
-                horizon,
-            };
-            let looked = shard.with(|peers| {
-                let decided = peers.decide_if_busy(arrival, &self.settings, next);
-                decided.ok_or(peers.published)
-            });
-            let published = match looked {
-                Ok(decided) => break (now, decided),
-                Err(published) => published,
-            };
-            let known = self.remembered(offer.peer());
-            let processed = known
-                .as_ref()
-                .and_then(|known| known.find(offer.fingerprint(), horizon));
-            if let Some(processed) = processed {
-                return self.meet_memory(offer, treatment, processed.record.clone(), now.since(processed.at));
-            }
-            let decided = shard.with(|peers| {
-                // What was published since the look at the memory may have been this very offer.
-                (peers.published == published).then(|| peers.decide(known.as_ref(), arrival, &self.settings, next))
-            });
-            if let Some(decided) = decided {
-                break (now, decided);
-            }
-        };
+        let (now, (decision, after)) = self.look(offer, treatment.duplicates);
         self.carry_out(after, offer, now);
 
         match decision {
@@ -235,6 +202,45 @@ impl Gate {
             Decision::Cooling { until } => {
                 let refusal = Refusal::new(Reason::CoolingDown).retry_in(until.since(now));
                 self.refuse_with(offer, refusal, Duration::ZERO)
+            }
+        }
+    }
+
+    /// Asks the lock table first, where a busy peer's memory is as well; then the published memory, and if the offer is not
+    /// in it, the lock table again.
+    fn look(&self, offer: &Offer, duplicates: Duplicates) -> (Tick, (Decision, Aftermath)) {
+        let shard = self.shard(offer.peer());
+        let next = || self.number();
+        loop {
+            let now = self.clock.now();
+            let horizon = &self.horizon(now);
+            let arrival = Arrival {
+                offer,
+                duplicates,
+                now,
+                horizon,
+            };
+            let asked = shard.with(|peers| {
+                let decided = peers.decide_if_busy(arrival, &self.settings, next);
+                decided.ok_or(peers.published)
+            });
+            let published = match asked {
+                Ok(decided) => return (now, decided),
+                Err(published) => published,
+            };
+            let known = self.remembered(offer.peer());
+            let processed = known
+                .as_ref()
+                .and_then(|known| known.find(offer.fingerprint(), horizon));
+            if let Some(processed) = processed {
+                return (now, (processed.into(), Aftermath::default()));
+            }
+            let decided = shard.with(|peers| {
+                // What was published since the look at the memory may have been this very offer.
+                (peers.published == published).then(|| peers.decide(known.as_ref(), arrival, &self.settings, next))
+            });
+            if let Some(decided) = decided {
+                return (now, decided);
             }
         }
     }
