@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::sync::Instant;
 
 /// Nanoseconds since the gate was made: half the size of an [`Instant`] in state that is kept per peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

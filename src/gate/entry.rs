@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 use super::{
     clock::Tick,
@@ -10,6 +10,7 @@ use super::{
     memory::PeerMemory,
     news::{Ending, News},
     publish::Edition,
+    sync::Notify,
 };
 use crate::{Fingerprint, WhenBusy, answer::Duplicates, builder::Settings};
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 use super::{
     clock::Tick,
@@ -20,6 +20,7 @@ use super::{
     memory::{Horizon, PeerMemory, Processed, Record},
     news::{Ending, News},
     publish::Edition,
+    sync::Notify,
 };
 use crate::{Offer, PeerKey, WhenBusy, answer::Duplicates, builder::Settings};
 

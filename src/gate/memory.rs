@@ -14,11 +14,12 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
+use moka::{notification::RemovalCause, policy::EvictionPolicy};
 
 use super::{
     clock::{Clock, Tick},
     lock::Number,
+    sync::Cache,
 };
 use crate::{Fingerprint, PeerKey, builder::Settings};
 

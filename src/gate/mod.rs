@@ -9,25 +9,28 @@ mod collect;
 mod entry;
 mod lock;
 mod memory;
+#[cfg(test)]
+#[cfg(offer_dedup_loom)]
+mod models;
 mod news;
 mod publish;
+mod sync;
 #[cfg(test)]
+#[cfg(not(offer_dedup_loom))]
 mod tests;
 mod wait;
 
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicBool,
             Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
     time::Duration,
 };
-
-use tokio::sync::Notify;
 
 pub(crate) use self::{
     claim::{Claim, Result, Tether},
@@ -39,11 +42,10 @@ use self::{
     entry::Aftermath,
     lock::{Arrival, Decision, Number, Peers, Turn},
     memory::{Horizon, Memory, PeerMemory},
+    sync::{AtomicU64, AtomicUsize, Mutex, Notify, SHARDS},
     wait::Place,
 };
 use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
-
-const SHARDS: usize = 128;
 
 /// The state that all clones of a layer share.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! What becomes of an offer under way, told to the duplicates that wait for it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, futures::OwnedNotified};
-
-use super::memory::Record;
+use super::{
+    memory::Record,
+    sync::{Notify, OnceLock, OwnedNotified},
+};
 
 /// How an offer under way ended, for the duplicates that waited.
 #[derive(Clone, Debug)]

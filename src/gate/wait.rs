@@ -8,10 +8,6 @@ use std::{
 };
 
 use pin_project::pin_project;
-use tokio::{
-    sync::{Notify, futures::OwnedNotified},
-    time::{Sleep, sleep_until},
-};
 
 use super::{
     Gate, Step, Treatment, Verdict,
@@ -19,6 +15,7 @@ use super::{
     clock::Tick,
     lock::{Number, Turn, Wake},
     news::{Ending, News},
+    sync::{Notify, OwnedNotified, Sleep, sleep_until},
 };
 use crate::{Offer, Reason, WhenBusy, answer::Duplicates, observe};
 
