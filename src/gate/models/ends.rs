@@ -102,6 +102,27 @@ fn a_lease_is_renewed_or_lost() {
     });
 }
 
+#[test]
+fn the_lease_of_another_is_left_alone() {
+    every_order(|| {
+        let room = Room::new(WhenBusy::Refuse);
+        let overdue = room.offer("F").claim();
+        Instant::advance(3 * SECOND);
+        let other = room.spawn(|room| room.offer("G"));
+        overdue.await_capacity();
+        match other.join().unwrap() {
+            Fate::Admitted(claim) => {
+                Instant::advance(3 * SECOND);
+                drop(room.offer("H").claim());
+                drop(claim);
+            }
+            other => other.assert_refused(&[Reason::Busy]),
+        }
+        drop(overdue);
+        room.assert_over(&[]);
+    });
+}
+
 /// While one collects, the peer is offered to: cooled down, it is free, once.
 #[test]
 fn who_has_cooled_down_is_free_whoever_collects() {
