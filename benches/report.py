@@ -22,7 +22,7 @@ PAGE = ROOT / "docs/benchmarks.md"
 PLOTS = ROOT / "docs/benchmarks"
 
 # What comes first on the page; other results follow by name.
-ORDER = ["hot_path", "instructions", "fingerprint", "stall", "http", "peers", "story"]
+ORDER = ["hot_path", "instructions", "fingerprint", "footprint", "stall", "http", "peers"]
 
 # Text is drawn, so that it looks the same with any fonts. Legible on a white page and on a dark one: no background, and colours halfway between.
 TEXT = "#7d8590"

@@ -224,6 +224,7 @@ async fn what_is_cleared_is_given_back_before_its_window_is_over() {
     }
     let handle = layer.handle();
     assert_eq!(handle.stats().memories, 1000);
+    assert!(handle.stats().bytes > 1000 * 300);
     handle.clear();
     eventually(&handle, "empty", is_empty).await;
     assert_eq!(handle.stats().evicted, 0);
