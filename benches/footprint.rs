@@ -17,8 +17,8 @@ use std::{
 use report::{Bar, Budget, Report};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use tower::{Layer as _, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse, Replay, WhenBusy};
-use traffic::{Bare, Found, HOUR, ROOM_FOR_ALL, Request, layer, sample, send};
+use tower_offer_dedup::{Fingerprint, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse, WhenBusy};
+use traffic::{Bare, Found, HOUR, Request, layer, replaying_layer, sample, send};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -124,14 +124,7 @@ fn allocations(report: &mut Report) {
 }
 
 fn replayed(sdp: Found) -> Allocations {
-    let layer = OfferDedupLayer::builder()
-        .offers(Request::offer)
-        .answer(Replay::with(|_: &Refusal| true))
-        .window(HOUR)
-        .cooldown(Duration::ZERO)
-        .max_memory(ROOM_FOR_ALL)
-        .build();
-    let mut service = layer.layer(Bare);
+    let mut service = replaying_layer().layer(Bare);
     for peer in 0..OPERATIONS {
         send(&mut service, Request::new(peer, sdp));
     }

@@ -1,6 +1,7 @@
 //! axum with the layer, without, and with what no such layer can do without, under WHIP `POST`s over loopback.
 
 mod report;
+mod traffic;
 
 use std::{
     fs,
@@ -23,7 +24,7 @@ use axum::{
     response::Response,
     routing::post,
 };
-use moka::{policy::EvictionPolicy, sync::Cache};
+use moka::sync::Cache;
 use report::{Bar, Budget, Report};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -173,13 +174,7 @@ async fn floor(State(remembered): State<Remembered>, request: Request, next: Nex
 
 fn measure(load: &Load, handler: &Router, rounds: usize, turn: Duration) -> Rounds {
     let layer = OfferDedupLayer::whip().build();
-    let remembered = Cache::builder()
-        .max_capacity(64 << 20)
-        .weigher(|_, _| 336)
-        .eviction_policy(EvictionPolicy::lru())
-        .eviction_listener(|_, _, _| ())
-        .time_to_live(Duration::from_secs(10))
-        .build();
+    let remembered: Remembered = traffic::cache(64 << 20, Duration::from_secs(10));
     let servers = [
         Server::start("bare", handler.clone()),
         Server::start("floor", handler.clone().layer(from_fn_with_state(remembered, floor))),

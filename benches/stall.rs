@@ -1,6 +1,7 @@
 //! The slowest calls: after many offers expired in silence, and at a steady rate of new offers.
 
 mod report;
+mod traffic;
 
 use std::{
     array,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use moka::{policy::EvictionPolicy, sync::Cache};
+use moka::sync::Cache;
 use report::{Bar, Budget, Report};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
@@ -51,8 +52,9 @@ fn main() -> ExitCode {
         "cargo bench --bench stall",
         "New offers of 3 KB, each of a new peer and answered at once. \"Bare service\" is what the layer wraps, called in \
          the same way: its slowest calls are the machine's own. \"Bare moka\" inserts into a cache with the settings of \
-         the layer's; at the steady rate its upkeep is done every millisecond by another thread, as the layer's is. Both memories hold all that is inside the window. Times of CPU are those of the calling thread \
-         alone. The budgets are checked by the clock, where a busy machine shows as well.",
+         the layer's; at the steady rate its upkeep is done every millisecond by another thread, as the layer's is. Both \
+         memories hold all that is inside the window. Times of CPU are those of the calling thread alone. The budgets are \
+         checked by the clock, where a busy machine shows as well.",
     );
     silence(&mut report, if is_quick { &[100_000] } else { &[100_000, 1_000_000] });
     steady(&mut report, Duration::from_secs(if is_quick { 5 } else { 60 }));
@@ -248,14 +250,7 @@ fn bare() -> Call {
 
 /// It remembers as much of an offer as the layer does.
 fn moka(window: Duration) -> (Call, Arc<Cache<u128, [u64; 6]>>) {
-    let cache = Cache::builder()
-        .max_capacity(MAX_MEMORY)
-        .weigher(|_, _| 336)
-        .eviction_policy(EvictionPolicy::lru())
-        .eviction_listener(|_, _, _| ())
-        .time_to_live(window)
-        .build();
-    let cache = Arc::new(cache);
+    let cache = Arc::new(traffic::cache(MAX_MEMORY, window));
     let call = {
         let cache = Arc::clone(&cache);
         Box::new(move |peer| cache.insert(u128::from(peer), [peer; 6]))

@@ -9,11 +9,11 @@ use std::{
 };
 
 use tower::{Layer as _, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay, WhenBusy};
+use tower_offer_dedup::{Fingerprint, OfferDedupLayer, PeerKey, Refusal, Refuse, WhenBusy};
 
 use crate::{
     measure::{Measured, Pair, Turn},
-    traffic::{Bare, Found, HOUR, Layer, ROOM_FOR_ALL, Reference, Request, Sample, layer, send},
+    traffic::{Bare, Found, Layer, Reference, Request, Sample, layer, replaying_layer, send},
 };
 
 /// Operations in a turn, at most.
@@ -141,14 +141,7 @@ impl Field {
 
     /// Duplicates of an offer that was processed, which get its answer.
     pub(crate) fn replayed(&self) -> Measured {
-        let layer = OfferDedupLayer::builder()
-            .offers(Request::offer)
-            .answer(Replay::with(|_: &Refusal| true))
-            .window(HOUR)
-            .cooldown(Duration::ZERO)
-            .max_memory(ROOM_FOR_ALL)
-            .build();
-        let mut service = layer.layer(Bare);
+        let mut service = replaying_layer().layer(Bare);
         for peer in 0..self.scale.peers {
             send(&mut service, self.ready(peer));
         }

@@ -11,7 +11,7 @@ use std::{
     convert::Infallible,
     fs,
     future::{Ready, ready},
-    hash::RandomState,
+    hash::Hash,
     hint::black_box,
     pin::pin,
     task::{Context, Poll, Waker},
@@ -21,7 +21,7 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 use tower::Service;
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, PeerKey, Refusal, Refuse};
+use tower_offer_dedup::{Answer, Fingerprint, Offer, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay};
 
 /// A request of one peer.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,17 @@ pub fn layer(cooldown: Duration) -> Layer {
         .build()
 }
 
+/// A layer that gives duplicates the answer again.
+pub fn replaying_layer() -> OfferDedupLayer<Extract, impl Answer<bool, Response = bool>> {
+    OfferDedupLayer::builder()
+        .offers(Request::offer as Extract)
+        .answer(Replay::with(|_: &Refusal| true))
+        .window(HOUR)
+        .cooldown(Duration::ZERO)
+        .max_memory(ROOM_FOR_ALL)
+        .build()
+}
+
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const ROOM_FOR_ALL: u64 = 8 << 30;
 
@@ -114,20 +125,30 @@ where
 }
 
 /// A moka cache as the layer has one, but for the hasher, which is moka's own.
+pub fn cache<K, V>(max_memory: u64, window: Duration) -> Cache<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(max_memory)
+        .weigher(|_, _| 336)
+        .eviction_policy(EvictionPolicy::lru())
+        .eviction_listener(|_, _, _| ())
+        .time_to_live(window)
+        .build()
+}
+
+/// The cache of all that a layer looks up.
 pub struct Reference {
-    cache: Cache<PeerKey, [u64; 8], RandomState>,
+    cache: Cache<PeerKey, [u64; 8]>,
 }
 
 impl Reference {
     pub fn new() -> Self {
-        let cache = Cache::builder()
-            .max_capacity(ROOM_FOR_ALL)
-            .weigher(|_, _| 336)
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(|_, _, _| ())
-            .time_to_live(HOUR)
-            .build_with_hasher(RandomState::new());
-        Self { cache }
+        Self {
+            cache: cache(ROOM_FOR_ALL, HOUR),
+        }
     }
 
     /// B: digest, fingerprint, clock and `get`; for a request that is ready made, clock and `get`.
