@@ -15,7 +15,7 @@ MOST_GROWTH = 0.03
 
 COMMAND = "benches/run instructions"
 ABOUT = (
-    "Instructions an offer, counted by valgrind over 512 offers of 3.8 KB, the least of three runs, whose tables are "
+    "Instructions an offer, counted by valgrind over 512 offers of 3.8 KB, the least of six runs, whose tables are "
     "seeded differently. More than 3 % over the baseline in the repository fails. What is compared with a budget is the "
     "row named beside it, counted in the same runs."
 )
