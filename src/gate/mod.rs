@@ -9,16 +9,18 @@ mod collect;
 mod entry;
 mod lock;
 mod memory;
-#[cfg(test)]
-#[cfg(offer_dedup_loom)]
-mod models;
 mod news;
 mod publish;
 mod sync;
+mod wait;
+
+// `cfg(test)` stands alone, for cargo-mutants to see that these are tests.
+#[cfg(test)]
+#[cfg(offer_dedup_loom)]
+mod models;
 #[cfg(test)]
 #[cfg(not(offer_dedup_loom))]
 mod tests;
-mod wait;
 
 use std::{
     pin::Pin,
