@@ -17,8 +17,8 @@ use std::{
 use report::{Bar, Budget, Report};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 use tower::{Layer as _, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse, WhenBusy};
-use traffic::{Bare, Found, HOUR, Request, layer, replaying_layer, sample, send};
+use tower_offer_dedup::{Fingerprint, OfferDedupHandle};
+use traffic::{Bare, Found, HOUR, Request, layer, queueing_layer, replaying_layer, sample, send};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -38,7 +38,9 @@ fn main() -> ExitCode {
         "cargo bench --bench footprint",
         "By a counting allocator. The inner service is trivial and allocates nothing. The mean is above the \
          median where tables grow now and then, and where moka's upkeep allocates, which comes with every 64th look. Live \
-         bytes are all that is allocated while so many peers are remembered, their locks included, divided by the peers.",
+         bytes are all that is allocated while so many peers are remembered, divided by the peers. A peer that cools has an \
+         entry in the lock table on top: at a steady rate one in five, with the default window and cooldown; the row is of \
+         as many that all cool at once.",
     );
     allocations(&mut report);
     let scales: &[u32] = if report::is_set("quick") {
@@ -133,14 +135,7 @@ fn replayed(sdp: Found) -> Allocations {
 
 /// From the call of both to the place in the queue; the futures are dropped then.
 fn queued(sdp: Found, other: Found) -> Allocations {
-    let layer = OfferDedupLayer::builder()
-        .offers(Request::offer)
-        .answer(Refuse::with(|_: &Refusal| false))
-        .when_busy(WhenBusy::Queue {
-            depth: 8,
-            timeout: Duration::from_secs(10),
-        })
-        .build();
+    let layer = queueing_layer();
     let mut service = layer.layer(service_fn(|_: Request| pending::<Result<bool, Infallible>>()));
     count(|peer| {
         let first = service.call(Request::new(peer, sdp));

@@ -1,12 +1,14 @@
-"""Renders target/benchmarks/*.json, the results of the benchmarks, to docs/benchmarks.md and docs/benchmarks/*.svg.
+"""Renders docs/benchmarks/*.json, the results of the benchmarks, to docs/benchmarks.md and docs/benchmarks/*.svg.
 
-The same results give the same files. Started by benches/run, which installs matplotlib.
+Takes new results of those that are named over from target/benchmarks first. The same results give the same files. Started
+by benches/run, which installs matplotlib.
 """
 
 import json
 import os
 import re
 import subprocess
+import sys
 from math import log
 from pathlib import Path
 
@@ -17,14 +19,15 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "target/benchmarks"
+NEW = ROOT / "target/benchmarks"
+RESULTS = ROOT / "docs/benchmarks"
 PAGE = ROOT / "docs/benchmarks.md"
-PLOTS = ROOT / "docs/benchmarks"
 
-# What comes first on the page; other results follow by name.
+# The order on the page.
 ORDER = ["hot_path", "instructions", "fingerprint", "footprint", "stall", "http", "peers"]
 
-# Text is drawn, so that it looks the same with any fonts. Legible on a white page and on a dark one: no background, and colours halfway between.
+# Text is drawn, so that it looks the same with any fonts. Legible on a white page and on a dark one: no background, and
+# colours halfway between.
 TEXT = "#7d8590"
 KEPT = "#3d8bd9"
 MISSED = "#d9534f"
@@ -45,15 +48,17 @@ plt.rcParams.update(
 
 
 def main():
-    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    names = [name for name in ORDER if name in results] + [name for name in results if name not in ORDER]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[1:]:
+        result = json.loads((NEW / f"{name}.json").read_text())
+        (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine()} | result, indent=2) + "\n")
 
-    PLOTS.mkdir(parents=True, exist_ok=True)
-    for old in PLOTS.glob("*.svg"):
+    for old in RESULTS.glob("*.svg"):
         old.unlink()
     sections = [introduction()]
+    names = [name for name in ORDER if (RESULTS / f"{name}.json").exists()]
     for name in names:
-        result = results[name]
+        result = json.loads((RESULTS / f"{name}.json").read_text())
         for plot in result["plots"]:
             draw(plot)
         sections.append(section(result))
@@ -62,11 +67,10 @@ def main():
 
 
 def introduction():
-    return f"""# Benchmarks
+    return """# Benchmarks
 
-Measured on {machine()}. Absolute times are those of this machine, which other loads share;
-the budgets are ratios within one run, except where a time is the promise. A dashed mark in a plot is the budget, and a
-red bar has missed it.
+Absolute times are those of the machine that is named, which other loads share; the budgets are ratios within one run, except
+where a time is the promise. A dashed mark in a plot is the budget, and a red bar has missed it.
 
 ```sh
 benches/run              # all of them, then this page
@@ -84,7 +88,8 @@ def machine():
 
 
 def section(result):
-    parts = [f"## {result['title']}", result["about"], f"```sh\n{result['command']}\n```"]
+    about = f"{result['about']} Measured on {result['machine']}."
+    parts = [f"## {result['title']}", about, f"```sh\n{result['command']}\n```"]
     for plot in result["plots"]:
         parts.append(f"![{plot['title']}](benchmarks/{plot['name']}.svg)")
     for table in result["tables"]:
@@ -143,7 +148,7 @@ def draw(plot):
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xlabel(plot["unit"])
     figure.suptitle(plot["title"], x=0.01, ha="left", fontsize=12, fontweight="bold")
-    figure.savefig(PLOTS / f"{plot['name']}.svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(RESULTS / f"{plot['name']}.svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
 
 

@@ -22,7 +22,8 @@ use traffic::sample;
 const ABOUT: &str = "Nanoseconds an offer, and their ratio to what no such layer can do without, measured in turns. B is \
     the peer's digest, the offer's fingerprint, one look at the clock and one moka `get` (of a cache like the layer's, \
     with moka's own hasher); where the layer processes a new offer, one moka `insert` comes on top. The gate alone has \
-    digest and fingerprint ready made, and so has what it is compared with. Times are medians, a ratio is the median of \
+    digest and fingerprint ready made, and so has what it is compared with. The bare service is beside what is no offer; all \
+    else comes on top of it. Times are medians, a ratio is the median of \
     those of all rounds.";
 
 /// A way for an offer to go.
@@ -133,15 +134,13 @@ fn crowd(report: &mut Report, peers: u32, rounds: u32) -> Vec<f64> {
     gate_alone
 }
 
-/// The rows with a budget for the smallest and the largest offers; the budgets are for 3.5 KB.
+/// The rows that depend on the size, for the smallest and the largest offers; the budgets are for 3.5 KB.
 fn sizes(report: &mut Report, peers: u32, rounds: u32) {
     let threads = 1;
     let lines = [600, 8000].map(|bytes| {
         let sample = sample(bytes);
         let field = Field::new(Scale { peers, threads, rounds }, sample, Duration::ZERO);
-        let rows = ROWS
-            .iter()
-            .filter(|row| row.budget.is_some() && !row.is_of_gate_alone());
+        let rows = ROWS.iter().filter(|row| !row.is_of_gate_alone());
         let line = |row: &Row| row.line(format!("{} ({})", sample.sdp.len(), sample.name), (row.measure)(&field));
         rows.map(line).collect::<Vec<_>>()
     });

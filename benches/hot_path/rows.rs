@@ -1,19 +1,15 @@
 //! What is measured: each way that an offer can go, beside what it is compared with.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    pin::{Pin, pin},
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use tower::{Layer as _, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, OfferDedupLayer, PeerKey, Refusal, Refuse, WhenBusy};
+use tower_offer_dedup::{Fingerprint, PeerKey};
 
 use crate::{
     measure::{Measured, Pair, Turn},
-    traffic::{Bare, Found, Layer, Reference, Request, Sample, layer, replaying_layer, send},
+    traffic::{
+        Bare, Found, Layer, Reference, Request, Sample, layer, queueing_layer, replaying_layer, send, send_both,
+    },
 };
 
 /// Operations in a turn, at most.
@@ -155,23 +151,14 @@ impl Field {
 
     /// An offer that has to wait for another one of its peer: from its call to its answer, both included.
     pub(crate) fn queued(&self) -> Measured {
-        let layer = OfferDedupLayer::builder()
-            .offers(Request::offer)
-            .answer(Refuse::with(|_: &Refusal| false))
-            .window(Duration::ZERO)
-            .cooldown(Duration::ZERO)
-            .when_busy(WhenBusy::Queue {
-                depth: 8,
-                timeout: Duration::from_secs(10),
-            })
-            .build();
+        let layer = queueing_layer();
         let request = |turn, n, sdp| Request::new(self.known(turn, n), Found::Sdp(sdp));
         let wait = |turn: Turn| {
-            let mut service = layer.layer(service_fn(|_: Request| async { Ok::<_, Infallible>(true) }));
+            // Not done at its call, or nobody would have to wait.
+            let mut service = layer.layer(service_fn(|_: Request| async { Ok(true) }));
             self.each(|n| {
-                let first = service.call(request(turn, n, self.sample.sdp));
-                let second = pin!(service.call(request(turn, n, self.sample.other)));
-                finish(pin!(first), second);
+                let both = [self.sample.sdp, self.sample.other];
+                send_both(&mut service, both.map(|sdp| request(turn, n, sdp)));
             })
         };
         let look = |turn: Turn| {
@@ -238,10 +225,4 @@ impl Field {
             self.reference.look(&request);
         }
     }
-}
-
-fn finish<F: Future>(mut first: Pin<&mut F>, mut second: Pin<&mut F>) {
-    let cx = &mut Context::from_waker(Waker::noop());
-    assert!(second.as_mut().poll(cx).is_pending(), "it waits");
-    assert!(first.as_mut().poll(cx).is_ready() && second.poll(cx).is_ready());
 }

@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
+    sync::oneshot,
 };
 
 /// What Chromium publishes by WHIP: audio and video, 5.4 KB.
@@ -26,49 +27,60 @@ pub(crate) const CONNECTIONS: usize = 16;
 /// The number of the next offer.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A server on a thread of its own.
+/// A server on a thread of its own, for as long as this is kept.
 pub(crate) struct Server {
     address: SocketAddr,
-    thread: String,
+    /// Its own thread, and those that work for it.
+    threads: &'static [&'static str],
+    _running: oneshot::Sender<()>,
 }
 
 /// What a server did for one turn of the load.
 pub(crate) struct Turn {
     pub(crate) per_second: f64,
-    /// Microseconds of its thread for a request.
+    /// Microseconds of its threads for a request.
     pub(crate) cpu: f64,
 }
 
 impl Server {
-    pub(crate) fn start(name: &str, app: Router) -> Self {
+    /// Its own thread is named by the first of `threads`.
+    pub(crate) fn start(threads: &'static [&'static str], app: Router) -> Self {
         let (tell, told) = mpsc::channel();
         let serve = move || {
             runtime().block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                let thread = fs::read_link("/proc/thread-self").expect("Linux");
-                let address = listener.local_addr().expect("an address");
-                let thread = format!("/proc/{}/schedstat", thread.display());
-                tell.send(Self { address, thread }).expect("it is awaited");
+                let (running, ended) = oneshot::channel();
+                let server = Self {
+                    address: listener.local_addr().expect("an address"),
+                    threads,
+                    _running: running,
+                };
+                tell.send(server).expect("it is awaited");
+                let ended = async { drop(ended.await) };
                 axum::serve(listener, app)
+                    .with_graceful_shutdown(ended)
                     .await
-                    .expect("served for as long as the process runs");
+                    .expect("served to the end");
             });
         };
         thread::Builder::new()
-            .name(name.to_owned())
+            .name(threads[0].to_owned())
             .spawn(serve)
             .expect("a thread");
         told.recv().expect("the server starts")
     }
 
-    /// How long its thread has run.
+    /// How long its threads have run.
     fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(&self.thread).expect("the thread's times");
-        let nanos = stat
-            .split_ascii_whitespace()
-            .next()
-            .and_then(|nanos| nanos.parse().ok());
-        Duration::from_nanos(nanos.expect("nanoseconds first"))
+        let all = fs::read_dir("/proc/self/task").expect("Linux").flatten();
+        let nanos = all.filter_map(|thread| {
+            // A thread may be gone meanwhile.
+            let name = fs::read_to_string(thread.path().join("comm")).ok()?;
+            let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let nanos: u64 = times.split_ascii_whitespace().next()?.parse().ok()?;
+            self.threads.contains(&name.trim_end()).then_some(nanos)
+        });
+        Duration::from_nanos(nanos.sum())
     }
 }
 

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
              answers without a body, with an answer that is ready, or with that of a peer connection that it makes, \
              as the WHIP example does, by str0m. Each server and the load have a thread of their own. The servers \
              take turns of {turn} ms in {rounds} rounds, in alternating order; the ratios to the bare server are \
-             those of a round. CPU is the time of the server's thread, which other loads of the machine disturb less.",
+             those of a round. CPU is the time of the server's thread and of the layer's upkeep, which other loads of \
+             the machine disturb less.",
         ),
     );
     let load = Load::new();
@@ -105,12 +106,12 @@ fn measure(load: &Load, handler: &Router, rounds: usize, turn: Duration) -> Roun
     let layer = OfferDedupLayer::whip().build();
     let remembered: Remembered = traffic::cache(64 << 20, Duration::from_secs(10));
     let servers = [
-        Server::start("bare", handler.clone()),
+        Server::start(&["bare"], handler.clone()),
         Server::start(
-            "floor",
+            &["floor"],
             handler.clone().layer(from_fn_with_state(remembered, handlers::floor)),
         ),
-        Server::start("layered", handler.clone().layer(layer.clone())),
+        Server::start(&["layered", "offer-dedup"], handler.clone().layer(layer.clone())),
     ];
     let (mut sent, mut measured) = (0, Rounds::default());
     // The first round warms up.

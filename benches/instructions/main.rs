@@ -10,7 +10,9 @@ use std::{convert::Infallible, future::pending, hint::black_box, pin::Pin, time:
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use tower::{Layer as _, Service, service_fn};
-use traffic::{Bare, Found, Layer, Reference, Request, layer, sample, send};
+use traffic::{
+    Bare, Found, Layer, Reference, Request, layer, queueing_layer, replaying_layer, sample, send, send_both,
+};
 
 /// Peers that are known before, and operations that are counted.
 const PEERS: u32 = 512;
@@ -34,8 +36,12 @@ fn first() -> Found {
 }
 
 fn known(requests: Requests) -> Known {
+    known_to(layer(Duration::ZERO), requests)
+}
+
+fn known_to(layer: Layer, requests: Requests) -> Known {
     let known = Known {
-        layer: layer(Duration::ZERO),
+        layer,
         reference: Reference::new(),
         requests,
     };
@@ -57,6 +63,10 @@ fn duplicates() -> Known {
 
 fn new_peers() -> Known {
     known(requests(PEERS, first()))
+}
+
+fn new_peers_that_cool() -> Known {
+    known_to(layer(Duration::from_secs(2)), requests(PEERS, first()))
 }
 
 fn new_offers() -> Known {
@@ -83,6 +93,7 @@ fn ready_new() -> Known {
 #[library_benchmark]
 #[bench::duplicate_processed(setup = duplicates)]
 #[bench::new_offer_of_a_new_peer(setup = new_peers)]
+#[bench::new_offer_of_a_new_peer_that_cools(setup = new_peers_that_cool)]
 #[bench::new_offer_of_a_known_peer(setup = new_offers)]
 #[bench::gate_alone_duplicate(setup = ready_duplicates)]
 #[bench::gate_alone_new_offer(setup = ready_new)]
@@ -120,6 +131,40 @@ fn while_it_is_processed((known, held): (Known, Held)) -> (Known, Held) {
         black_box(send(&mut service, *request));
     }
     (known, held)
+}
+
+/// Sends all requests of a benchmark.
+type Sending = Box<dyn FnMut()>;
+
+fn replays() -> Sending {
+    let mut service = replaying_layer().layer(Bare);
+    let requests = requests(0, first());
+    let mut send_all = move || {
+        for request in &requests {
+            assert!(black_box(send(&mut service, *request)));
+        }
+    };
+    send_all();
+    Box::new(send_all)
+}
+
+fn turns() -> Sending {
+    let mut service = queueing_layer().layer(service_fn(|_: Request| async { Ok(true) }));
+    let others = requests(0, Found::Sdp(sample(3500).other));
+    let pairs: Vec<_> = requests(0, first()).into_iter().zip(others).collect();
+    Box::new(move || {
+        for (first, second) in &pairs {
+            send_both(&mut service, [*first, *second]);
+        }
+    })
+}
+
+#[library_benchmark]
+#[bench::duplicate_replayed(setup = replays)]
+#[bench::two_offers_one_queued(setup = turns)]
+fn in_their_own_ways(mut sending: Sending) -> Sending {
+    sending();
+    sending
 }
 
 // With a trivial closure, for the closure is the user's.
@@ -171,6 +216,7 @@ library_benchmark_group!(
         without_the_layer,
         through_the_layer,
         while_it_is_processed,
+        in_their_own_ways,
         b,
         b_and_insert
     ]

@@ -1,4 +1,5 @@
-//! The result of a benchmark: printed as Markdown, and written to `target/benchmarks` for `benches/report.py`.
+//! The result of a benchmark: printed as Markdown, and written to `target/benchmarks` for `benches/report.py`, unless it is
+//! a quick one.
 
 #![allow(
     dead_code,
@@ -120,17 +121,13 @@ impl Report {
         }
     }
 
-    /// Prints the report, and writes it to `target/benchmarks/<name>.json` of the repository.
+    /// Prints the report, and writes it to `target/benchmarks/<name>.json` of the repository; with `--quick` it is printed
+    /// only.
     pub fn write(self, name: &str) -> ExitCode {
         print!("{}", self.markdown());
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .ancestors()
-            .find(|folder| folder.join("benches/report.py").exists())
-            .expect("benches/report.py is in the repository");
-        let folder = root.join("target/benchmarks");
-        fs::create_dir_all(&folder).expect("target/benchmarks can be made");
-        let json = serde_json::to_string_pretty(&self).expect("a report is plain data");
-        fs::write(folder.join(format!("{name}.json")), json + "\n").expect("the result can be written");
+        if !is_set("quick") {
+            self.write_json(name);
+        }
 
         for missed in &self.missed {
             eprintln!("budget missed: {missed}");
@@ -139,6 +136,17 @@ impl Report {
             return ExitCode::FAILURE;
         }
         ExitCode::SUCCESS
+    }
+
+    fn write_json(&self, name: &str) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .find(|folder| folder.join("benches/report.py").exists())
+            .expect("benches/report.py is in the repository");
+        let folder = root.join("target/benchmarks");
+        fs::create_dir_all(&folder).expect("target/benchmarks can be made");
+        let json = serde_json::to_string_pretty(self).expect("a report is plain data");
+        fs::write(folder.join(format!("{name}.json")), json + "\n").expect("the result can be written");
     }
 
     fn markdown(&self) -> String {

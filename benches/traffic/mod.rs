@@ -21,7 +21,7 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 use tower::Service;
-use tower_offer_dedup::{Answer, Fingerprint, Offer, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay};
+use tower_offer_dedup::{Answer, Fingerprint, Offer, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay, WhenBusy};
 
 /// A request of one peer.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +91,20 @@ pub fn replaying_layer() -> OfferDedupLayer<Extract, impl Answer<bool, Response 
         .build()
 }
 
+/// A layer that has an offer of a busy peer wait its turn, and remembers nothing.
+pub fn queueing_layer() -> Layer {
+    OfferDedupLayer::builder()
+        .offers(Request::offer as Extract)
+        .answer(Refuse::with((|_| false) as fn(&Refusal) -> bool))
+        .window(Duration::ZERO)
+        .cooldown(Duration::ZERO)
+        .when_busy(WhenBusy::Queue {
+            depth: 8,
+            timeout: Duration::from_secs(10),
+        })
+        .build()
+}
+
 pub const HOUR: Duration = Duration::from_secs(3600);
 pub const ROOM_FOR_ALL: u64 = 8 << 30;
 
@@ -122,6 +136,17 @@ where
         Poll::Ready(Ok(is_processed)) => is_processed,
         Poll::Pending => panic!("the bare service answers at once"),
     }
+}
+
+/// Calls twice for the same peer, so that the second waits for the first, and polls both to their ends.
+pub fn send_both<S>(service: &mut S, [first, second]: [Request; 2])
+where
+    S: Service<Request, Response = bool, Error = Infallible>,
+{
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut first, mut second) = (pin!(service.call(first)), pin!(service.call(second)));
+    assert!(second.as_mut().poll(cx).is_pending(), "it waits");
+    assert!(first.as_mut().poll(cx).is_ready() && second.poll(cx).is_ready());
 }
 
 /// A moka cache as the layer has one, but for the hasher, which is moka's own.

@@ -95,7 +95,6 @@ restarts succeed that were never refused.",
             "command": self.command,
             "about": self.about,
             "tables": tables,
-            "plots": self.plots(),
             "rejoins": rejoins,
             "restarts": restarts,
         })
@@ -168,42 +167,6 @@ restarts succeed that were never refused.",
                 rows: restarts.collect(),
             },
         ]
-    }
-
-    fn plots(&self) -> Value {
-        let bars = |act, value: fn(&Figures) -> Option<f64>| -> Vec<Value> {
-            let bar = |row: Row<'_>| {
-                let label = match act {
-                    Act::Rejoin => format!("{}: {}", row.network, row.arm.name()),
-                    Act::Restart => row.arm.name().to_owned(),
-                };
-                json!({ "label": label, "value": value(&row.figures), "limit": null })
-            };
-            self.rows(act).map(bar).collect()
-        };
-        json!([
-            {
-                "name": "trial-works",
-                "title": format!("Sessions that work {} s after a rejoin, by how each offer is repeated", self.within),
-                "unit": "%",
-                "scale": "linear",
-                "bars": bars(Act::Rejoin, |figures| Some(figures.works)),
-            },
-            {
-                "name": "trial-made",
-                "title": "Peer connections made of a rejoin at the receiver, by how each offer is repeated",
-                "unit": "",
-                "scale": "linear",
-                "bars": bars(Act::Rejoin, |figures| Some(figures.made.0)),
-            },
-            {
-                "name": "trial-restart",
-                "title": "ICE restart within 500 ms of the answer: median time until it is answered",
-                "unit": "ms",
-                "scale": "log",
-                "bars": bars(Act::Restart, |figures| figures.took.map(|(median, _)| median)),
-            },
-        ])
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each contender is a server in a process of its own, one at a time, under the same load over loopback; memory is measured
-//! in a fresh process each, without HTTP. Tables go to stdout, and to `target/benchmarks/peers.json`.
+//! in a fresh process each, without HTTP. The result goes where those of the crate's own benchmarks go.
 
 mod args;
 mod checks;
@@ -18,6 +18,7 @@ mod memory;
 mod offers;
 mod plots;
 mod process;
+#[path = "../../report/mod.rs"]
 mod report;
 mod rounds;
 mod server;
@@ -75,22 +76,18 @@ async fn compare(size: args::Size) -> Result<(), String> {
     let steady = steady::run(&size, &offers).await;
     let memory = memory::run(&size).await?;
 
-    let report = Report {
-        title: "Beside the alternatives",
-        command: size.command(),
-        about: tables::about(&size, &offers),
-        tables: vec![
-            tables::storm(&storms),
-            tables::steady(size.duplicates, Work::Duplicates, &steady),
-            tables::steady(size.new_offers, Work::New, &steady),
-            tables::memory(size.remembered, &memory),
-            tables::contenders(&node),
-        ],
-        plots: plots::all(&storms, &steady, &memory),
-    };
-    print!("{report}");
-    let path = report.write()?;
-    eprintln!("written: {}", path.display());
+    let mut report = Report::new(
+        "Beside the alternatives",
+        &size.command(),
+        &tables::about(&size, &offers),
+    );
+    tables::storm(&mut report, &storms);
+    tables::steady(&mut report, size.duplicates, Work::Duplicates, &steady);
+    tables::steady(&mut report, size.new_offers, Work::New, &steady);
+    tables::memory(&mut report, size.remembered, &memory);
+    tables::contenders(&mut report, &node);
+    plots::all(&mut report, &storms, &steady, &memory);
+    report.write("peers");
     checks::all(&size, &storms, &steady, &memory)
 }
 

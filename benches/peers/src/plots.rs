@@ -3,50 +3,48 @@
 use crate::{
     contenders::WHIP,
     memory::Memory,
-    report::{Bar, Plot},
+    report::{Bar, Report},
     steady::{Runs, Work},
     storm::{PEERS, Storm, Storms, TIMES},
 };
 
-pub(crate) fn all(storms: &Storms, runs: &[Runs], memory: &[Memory]) -> Vec<Plot> {
+pub(crate) fn all(report: &mut Report, storms: &Storms, runs: &[Runs], memory: &[Memory]) {
     let the_storm = format!("Storm of {PEERS} peers × {TIMES} equal offers");
-    vec![
-        Plot {
-            name: "peers-storm-calls",
-            title: format!("{the_storm}: how many were processed"),
-            unit: "calls",
-            scale: "linear",
-            bars: storm(storms, |storm| storm.calls as f64, Some(PEERS as f64)),
-        },
-        Plot {
-            name: "peers-storm-cpu",
-            title: format!("{the_storm}: CPU of the server"),
-            unit: "ms",
-            scale: "linear",
-            bars: storm(storms, |storm| storm.cpu.as_secs_f64() * 1e3, None),
-        },
-        Plot {
-            name: "peers-duplicate",
-            title: "A completed duplicate: CPU of the server".to_owned(),
-            unit: "µs",
-            scale: "linear",
-            bars: steady(runs, Work::Duplicates),
-        },
-        Plot {
-            name: "peers-new",
-            title: "A new offer: CPU of the server".to_owned(),
-            unit: "µs",
-            scale: "linear",
-            bars: steady(runs, Work::New),
-        },
-        Plot {
-            name: "peers-memory",
-            title: "What RSS grows by for each offer sent within the window".to_owned(),
-            unit: "bytes an offer",
-            scale: "log",
-            bars: memory.iter().filter_map(|one| bar(&one.label(), one.bytes())).collect(),
-        },
-    ]
+    report.plot(
+        "peers-storm-calls",
+        &format!("{the_storm}: how many were processed"),
+        "calls",
+        "linear",
+        storm(storms, |storm| storm.calls as f64, Some(PEERS as f64)),
+    );
+    report.plot(
+        "peers-storm-cpu",
+        &format!("{the_storm}: CPU of the server"),
+        "ms",
+        "linear",
+        storm(storms, |storm| storm.cpu.as_secs_f64() * 1e3, None),
+    );
+    report.plot(
+        "peers-duplicate",
+        "A completed duplicate: CPU of the server",
+        "µs",
+        "linear",
+        steady(runs, Work::Duplicates),
+    );
+    report.plot(
+        "peers-new",
+        "A new offer: CPU of the server",
+        "µs",
+        "linear",
+        steady(runs, Work::New),
+    );
+    report.plot(
+        "peers-memory",
+        "What RSS grows by for each offer sent within the window",
+        "bytes an offer",
+        "log",
+        memory.iter().filter_map(|one| bar(&one.label(), one.bytes())).collect(),
+    );
 }
 
 /// `limit` is what must hold of ours.
@@ -69,9 +67,5 @@ fn steady(runs: &[Runs], work: Work) -> Vec<Bar> {
 fn bar(label: &str, value: Option<f64>) -> Option<Bar> {
     // A plot has no code in its labels.
     let label = label.replace('`', "");
-    value.map(|value| Bar {
-        label,
-        value,
-        limit: None,
-    })
+    value.map(|value| Bar::new(label, value, None))
 }

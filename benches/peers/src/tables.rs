@@ -8,7 +8,7 @@ use crate::{
     load::Tally,
     memory::{Memory, PROBES, WINDOW},
     offers::Offers,
-    report::Table,
+    report::Report,
     rounds::Rounds,
     steady::{self, Run, Runs, Work},
     storm::{self, PEERS, Storm, Storms, TIMES},
@@ -31,7 +31,7 @@ pub(crate) fn about(size: &Size, offers: &Offers) -> String {
     )
 }
 
-pub(crate) fn storm(storms: &Storms) -> Table {
+pub(crate) fn storm(report: &mut Report, storms: &Storms) {
     let rows = storms.iter().map(|(contender, rounds)| {
         let cpu = |storm: &Storm| storm.cpu.as_secs_f64() * 1e3;
         let millis = |value: fn(&Storm) -> f64| number(rounds.median(value), 0);
@@ -45,13 +45,13 @@ pub(crate) fn storm(storms: &Storms) -> Table {
             millis(|storm| storm.sending.as_secs_f64() * 1e3),
         ]
     });
-    Table {
-        title: format!(
+    report.table(
+        &format!(
             "Storm: {PEERS} peers × {TIMES} equal `POST`s, each on a connection of its own and all completed at once; \
              the endpoint takes {} ms",
             storm::TAKES.as_millis()
         ),
-        columns: vec![
+        &[
             "contender",
             "calls of the endpoint",
             "answers",
@@ -60,11 +60,11 @@ pub(crate) fn storm(storms: &Storms) -> Table {
             "wall, ms",
             "requests completed within, ms",
         ],
-        rows: rows.collect(),
-    }
+        rows,
+    );
 }
 
-pub(crate) fn steady(count: u64, work: Work, all: &[Runs]) -> Table {
+pub(crate) fn steady(report: &mut Report, count: u64, work: Work, all: &[Runs]) {
     let cpu = |run: &Run| run.cpu.as_secs_f64() * 1e6;
     let bare = all.iter().find(|runs| runs.contender.name == BARE);
     let bare = bare.and_then(|runs| runs.of(work).median(cpu));
@@ -85,9 +85,9 @@ pub(crate) fn steady(count: u64, work: Work, all: &[Runs]) -> Table {
         Work::Duplicates => format!("{count} completed duplicates, of {} offers", steady::FIRST),
         Work::New => format!("{count} new peers with an offer each"),
     };
-    Table {
-        title: format!("{what}, over {} connections", steady::CONNECTIONS),
-        columns: vec![
+    report.table(
+        &format!("{what}, over {} connections", steady::CONNECTIONS),
+        &[
             "contender",
             "calls of the endpoint",
             "answers",
@@ -96,11 +96,11 @@ pub(crate) fn steady(count: u64, work: Work, all: &[Runs]) -> Table {
             "over bare, µs",
             "wall an offer, µs",
         ],
-        rows: rows.collect(),
-    }
+        rows,
+    );
 }
 
-pub(crate) fn memory(count: u64, all: &[Memory]) -> Table {
+pub(crate) fn memory(report: &mut Report, count: u64, all: &[Memory]) {
     let rows = all.iter().map(|memory| {
         let sessions = memory.contender.sessions.then_some(memory.sessions as f64 / MIB);
         let known = match &memory.known {
@@ -117,12 +117,10 @@ pub(crate) fn memory(count: u64, all: &[Memory]) -> Table {
             number(Some(memory.time.as_secs_f64()), 1),
         ]
     });
-    Table {
-        title: format!(
+    report.table(&format!(
             "Memory at {count} offers within a window of {} s, each contender in a fresh process, in-process without HTTP",
             WINDOW.as_secs()
-        ),
-        columns: vec![
+        ), &[
             "contender",
             "offers taken",
             "sessions before, MiB",
@@ -130,12 +128,10 @@ pub(crate) fn memory(count: u64, all: &[Memory]) -> Table {
             "bytes an offer sent",
             "still known at the end",
             "took, s",
-        ],
-        rows: rows.collect(),
-    }
+        ], rows);
 }
 
-pub(crate) fn contenders(node: &str) -> Table {
+pub(crate) fn contenders(report: &mut Report, node: &str) {
     let rows = ALL.into_iter().map(|contender| {
         let version = match (contender.kind, contender.package) {
             (Kind::Original, _) => node,
@@ -144,11 +140,11 @@ pub(crate) fn contenders(node: &str) -> Table {
         let texts = [contender.label, version, contender.set_up, contender.lacks];
         texts.map(ToOwned::to_owned).to_vec()
     });
-    Table {
-        title: "The contenders".to_owned(),
-        columns: vec!["contender", "version", "set up as", "does not have"],
-        rows: rows.collect(),
-    }
+    report.table(
+        "The contenders",
+        &["contender", "version", "set up as", "does not have"],
+        rows,
+    );
 }
 
 /// The version of a package in this package's lock file.

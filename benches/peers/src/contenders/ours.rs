@@ -1,5 +1,7 @@
 //! tower-offer-dedup, as WHIP wants it and with the defaults of a room.
 
+use std::time::Duration;
+
 use axum::Router;
 use tower_offer_dedup::{
     OfferDedupLayer,
@@ -45,7 +47,8 @@ fn refusing(endpoint: Endpoint, settings: Settings) -> Router {
         .peer(PeerFrom::bearer().optional());
     let mut layer = OfferDedupLayer::builder().offers(offers).answer(HttpAnswer::refusing());
     if let Some(window) = settings.window {
-        layer = layer.window(window);
+        // Else a peer that cools would pass for one whose offer is remembered.
+        layer = layer.window(window).cooldown(Duration::ZERO);
     }
     endpoint.app().layer(layer.max_memory(settings.max_memory()).build())
 }
