@@ -142,6 +142,8 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
     /// How long an offer holds others of its peer off, from the call of the inner service on; 30 s by default. Past it
     /// the next offer takes over, and what becomes of the overdue one is neither remembered nor locks anything. Zero:
     /// an offer holds no other off.
+    ///
+    /// While an offer waits for the capacity of the inner service, no lease runs.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self

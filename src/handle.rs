@@ -31,7 +31,8 @@ impl OfferDedupHandle {
     /// Forgets a peer: its memories, its cooldown, and its claim in flight. Whether there was anything to forget.
     ///
     /// It takes effect at once: the peer's next offer is admitted, and what was in flight is neither remembered nor
-    /// locks anything when it ends; whoever waited for it looks again. Offers in the queue keep their places.
+    /// locks anything when it ends; whoever waited for it looks again. Offers in the queue keep their places. What is
+    /// processed goes on to its end, and is [drained](Self::drain) like the rest.
     pub fn forget(&self, peer: impl Into<PeerKey>) -> bool {
         self.gate.forget(peer.into())
     }

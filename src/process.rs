@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::{
     Answer, Duplicates, Taken,
+    answer::End,
     gate::{self, Claim, Record, Tether},
     layer::Core,
 };
@@ -108,15 +109,17 @@ where
 }
 
 fn complete<Res, Rec: Send + Sync + 'static>(claim: Claim, taken: Taken<Res, Rec>, is_replayed: bool) -> Res {
-    let result = if taken.is_success {
-        gate::Result::Success
-    } else {
-        gate::Result::Failure
-    };
-    if is_replayed && taken.is_success && taken.record.is_none() {
-        claim.note_not_recorded();
+    let record = taken.record.map(|(record, bytes)| Record::new(record, bytes));
+    match taken.end {
+        End::Success => {
+            if is_replayed && record.is_none() {
+                claim.note_not_recorded();
+            }
+            claim.complete(gate::Result::Success, record);
+        }
+        End::Failure => claim.complete(gate::Result::Failure, record),
+        End::Broken => claim.fail(),
     }
-    claim.complete(result, taken.record.map(|(record, bytes)| Record::new(record, bytes)));
     taken.response
 }
 

@@ -127,6 +127,13 @@ fn what_is_left_of_a_cooldown_is_rounded_up() {
 }
 
 #[test]
+fn a_wait_without_end_is_a_number_too() {
+    let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::MAX);
+    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
+    assert_eq!(refused.headers()["retry-after"], u64::MAX.to_string());
+}
+
+#[test]
 fn refusals_are_replaceable() {
     let answer = HttpAnswer::refusing().refuse_with(|refusal| {
         let mut response = Response::new(Bytes::from(refusal.to_string()));
@@ -151,6 +158,7 @@ async fn the_first_answer_is_untouched_and_the_second_is_marked() {
             ("connection", "keep-alive, X-Hop"),
             ("keep-alive", "timeout=5"),
             ("x-hop", "1"),
+            ("proxy-connection", "keep-alive"),
             ("transfer-encoding", "chunked"),
         ] {
             response.headers_mut().append(name, value.parse().unwrap());
@@ -160,7 +168,7 @@ async fn the_first_answer_is_untouched_and_the_second_is_marked() {
     let (status, first, body) = send(&client, offer("/whip/a", "t", SDP)).await;
     assert_eq!(
         (status, &body[..], first.len()),
-        (StatusCode::CREATED, b"an answer".as_slice(), 10)
+        (StatusCode::CREATED, b"an answer".as_slice(), 11)
     );
 
     let (status, second, body) = send(&client, offer("/whip/a", "t", SDP)).await;
@@ -237,8 +245,18 @@ async fn a_body_that_lies_about_its_length_passes_whole_and_is_not_recorded() {
     assert_eq!(status, StatusCode::CONFLICT);
 }
 
-/// Sends some of what it promised, then fails.
-struct Failing(Option<Bytes>);
+/// Sends some of what it promised, takes its time, then fails.
+struct Failing {
+    sends: Option<Bytes>,
+    pauses: usize,
+}
+
+impl Failing {
+    fn body() -> Body {
+        let sends = Some(Bytes::from_static(b"an"));
+        Self { sends, pauses: 100 }.boxed_unsync()
+    }
+}
 
 impl http_body::Body for Failing {
     type Data = Bytes;
@@ -246,9 +264,17 @@ impl http_body::Body for Failing {
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        std::task::Poll::Ready(Some(self.0.take().map(Frame::data).ok_or_else(|| "cut".into())))
+        if let Some(sent) = self.sends.take() {
+            return std::task::Poll::Ready(Some(Ok(Frame::data(sent))));
+        }
+        self.pauses = match self.pauses.checked_sub(1) {
+            Some(left) => left,
+            None => return std::task::Poll::Ready(Some(Err("cut".into()))),
+        };
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
@@ -259,7 +285,7 @@ impl http_body::Body for Failing {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_passed_on_and_not_remembered() {
     let (client, calls, _) = server(|n| match n {
-        0 => created(n, Failing(Some(Bytes::from_static(b"an"))).boxed_unsync()),
+        0 => created(n, Failing::body()),
         _ => created(n, full("an answer")),
     });
     let mut body = client
@@ -276,6 +302,69 @@ async fn an_answer_that_breaks_off_is_passed_on_and_not_remembered() {
         (status, &retried[..], calls.load(SeqCst)),
         (StatusCode::CREATED, b"an answer".as_slice(), 2)
     );
+}
+
+#[tokio::test]
+async fn of_those_who_wait_for_an_answer_that_breaks_off_one_goes_on() {
+    let (client, calls, handle) = server(|n| match n {
+        0 => created(n, Failing::body()),
+        _ => created(n, full("an answer")),
+    });
+    let sent = || send(&client, offer("/whip/a", "t", SDP));
+    let (first, second, third) = tokio::join!(client.clone().oneshot(offer("/whip/a", "t", SDP)), sent(), sent());
+    assert_eq!(first.unwrap().status(), StatusCode::CREATED);
+    for (status, _, body) in [second, third] {
+        assert_eq!((status, &body[..]), (StatusCode::CREATED, b"an answer".as_slice()));
+    }
+    let stats = handle.stats();
+    assert_eq!(
+        (calls.load(SeqCst), stats.failed, stats.replayed),
+        (2, 1, 1),
+        "{stats:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_without_content_has_no_length() {
+    let (client, ..) = server(|_| {
+        let mut response = Response::new(full(""));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    });
+    send(&client, offer("/whip/a", "t", SDP)).await;
+    let (status, headers, _) = send(&client, offer("/whip/a", "t", SDP)).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(headers["offer-replayed"], "true");
+    assert!(!headers.contains_key("content-length"));
+}
+
+/// A piece of a large buffer, which it keeps alive.
+struct Piece(Arc<[u8]>);
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.0[..9]
+    }
+}
+
+#[tokio::test]
+async fn a_record_keeps_no_larger_buffer_alive() {
+    let buffer: Arc<[u8]> = vec![b'x'; 64 * 1024].into();
+    let held = Arc::clone(&buffer);
+    let (client, ..) = server(move |n| {
+        let piece = || Bytes::from_owner(Piece(Arc::clone(&held)));
+        let mut response = created(n, full(piece()));
+        let value = header::HeaderValue::from_maybe_shared(piece()).unwrap();
+        response.headers_mut().insert("etag", value);
+        response
+    });
+    for _ in 0..2 {
+        let (_, headers, body) = send(&client, offer("/whip/a", "t", SDP)).await;
+        assert_eq!(headers["etag"], "xxxxxxxxx");
+        assert_eq!(body, "xxxxxxxxx");
+    }
+    // Here, and in the server.
+    assert_eq!(Arc::strong_count(&buffer), 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Which HTTP requests are offers, and what becomes of their bodies.
 
+mod common;
+
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
@@ -7,6 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use common::journal::Journal;
+use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Channel, Full, combinators::BoxBody};
@@ -467,4 +471,32 @@ async fn whep_viewers_without_a_token_do_not_wait_for_each_other() {
     }
     let stats = layer.handle().stats();
     assert_eq!((stats.claims, stats.waiters), (2, 1));
+}
+
+#[test]
+fn a_path_is_told_if_it_is_the_label() {
+    for (offers, expected) in [
+        (HttpOffers::new(), None),
+        (
+            HttpOffers::new().label(|head| head.uri.path().to_owned()),
+            Some("/whip/SECRETKEY"),
+        ),
+    ] {
+        let (journal, _guard) = Journal::open();
+        let layer = OfferDedupLayer::builder()
+            .offers(offers)
+            .answer(HttpAnswer::refusing())
+            .build();
+        let inner =
+            service_fn(|_: Request<BufferedBody<String>>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+        let service = layer.layer(inner);
+        for _ in 0..2 {
+            let post = Request::post("/whip/SECRETKEY").header("content-type", "application/sdp");
+            let sent = service.clone().oneshot(post.body("v=0".to_owned()).unwrap());
+            sent.now_or_never().unwrap().unwrap();
+        }
+        let entries = journal.read();
+        let peer = entries[0].field("peer").unwrap();
+        assert_eq!(peer.contains("SECRET").then_some(peer), expected, "{entries:?}");
+    }
 }

@@ -20,10 +20,10 @@ class Offers {
     const fingerprint = `${peer} ${JSON.stringify(offer).substring(0, 100)}`;
     if (this.processed.has(fingerprint) || this.processing.has(peer)) return undefined;
     this.processing.add(peer);
+    this.processed.set(fingerprint, Date.now());
     try {
       return await handle(offer);
     } finally {
-      this.processed.set(fingerprint, Date.now());
       setTimeout(() => this.processed.delete(fingerprint), this.windowMs);
       setTimeout(() => this.processing.delete(peer), this.cooldownMs);
     }

@@ -112,8 +112,16 @@ impl Duplicates {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken<Res, Rec> {
     pub(crate) response: Res,
-    pub(crate) is_success: bool,
+    pub(crate) end: End,
     pub(crate) record: Option<(Rec, usize)>,
+}
+
+/// What a response means for its offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Success,
+    Failure,
+    Broken,
 }
 
 impl<Res, Rec> Taken<Res, Rec> {
@@ -121,15 +129,25 @@ impl<Res, Rec> Taken<Res, Rec> {
     pub fn success(response: Res) -> Self {
         Self {
             response,
-            is_success: true,
+            end: End::Success,
             record: None,
         }
     }
 
-    /// The offer failed: it may be retried at once. A recorded answer goes to the duplicates that wait already.
+    /// The offer failed: it may be retried at once. A recorded answer goes to the duplicates that wait already; without
+    /// one, they are refused as [`InFlight`](Reason::InFlight).
     pub fn failure(response: Res) -> Self {
         Self {
-            is_success: false,
+            end: End::Failure,
+            ..Self::success(response)
+        }
+    }
+
+    /// The response broke off, and is no answer to anybody: as after an `Err`, the offer may be retried at once, and of
+    /// the duplicates that wait already one is processed next.
+    pub fn broken(response: Res) -> Self {
+        Self {
+            end: End::Broken,
             ..Self::success(response)
         }
     }
@@ -146,7 +164,7 @@ impl<Res, Rec> Taken<Res, Rec> {
 
     /// Whether the offer is remembered.
     pub fn is_success(&self) -> bool {
-        self.is_success
+        self.end == End::Success
     }
 
     /// What is kept to answer duplicates with.
@@ -158,7 +176,7 @@ impl<Res, Rec> Taken<Res, Rec> {
     pub fn map<Out>(self, map: impl FnOnce(Res) -> Out) -> Taken<Out, Rec> {
         Taken {
             response: map(self.response),
-            is_success: self.is_success,
+            end: self.end,
             record: self.record,
         }
     }

@@ -114,7 +114,8 @@ reasons! {
     BodyBroken = "body_broken", "the body could not be read";
     /// The request names no peer, and one is required.
     PeerMissing = "peer_missing", "the request names no peer";
-    /// The shared store cannot be reached, and the layer fails closed.
+    /// A store that is shared between servers cannot be reached. The layer has none of its own: it is there for an
+    /// [`ExtractOffer`](crate::ExtractOffer) that asks one.
     StoreUnavailable = "store_unavailable", "the shared store cannot be reached";
 }
 

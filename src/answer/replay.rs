@@ -88,7 +88,8 @@ impl<F, P, R> Replay<F, P, R> {
     }
 
     /// How many bytes a response takes in the layer's memory, or `None` not to keep it: its duplicates are then refused
-    /// as [`NotRecorded`](super::Reason::NotRecorded). By default the size of its type, without what it points to.
+    /// as [`NotRecorded`](super::Reason::NotRecorded), or where it is a failure, those that wait already as
+    /// [`InFlight`](super::Reason::InFlight). By default the size of its type, without what it points to.
     pub fn record<Res, Q>(self, record: Q) -> Replay<F, P, Q>
     where
         Q: Fn(&Res) -> Option<usize>,
@@ -134,10 +135,14 @@ where
 
     fn take(&self, response: Res) -> Self::Take {
         let record = self.record.weigh(&response).map(|bytes| (response.clone(), bytes));
-        ready(Taken {
-            is_success: self.success.is_success(&response),
-            response,
-            record,
+        let taken = if self.success.is_success(&response) {
+            Taken::success(response)
+        } else {
+            Taken::failure(response)
+        };
+        ready(match record {
+            Some((record, bytes)) => taken.recorded(record, bytes),
+            None => taken,
         })
     }
 

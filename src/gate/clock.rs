@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::sync::Instant;
 
+/// Longer than anything takes, and short enough for any clock.
+pub(super) const YEAR: Duration = Duration::from_secs(31_536_000);
+
 /// Nanoseconds since the gate was made: half the size of an [`Instant`] in state that is kept per peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
@@ -42,12 +45,11 @@ impl Clock {
 
     /// When a timer for `tick` fires. A tick beyond what the platform's clock can say is a year away.
     pub(crate) fn instant(&self, tick: Tick) -> Instant {
-        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
         let after_start = Duration::from_nanos(tick.0);
         self.start
             .checked_add(after_start)
             .filter(|_| tick != Tick::NEVER)
-            .unwrap_or_else(|| Instant::now() + FAR)
+            .unwrap_or_else(|| Instant::now() + YEAR)
     }
 }
 

@@ -48,8 +48,16 @@ impl Gate {
         }
     }
 
+    /// Whether collecting has stopped: not if something came since the last look, and found a collector at work.
+    pub(super) fn stop_collecting(&self) -> bool {
+        self.is_collecting.store(false, Release);
+        self.is_empty() || self.is_collecting.swap(true, AcqRel)
+    }
+
     fn is_empty(&self) -> bool {
-        self.memory.len() == 0 && self.shards.iter().all(|shard| shard.with(|peers| peers.is_empty()))
+        // In this order: whoever publishes counts its memory, locks its shard, and then asks for a collector.
+        let is_unlocked = self.shards.iter().all(|shard| shard.with(|peers| peers.is_empty()));
+        is_unlocked && self.memory.len() == 0
     }
 }
 
@@ -57,7 +65,6 @@ impl Gate {
 struct Collector(Weak<Gate>);
 
 impl Collector {
-    /// A memory that is stored after the last look starts the next collector, or is collected with those after it.
     fn collect(&self) {
         let (mut last, mut pause, mut claims) = (Instant::now(), SOONEST, 0);
         loop {
@@ -65,7 +72,7 @@ impl Collector {
             let Some(gate) = self.0.upgrade() else { return };
             let start = Instant::now();
             gate.collect();
-            if gate.is_empty() {
+            if gate.is_empty() && gate.stop_collecting() {
                 return;
             }
             let (now, number) = (Instant::now(), gate.next_number.load(Relaxed));
@@ -80,9 +87,10 @@ impl Collector {
     }
 }
 
+/// After a panic, in an answer that is dropped, the next offer starts another.
 impl Drop for Collector {
     fn drop(&mut self) {
-        if let Some(gate) = self.0.upgrade() {
+        if let Some(gate) = self.0.upgrade().filter(|_| thread::panicking()) {
             gate.is_collecting.store(false, Release);
         }
     }

@@ -32,7 +32,7 @@ pub(super) type Number = u64;
 pub(super) struct Peers {
     pub(super) entries: HashMap<PeerKey, Entry, RandomState>,
     /// Cooling peers in the order in which they are done.
-    cooling: VecDeque<(Tick, PeerKey)>,
+    pub(super) cooling: VecDeque<(Tick, PeerKey)>,
     /// How often a memory was published under this shard.
     pub(super) published: u64,
 }
@@ -97,7 +97,7 @@ pub(super) struct End<'a> {
 /// When a waiter looks up by itself, at the latest.
 pub(super) type Wake = Tick;
 
-/// The front of the queue looks whether it is its turn.
+/// Whoever is queued looks whether it is its turn.
 #[derive(Debug)]
 pub(super) enum Turn {
     Yours(Number),
@@ -156,11 +156,11 @@ impl Peers {
         next: impl FnOnce() -> Number,
     ) -> (Turn, Aftermath) {
         let mut after = Aftermath::default();
-        let Some(entry) = self.entries.get_mut(&peer) else {
+        let entry = self.entries.get_mut(&peer);
+        let Some((busy, cooling_until)) = entry.and_then(|entry| Some((entry.busy.as_mut()?, entry.cooling_until)))
+        else {
             return (Turn::NotYet(Tick::NEVER), after);
         };
-        let cooling_until = entry.cooling_until;
-        let busy = entry.busy.get_or_insert_default();
         busy.take_over(now, &mut after);
         let at_front = busy.queue.front().is_some_and(|front| front.flight.number == place);
 
@@ -238,6 +238,7 @@ impl Peers {
         entry.cooling_until = Tick::default();
         if entry.busy.is_none() && known.is_none() {
             after.vacant = self.settle(peer, now);
+            self.thin_out();
             return (is_cooling, after, None);
         }
         let busy = entry.busy.get_or_insert_with(|| Busy::new(known));
@@ -246,7 +247,17 @@ impl Peers {
         busy.revoke(&mut after);
         busy.call_front(&mut after);
         let edition = busy.change_memory(None, &mut after);
+        self.thin_out();
         (was_known, after, Some(edition))
+    }
+
+    /// Drops what peers that were forgotten have left among those that cool, before it is more than half.
+    fn thin_out(&mut self) {
+        if self.cooling.len() > 64 + 2 * self.entries.len() {
+            let entries = &self.entries;
+            self.cooling
+                .retain(|(until, peer)| entries.get(peer).is_some_and(|entry| entry.cooling_until == *until));
+        }
     }
 
     /// Frees every peer whose claim is below `floor`.

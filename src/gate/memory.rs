@@ -17,7 +17,7 @@ use foldhash::quality::RandomState;
 use moka::{notification::RemovalCause, policy::EvictionPolicy};
 
 use super::{
-    clock::{Clock, Tick},
+    clock::{Clock, Tick, YEAR},
     lock::Number,
     sync::Cache,
 };
@@ -28,9 +28,6 @@ const MOST_PER_PEER: usize = 16;
 
 /// What moka and the allocator take for the entry of a peer with one offer, measured at a million peers.
 const ENTRY_BYTES: usize = 336;
-
-/// moka takes no time to live above 1,000 years.
-const LONGEST_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A recorded answer. The layer does not know the type of its services' responses, so neither does its memory.
 #[derive(Clone)]
@@ -106,7 +103,8 @@ impl Memory {
             .weigher(|_, peer: &PeerMemory| u32::try_from(peer.bytes()).unwrap_or(u32::MAX))
             .eviction_policy(EvictionPolicy::lru())
             .eviction_listener(listener)
-            .time_to_live(window.min(LONGEST_TTL))
+            // moka takes no more than 1,000 years.
+            .time_to_live(window.min(YEAR))
             .build_with_hasher(RandomState::default());
         Self { cache, counts }
     }

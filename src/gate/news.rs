@@ -26,7 +26,7 @@ pub(super) struct News {
 }
 
 impl News {
-    /// Wakes once the ending is told. Taken out under the shard's lock, so that no telling falls between.
+    /// Wakes once the ending is told. Whoever listens before it looks misses nothing.
     pub(super) fn listen(&self) -> OwnedNotified {
         Arc::clone(&self.told).notified_owned()
     }

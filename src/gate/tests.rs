@@ -203,6 +203,48 @@ fn what_is_past_its_window_is_collected_without_a_call_or_a_runtime() {
     }
 }
 
+#[test]
+fn what_never_comes_is_far_away() {
+    let clock = Clock::new();
+    assert!(clock.instant(Tick::NEVER) > tokio::time::Instant::now() + 100_000 * SECOND);
+    assert_eq!(
+        clock.instant(Tick::default().after(SECOND)),
+        clock.instant(Tick::default()) + SECOND
+    );
+}
+
+#[test]
+fn what_comes_while_collecting_ends_is_collected() {
+    let gate = gate(WhenBusy::Refuse);
+    gate.is_collecting.store(true, Relaxed);
+    assert!(gate.stop_collecting() && !gate.is_collecting.load(Relaxed));
+    gate.is_collecting.store(true, Relaxed);
+    process(&gate, "p");
+    assert!(!gate.stop_collecting() && gate.is_collecting.load(Relaxed));
+}
+
+#[test]
+fn forgotten_peers_do_not_add_up_however_long_they_would_have_cooled() {
+    for window in [Duration::ZERO, Duration::MAX] {
+        let gate = Arc::new(Gate::new(Settings {
+            window,
+            cooldown: Duration::MAX,
+            ..gate(WhenBusy::Refuse).settings
+        }));
+        let cooling = || gate.shard("p".into()).with(|peers| peers.cooling.len());
+        for _ in 0..1000 {
+            process(&gate, "p");
+            assert!(gate.forget("p".into()));
+        }
+        assert!(cooling() < 100, "{}", cooling());
+        process(&gate, "p");
+        for _ in 0..1000 {
+            gate.forget("q".into());
+        }
+        assert!(cooling() > 0, "who cools is kept");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_time_is_paused_nobody_cools_down() {
     let gate = Arc::new(Gate::new(Settings {

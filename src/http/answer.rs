@@ -77,7 +77,8 @@ impl HttpAnswer {
     /// 10 s at most.
     ///
     /// An answer is recorded if its length is known to be at most 64 KiB: it is read while the peer is locked. Any other
-    /// passes as it comes, and its duplicates are refused as [`NotRecorded`](Reason::NotRecorded).
+    /// passes as it comes, and its duplicates are refused as [`NotRecorded`](Reason::NotRecorded), or where it is a failure,
+    /// those that wait already as [`InFlight`](Reason::InFlight).
     pub fn replaying() -> Self {
         Self {
             duplicates: Duplicates::WAIT,
@@ -200,13 +201,13 @@ impl<B: Body> Future for TakeAnswer<B> {
         };
         let taken = match (answer.take().expect("`TakeAnswer` polled after completion"), outcome) {
             (Taking::Reading(head, _), Some(Outcome::Whole(bytes, body))) => {
-                let recorded = Recorded::new(&head, bytes);
+                let recorded = Recorded::new(&head, &bytes);
                 let weight = recorded.bytes();
                 taken(Response::from_parts(head, body)).recorded(recorded, weight)
             }
             (Taking::Reading(head, _), Some(Outcome::TooLarge(body))) => taken(Response::from_parts(head, body)),
-            // Its sender has no answer: the retry it owes is to be processed.
-            (Taking::Reading(head, _), Some(Outcome::Broken(body))) => Taken::failure(Response::from_parts(head, body)),
+            // Its sender has no answer: the retry it owes, or has sent already, is to be processed.
+            (Taking::Reading(head, _), Some(Outcome::Broken(body))) => Taken::broken(Response::from_parts(head, body)),
             (Taking::Reading(..), None) => unreachable!("it was read above"),
             (Taking::Passing(response), _) => taken(response),
         };
@@ -237,16 +238,24 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    fn new(head: &Parts, body: Bytes) -> Self {
-        let mut headers = head.headers.clone();
-        remove_hop_by_hop(&mut headers);
-        headers.remove(DATE);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    /// Of copies, for the originals may be pieces of a larger buffer, which they would keep alive.
+    fn new(head: &Parts, body: &[u8]) -> Self {
+        let is_kept = kept_fields(&head.headers);
+        let mut headers = HeaderMap::with_capacity(head.headers.len() + 2);
+        for (name, value) in head.headers.iter().filter(|(name, _)| is_kept(name)) {
+            let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is a field's value");
+            copy.set_sensitive(value.is_sensitive());
+            headers.append(name, copy);
+        }
+        // RFC 9110 §8.6: none with 204.
+        if head.status != StatusCode::NO_CONTENT {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         headers.insert(OFFER_REPLAYED, HeaderValue::from_static("true"));
         Self {
             status: head.status,
             headers,
-            body,
+            body: Bytes::copy_from_slice(body),
         }
     }
 
@@ -269,8 +278,11 @@ impl fmt::Debug for Recorded {
     }
 }
 
-/// RFC 9110 §7.6.1: the fields that concern one connection, and those that `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Tells the fields that go with a recorded answer: not its date and length, nor those that concern one connection, which
+/// are known or named by `Connection` (RFC 9110 §7.6.1).
+fn kept_fields(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     let named: Vec<_> = headers
         .get_all(CONNECTION)
         .iter()
@@ -278,19 +290,21 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse::<HeaderName>().ok())
         .collect();
-    let keep_alive = HeaderName::from_static("keep-alive");
-    let fixed = [
-        CONNECTION,
-        keep_alive,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
-    for name in named.iter().chain(&fixed) {
-        headers.remove(name);
+    move |name| {
+        let dropped = [
+            CONNECTION,
+            CONTENT_LENGTH,
+            DATE,
+            KEEP_ALIVE,
+            PROXY_AUTHENTICATE,
+            PROXY_AUTHORIZATION,
+            PROXY_CONNECTION,
+            TE,
+            TRAILER,
+            TRANSFER_ENCODING,
+            UPGRADE,
+        ];
+        !dropped.contains(name) && !named.contains(name)
     }
 }
 
@@ -323,5 +337,5 @@ fn problem(refusal: &Refusal) -> Response<Bytes> {
 
 /// Rounded up: a sender that comes back a little late is better than one that is early.
 fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }

@@ -56,8 +56,8 @@ impl OfferDedupLayer<(), ()> {
             .finish_abandoned()
     }
 
-    /// Starts as [`whip`](Self::whip) does, with the offer itself as part of the peer: viewers without a token share a path, and must
-    /// not wait for each other.
+    /// Starts as [`whip`](Self::whip) does, with the offer itself as part of the peer: viewers without a token share a path,
+    /// and must not wait for each other.
     pub fn whep() -> OfferDedupBuilder<HttpOffers, HttpAnswer, Detached> {
         let offers = HttpOffers::new()
             .peer(PeerFrom::path())

@@ -59,10 +59,12 @@ struct Rules {
     #[cfg(feature = "json")]
     json: Option<JsonOffers>,
     only_if: Option<Arc<Predicate>>,
+    label: Option<Arc<Label>>,
     max_body: usize,
 }
 
 type Predicate = dyn Fn(&Parts) -> bool + Send + Sync;
+type Label = dyn Fn(&Parts) -> String + Send + Sync;
 
 /// What an offer's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ impl HttpOffers {
                 #[cfg(feature = "json")]
                 json: None,
                 only_if: None,
+                label: None,
                 max_body: 64 * 1024,
             }),
         }
@@ -126,6 +129,22 @@ impl HttpOffers {
     #[must_use]
     pub fn only_if(self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.with(|rules| rules.only_if = Some(Arc::new(predicate)))
+    }
+
+    /// Names offers in log events by what `label` makes of their head. Without it, events show the beginning of the
+    /// peer's digest, since a path may well hold a stream key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::http::HttpOffers;
+    ///
+    /// let offers = HttpOffers::new().label(|head| head.uri.path().to_owned());
+    /// # let _ = offers;
+    /// ```
+    #[must_use]
+    pub fn label(self, label: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.label = Some(Arc::new(label)))
     }
 
     /// How many bytes of a body are read; 64 KiB by default.
@@ -290,7 +309,10 @@ impl<B: Body> Future for ReadOffer<B> {
                 None => Found::Pass(Request::from_parts(head, body)),
                 Some(_) if self.peer.is_none() => Found::Refused(Refusal::new(Reason::PeerMissing)),
                 Some(offer) => {
-                    let offer = offer.label(head.uri.path().to_owned());
+                    let offer = match &self.rules.label {
+                        Some(label) => offer.label(label(&head)),
+                        None => offer,
+                    };
                     head.extensions.insert(offer.peer());
                     Found::Offer(Request::from_parts(head, body), offer)
                 }
