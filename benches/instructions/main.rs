@@ -9,6 +9,7 @@ mod traffic;
 use std::{convert::Infallible, future::pending, hint::black_box, pin::Pin, time::Duration};
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use tokio::runtime;
 use tower::{Layer as _, Service, service_fn};
 use traffic::{
     Bare, Found, Layer, Reference, Request, layer, queueing_layer, replaying_layer, sample, send, send_both,
@@ -152,7 +153,11 @@ fn turns() -> Sending {
     let mut service = queueing_layer().layer(service_fn(|_: Request| async { Ok(true) }));
     let others = requests(0, Found::Sdp(sample(3500).other));
     let pairs: Vec<_> = requests(0, first()).into_iter().zip(others).collect();
+    // Who waits has a timer.
+    let runtime = runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.expect("a runtime");
     Box::new(move || {
+        let _inside = runtime.enter();
         for (first, second) in &pairs {
             send_both(&mut service, [*first, *second]);
         }
