@@ -11,7 +11,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::Gate;
+use super::{Gate, lock::Number};
 use crate::observe;
 
 /// At twice as many changes, moka does its upkeep in a caller's call.
@@ -76,15 +76,21 @@ impl Collector {
                 return;
             }
             let (now, number) = (Instant::now(), gate.next_number.load(Relaxed));
-            let new = u32::try_from(number - claims).unwrap_or(u32::MAX).max(1);
-            pause = ((now - last).saturating_mul(CHANGES) / new).clamp(SOONEST, LATEST);
-            if now - start > LATEST {
+            pause = if now - start > LATEST {
                 // moka gives up after a while, with more to collect.
-                pause = SOONEST;
-            }
+                SOONEST
+            } else {
+                until_more(now - last, number - claims)
+            };
             (last, claims) = (now, number);
         }
     }
+}
+
+/// How long it takes until there is more to collect, at the rate of `new` claims in `time`.
+pub(super) fn until_more(time: Duration, new: Number) -> Duration {
+    let new = u32::try_from(new).unwrap_or(u32::MAX).max(1);
+    (time.saturating_mul(CHANGES) / new).clamp(SOONEST, LATEST)
 }
 
 /// After a panic, in an answer that is dropped, the next offer starts another.

@@ -214,6 +214,23 @@ fn what_never_comes_is_far_away() {
 }
 
 #[test]
+fn the_more_comes_the_sooner_it_is_collected() {
+    let [second, millis] = [SECOND, Duration::from_millis(1)];
+    for (time, new, expected) in [
+        (second, 0, 50),
+        (second, 320, 50),
+        (second, 1600, 20),
+        (second, 3200, 10),
+        (second, 320_000, 1),
+        (10 * millis, 64, 5),
+        (second, Number::MAX, 1),
+        (Duration::MAX, 1, 50),
+    ] {
+        assert_eq!(collect::until_more(time, new), expected * millis, "{new} in {time:?}");
+    }
+}
+
+#[test]
 fn what_comes_while_collecting_ends_is_collected() {
     let gate = gate(WhenBusy::Refuse);
     gate.is_collecting.store(true, Relaxed);
