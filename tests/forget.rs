@@ -278,6 +278,11 @@ async fn a_queue_behind_a_cooldown_runs_at_once() {
         assert!(front.is_woken(), "{way}");
         assert_pending!(front.poll());
         assert_eq!(desk.calls(), 2, "{way}");
+
+        desk.end(End::Answer);
+        assert_ready_ok!(front.poll());
+        assert_ready!(spawn(service.call(offer("p", "g"))).poll()).unwrap();
+        assert_eq!(layer.handle().stats().refused_processed, 1, "{way}");
     }
 }
 

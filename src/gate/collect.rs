@@ -35,8 +35,11 @@ impl Gate {
             let _context = runtime.as_ref().map(Handle::enter);
             collector.collect();
         };
-        // Where no thread can be had, moka collects by itself, in its callers' calls, and the next offer tries again.
-        drop(thread::Builder::new().name("offer-dedup".to_owned()).spawn(collect));
+        let thread = thread::Builder::new().name("offer-dedup".to_owned()).spawn(collect);
+        if thread.is_err() {
+            // moka collects by itself then, in its callers' calls, and the next offer tries again.
+            self.is_collecting.store(false, Release);
+        }
     }
 
     pub(super) fn collect(&self) {
@@ -62,7 +65,7 @@ impl Gate {
 }
 
 /// The gate to collect for, which it does not keep alive.
-struct Collector(Weak<Gate>);
+pub(super) struct Collector(pub(super) Weak<Gate>);
 
 impl Collector {
     fn collect(&self) {

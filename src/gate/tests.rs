@@ -241,6 +241,18 @@ fn what_comes_while_collecting_ends_is_collected() {
 }
 
 #[test]
+fn after_a_collector_that_panics_there_is_another() {
+    let gate = gate(WhenBusy::Refuse);
+    gate.is_collecting.store(true, Relaxed);
+    let collector = collect::Collector(Arc::downgrade(&gate));
+    let panics = std::thread::spawn(move || {
+        let _collector = collector;
+        panic!("an answer panics");
+    });
+    assert!(panics.join().is_err() && !gate.is_collecting.load(Relaxed));
+}
+
+#[test]
 fn forgotten_peers_do_not_add_up_however_long_they_would_have_cooled() {
     for window in [Duration::ZERO, Duration::MAX] {
         let gate = Arc::new(Gate::new(Settings {
