@@ -252,6 +252,45 @@ fn after_a_collector_that_panics_there_is_another() {
     assert!(panics.join().is_err() && !gate.is_collecting.load(Relaxed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn after_a_crowd_its_memory_is_given_back() {
+    let gate = gate(WhenBusy::Refuse);
+    let room = |gate: &Gate| {
+        let capacities = gate.shards.iter();
+        let capacities =
+            capacities.map(|shard| shard.with(|peers| (peers.entries.capacity(), peers.cooling.capacity())));
+        capacities.collect::<Vec<_>>()
+    };
+    let peers: Vec<_> = (0..40_000).map(|n| n.to_string()).collect();
+    peers.iter().for_each(|peer| process(&gate, peer));
+    let crowded = room(&gate);
+    assert!(
+        crowded
+            .iter()
+            .all(|(entries, cooling)| *entries > 200 && *cooling > 200)
+    );
+    gate.forget(peers[0].as_str().into());
+    assert_eq!(room(&gate), crowded, "one that goes is no reason");
+    advance(SECOND).await;
+    gate.collect();
+    assert!(
+        room(&gate)
+            .iter()
+            .all(|(entries, cooling)| *entries <= 64 && *cooling <= 64)
+    );
+}
+
+#[test]
+fn without_a_cooldown_nobody_cools() {
+    let gate = Arc::new(Gate::new(Settings {
+        cooldown: Duration::ZERO,
+        ..gate(WhenBusy::Refuse).settings
+    }));
+    process(&gate, "p");
+    gate.shard("p".into())
+        .with(|peers| assert!(peers.is_empty() && peers.cooling.is_empty()));
+}
+
 #[test]
 fn forgotten_peers_do_not_add_up_however_long_they_would_have_cooled() {
     for window in [Duration::ZERO, Duration::MAX] {
