@@ -232,12 +232,18 @@ fn the_more_comes_the_sooner_it_is_collected() {
 
 #[test]
 fn what_comes_while_collecting_ends_is_collected() {
-    let gate = gate(WhenBusy::Refuse);
-    gate.is_collecting.store(true, Relaxed);
-    assert!(gate.stop_collecting() && !gate.is_collecting.load(Relaxed));
-    gate.is_collecting.store(true, Relaxed);
-    process(&gate, "p");
-    assert!(!gate.stop_collecting() && gate.is_collecting.load(Relaxed));
+    for (window, cooldown) in [(SECOND, Duration::ZERO), (Duration::ZERO, SECOND)] {
+        let gate = Arc::new(Gate::new(Settings {
+            window,
+            cooldown,
+            ..gate(WhenBusy::Refuse).settings
+        }));
+        gate.is_collecting.store(true, Relaxed);
+        assert!(gate.stop_collecting() && !gate.is_collecting.load(Relaxed));
+        gate.is_collecting.store(true, Relaxed);
+        process(&gate, "p");
+        assert!(!gate.stop_collecting() && gate.is_collecting.load(Relaxed));
+    }
 }
 
 #[test]
