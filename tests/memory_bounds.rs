@@ -97,8 +97,17 @@ async fn heavy_answers_stay_within_the_memory_and_the_newest_are_kept() {
         assert_eq!(process(peer), heavy);
     }
     assert_eq!(handle.stats().replayed, 200);
-    // What is in the memory and its books agree: an answer thrown out is given back.
-    assert_eq!(Arc::strong_count(&heavy) as u64, handle.stats().memories + 2);
+    // What is in the memory and its books agree: an answer thrown out is given back, which moka does while it is asked.
+    let start = Instant::now();
+    while Arc::strong_count(&heavy) as u64 != handle.stats().memories + 2 {
+        let held = Arc::strong_count(&heavy);
+        assert!(
+            start.elapsed() < 20 * SECOND,
+            "{held} answers are held: {:?}",
+            handle.stats()
+        );
+        drop(process(PEERS - 1));
+    }
 }
 
 #[tokio::test]
