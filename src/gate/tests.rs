@@ -287,6 +287,26 @@ async fn after_a_crowd_its_memory_is_given_back() {
 }
 
 #[test]
+fn a_list_of_offers_counts_on_top_of_its_entry() {
+    let gate = gate(WhenBusy::Refuse);
+    let processed = |n| memory::Processed {
+        number: n,
+        fingerprint: Fingerprint::exact(&n.to_le_bytes()),
+        at: gate.clock.now(),
+        record: None,
+    };
+    let horizon = gate.horizon(gate.clock.now());
+    let bytes = |peer: &PeerMemory| {
+        gate.memory.put("p".into(), Some(peer.clone()));
+        gate.memory.collect();
+        gate.stats().bytes as usize
+    };
+    let one = PeerMemory::with(None, processed(1), &horizon, u64::MAX);
+    let two = PeerMemory::with(Some(&one), processed(2), &horizon, u64::MAX);
+    assert_eq!(bytes(&two) - bytes(&one), 2 * size_of::<memory::Processed>());
+}
+
+#[test]
 fn without_a_cooldown_nobody_cools() {
     let gate = Arc::new(Gate::new(Settings {
         cooldown: Duration::ZERO,
