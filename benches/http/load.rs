@@ -1,6 +1,8 @@
 //! Servers, and the load that they are under.
 
 use std::{
+    collections::HashMap,
+    ffi::OsString,
     fs,
     net::SocketAddr,
     sync::{
@@ -70,17 +72,26 @@ impl Server {
         told.recv().expect("the server starts")
     }
 
-    /// How long its threads have run.
-    fn cpu(&self) -> Duration {
+    /// How long each of its threads has run, in nanoseconds.
+    fn cpu(&self) -> HashMap<OsString, u64> {
         let all = fs::read_dir("/proc/self/task").expect("Linux").flatten();
-        let nanos = all.filter_map(|thread| {
+        let times = all.filter_map(|thread| {
             // A thread may be gone meanwhile.
             let name = fs::read_to_string(thread.path().join("comm")).ok()?;
             let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            let nanos: u64 = times.split_ascii_whitespace().next()?.parse().ok()?;
-            self.threads.contains(&name.trim_end()).then_some(nanos)
+            let nanos = times.split_ascii_whitespace().next()?.parse().ok()?;
+            let is_ours = self.threads.contains(&name.trim_end());
+            is_ours.then(|| (thread.file_name(), nanos))
         });
-        Duration::from_nanos(nanos.sum())
+        times.collect()
+    }
+
+    /// Nanoseconds that its threads have run since then.
+    fn cpu_since(&self, before: &HashMap<OsString, u64>) -> u64 {
+        let now = self.cpu();
+        now.iter()
+            .map(|(thread, nanos)| nanos - before.get(thread).unwrap_or(&0))
+            .sum()
     }
 }
 
@@ -112,7 +123,7 @@ impl Load {
             }
             let turn = Turn {
                 per_second: requests as f64 / start.elapsed().as_secs_f64(),
-                cpu: (server.cpu() - cpu).as_secs_f64() * 1e6 / requests as f64,
+                cpu: server.cpu_since(&cpu) as f64 / 1e3 / requests as f64,
             };
             (requests, turn)
         })
