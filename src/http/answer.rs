@@ -167,7 +167,9 @@ impl<B: Body> Answer<Response<B>> for HttpAnswer {
     fn replay(&self, record: &Recorded) -> Self::Response {
         let mut response = Response::new(BufferedBody::whole(record.body.clone()));
         *response.status_mut() = record.status;
-        *response.headers_mut() = record.headers.clone();
+        for (name, value) in &record.fields {
+            response.headers_mut().append(name, value.clone());
+        }
         response
     }
 
@@ -233,7 +235,8 @@ impl<B: Body> fmt::Debug for TakeAnswer<B> {
 #[derive(Clone)]
 pub struct Recorded {
     status: StatusCode,
-    headers: HeaderMap,
+    /// In a list, which takes less than a map.
+    fields: Box<[(HeaderName, HeaderValue)]>,
     body: Bytes,
 }
 
@@ -241,31 +244,32 @@ impl Recorded {
     /// Of copies, for the originals may be pieces of a larger buffer, which they would keep alive.
     fn new(head: &Parts, body: &[u8]) -> Self {
         let is_kept = kept_fields(&head.headers);
-        let mut headers = HeaderMap::with_capacity(head.headers.len() + 2);
-        for (name, value) in head.headers.iter().filter(|(name, _)| is_kept(name)) {
-            let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is a field's value");
-            copy.set_sensitive(value.is_sensitive());
-            headers.append(name, copy);
-        }
+        let copied = head
+            .headers
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, value)| {
+                let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is a field's value");
+                copy.set_sensitive(value.is_sensitive());
+                (name.clone(), copy)
+            });
         // RFC 9110 §8.6: none with 204.
-        if head.status != StatusCode::NO_CONTENT {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
-        headers.insert(OFFER_REPLAYED, HeaderValue::from_static("true"));
+        let length = (head.status != StatusCode::NO_CONTENT).then(|| (CONTENT_LENGTH, HeaderValue::from(body.len())));
+        let mark = (OFFER_REPLAYED, HeaderValue::from_static("true"));
         Self {
             status: head.status,
-            headers,
+            fields: copied.chain(length).chain([mark]).collect(),
             body: Bytes::copy_from_slice(body),
         }
     }
 
-    /// What it takes in memory; a field of the map takes about its text and 64 bytes more.
+    /// What it takes in memory.
     fn bytes(&self) -> usize {
-        let fields = self
-            .headers
+        let texts = self
+            .fields
             .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 64);
-        size_of::<Self>() + self.body.len() + fields.sum::<usize>()
+            .map(|(name, value)| name.as_str().len() + value.len());
+        size_of::<Self>() + size_of_val(&*self.fields) + texts.sum::<usize>() + self.body.len()
     }
 }
 
@@ -278,8 +282,8 @@ impl fmt::Debug for Recorded {
     }
 }
 
-/// Tells the fields that go with a recorded answer: not its date and length, nor those that concern one connection, which
-/// are known or named by `Connection` (RFC 9110 §7.6.1).
+/// Tells the fields that go with a recorded answer: not its date, nor what is set anew, nor those that concern one
+/// connection, which are known or named by `Connection` (RFC 9110 §7.6.1).
 fn kept_fields(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -296,6 +300,7 @@ fn kept_fields(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
             CONTENT_LENGTH,
             DATE,
             KEEP_ALIVE,
+            OFFER_REPLAYED,
             PROXY_AUTHENTICATE,
             PROXY_AUTHORIZATION,
             PROXY_CONNECTION,
