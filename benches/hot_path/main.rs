@@ -23,8 +23,7 @@ const ABOUT: &str = "Nanoseconds an offer, and their ratio to what no such layer
     the peer's digest, the offer's fingerprint, one look at the clock and one moka `get` (of a cache like the layer's, \
     with moka's own hasher); where the layer processes a new offer, one moka `insert` comes on top. The gate alone has \
     digest and fingerprint ready made, and so has what it is compared with. The bare service is beside what is no offer; all \
-    else comes on top of it. Times are medians, a ratio is the median of \
-    those of all rounds.";
+    else comes on top of it. Times are medians, a ratio is the median of those of all rounds.";
 
 /// A way for an offer to go.
 struct Row {

@@ -143,6 +143,14 @@ impl<Res, Rec> Taken<Res, Rec> {
         }
     }
 
+    pub(crate) fn of(response: Res, is_success: bool) -> Self {
+        if is_success {
+            Self::success(response)
+        } else {
+            Self::failure(response)
+        }
+    }
+
     /// The response broke off, and is no answer to anybody: as after an `Err`, the offer may be retried at once, and of
     /// the duplicates that wait already one is processed next.
     pub fn broken(response: Res) -> Self {

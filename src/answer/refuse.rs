@@ -66,11 +66,8 @@ where
     }
 
     fn take(&self, response: Res) -> Self::Take {
-        ready(if self.success.is_success(&response) {
-            Taken::success(response)
-        } else {
-            Taken::failure(response)
-        })
+        let is_success = self.success.is_success(&response);
+        ready(Taken::of(response, is_success))
     }
 
     fn replay(&self, record: &Infallible) -> Res {

@@ -135,14 +135,10 @@ where
 
     fn take(&self, response: Res) -> Self::Take {
         let record = self.record.weigh(&response).map(|bytes| (response.clone(), bytes));
-        let taken = if self.success.is_success(&response) {
-            Taken::success(response)
-        } else {
-            Taken::failure(response)
-        };
-        ready(match record {
-            Some((record, bytes)) => taken.recorded(record, bytes),
-            None => taken,
+        let is_success = self.success.is_success(&response);
+        ready(Taken {
+            record,
+            ..Taken::of(response, is_success)
         })
     }
 

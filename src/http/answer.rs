@@ -218,11 +218,8 @@ impl<B: Body> Future for TakeAnswer<B> {
 }
 
 fn taken<B>(response: Response<B>) -> Taken<Response<B>, Recorded> {
-    if response.status().is_success() {
-        Taken::success(response)
-    } else {
-        Taken::failure(response)
-    }
+    let is_success = response.status().is_success();
+    Taken::of(response, is_success)
 }
 
 impl<B: Body> fmt::Debug for TakeAnswer<B> {
