@@ -230,7 +230,7 @@ fn steady(report: &mut Report, time: Duration) {
 fn layer(window: Duration) -> Call {
     let layer = OfferDedupLayer::builder()
         .offers(|peer: &u64| Some(Offer::new(*peer, Fingerprint::sdp(OFFER))))
-        .answer(Refuse::with(|_: &Refusal| panic!("every offer is of a new peer")))
+        .answer(Refuse::with(|_| panic!("every offer is of a new peer")))
         .window(window)
         .max_memory(MAX_MEMORY)
         .build();

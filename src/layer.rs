@@ -1,33 +1,78 @@
 //! [`OfferDedupLayer`], and the state that its clones share.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tower_layer::Layer;
 
-use crate::{OfferDedup, OfferDedupBuilder, OfferDedupHandle, gate::Gate, run::Inline};
+use crate::{OfferDedup, OfferDedupBuilder, OfferDedupHandle, builder::Inline, gate::Gate, observe};
 
-/// Processes each WebRTC offer once: wraps a signaling service in [`OfferDedup`].
+/// Wraps a signaling service so that each WebRTC offer is processed once.
 ///
-/// `X` finds the offers, `A` builds the answers, `M` is [`Inline`] or [`Detached`](crate::Detached).
+/// `X` finds the offers, `A` builds the answers, and `M` is [`Inline`] or [`Detached`](crate::builder::Detached).
 ///
-/// The memory and the locks live in the layer. Its clones share them, and so do all services that it wraps: one layer
-/// on several routes is one layer.
+/// The memory and the locks live in the layer. Its clones share them, and so do all services that it wraps: one layer on
+/// several routes is one layer.
 #[must_use]
 pub struct OfferDedupLayer<X, A, M = Inline> {
     offers: Arc<X>,
     core: Arc<Core<A>>,
-    run: PhantomData<fn() -> M>,
+    mode: PhantomData<fn() -> M>,
 }
 
-/// What a request needs from its layer until it is answered.
+/// What a request needs of its layer until it is answered.
 #[derive(Debug)]
 pub(crate) struct Core<A> {
     pub(crate) answer: A,
     pub(crate) gate: Arc<Gate>,
+    has_warned_of_nesting: AtomicBool,
+}
+
+impl<A> Core<A> {
+    pub(crate) fn new(answer: A, gate: Gate) -> Self {
+        Self {
+            answer,
+            gate: Arc::new(gate),
+            has_warned_of_nesting: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a request that passes because the layer is around its own clone, and warns once.
+    pub(crate) fn note_nested(&self) {
+        let is_first = !self.has_warned_of_nesting.swap(true, Relaxed);
+        observe::nested(self.gate.counters(), is_first);
+    }
+}
+
+/// One service that the layer wraps, with its clones.
+#[derive(Debug)]
+pub(crate) struct Route<X> {
+    pub(crate) offers: Arc<X>,
+    has_admitted: AtomicBool,
+}
+
+impl<X> Route<X> {
+    /// Returns whether this service has admitted an offer before.
+    pub(crate) fn has_admitted(&self) -> bool {
+        self.has_admitted.load(Relaxed)
+    }
+
+    pub(crate) fn note_admitted(&self) {
+        // Written once: the cache line stays shared.
+        if !self.has_admitted() {
+            self.has_admitted.store(true, Relaxed);
+        }
+    }
 }
 
 impl OfferDedupLayer<(), ()> {
-    /// Configures a layer. The defaults are those of a room: refuse duplicates, 10 s window, 2 s cooldown.
+    /// Configures a layer. By default it refuses duplicates, with a window of 10 s and a cooldown of 2 s.
     pub fn builder() -> OfferDedupBuilder {
         OfferDedupBuilder::new()
     }
@@ -38,32 +83,36 @@ impl<X, A, M> OfferDedupLayer<X, A, M> {
         Self {
             offers: Arc::new(offers),
             core: Arc::new(core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 
-    /// This layer with another extractor and the same state: each socket binds its own peer.
+    /// Returns this layer with another extractor and the same state, so that each socket can bind its own peer.
     ///
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
     ///
-    /// let layer = OfferDedupLayer::builder().answer(Refuse::with(|refusal: &Refusal| refusal.to_string())).build();
+    /// let layer = OfferDedupLayer::builder()
+    ///     .answer(Refuse::with(|refusal| refusal.to_string()))
+    ///     .build();
     ///
     /// let peer = "alice".to_owned();
-    /// let alices = layer.offers(move |sdp: &String| Some(Offer::new(&peer, Fingerprint::sdp(sdp))));
-    /// # let _ = alices;
+    /// let for_alice = layer.offers(move |sdp: &String| {
+    ///     Some(Offer::new(&peer, Fingerprint::sdp(sdp)))
+    /// });
+    /// # let _ = for_alice;
     /// ```
     pub fn offers<Y>(&self, offers: Y) -> OfferDedupLayer<Y, A, M> {
         OfferDedupLayer {
             offers: Arc::new(offers),
             core: Arc::clone(&self.core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 
-    /// What looks into the layer and forgets peers.
+    /// Returns a handle for inspecting the layer and forgetting peers.
     pub fn handle(&self) -> OfferDedupHandle {
         OfferDedupHandle::new(Arc::clone(&self.core.gate))
     }
@@ -73,7 +122,11 @@ impl<S, X, A, M> Layer<S> for OfferDedupLayer<X, A, M> {
     type Service = OfferDedup<S, X, A, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        OfferDedup::new(inner, Arc::clone(&self.offers), Arc::clone(&self.core))
+        let route = Route {
+            offers: Arc::clone(&self.offers),
+            has_admitted: AtomicBool::new(false),
+        };
+        OfferDedup::new(inner, Arc::new(route), Arc::clone(&self.core))
     }
 }
 
@@ -82,7 +135,7 @@ impl<X, A, M> Clone for OfferDedupLayer<X, A, M> {
         Self {
             offers: Arc::clone(&self.offers),
             core: Arc::clone(&self.core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 }

@@ -66,7 +66,7 @@ fn requests_that_pass_and_duplicates_that_are_refused() {
                 Fingerprint::exact(text.as_bytes()),
             ))
         })
-        .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+        .answer(Refuse::with(|refusal| Some(refusal.reason())))
         .build()
         .layer(service_fn(move |_: &'static str| {
             let mut released = released.clone();

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::Ready,
     panic::{RefUnwindSafe, UnwindSafe},
     rc::Rc,
     task::{Context, Poll},
@@ -10,8 +9,10 @@ use std::{
 
 use tower::Service;
 use tower_offer_dedup::{
-    Detached, Duplicates, EveryOk, Fingerprint, Found, Inline, Offer, OfferDedup, OfferDedupBuilder, OfferDedupHandle,
-    OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Replay, ResponseFuture, SizeOf, Stats, Taken, Unset, WhenBusy,
+    Fingerprint, Offer, OfferDedup, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, PeerKey, Reason, Refusal,
+    Refuse, Replay, ResponseFuture, Stats, WhenBusy,
+    answer::{Duplicates, EveryOk, Settled, SizeOf},
+    builder::{Detached, Inline, Unset},
 };
 
 fn shared<T: Send + Sync + Unpin + 'static>() {}
@@ -33,7 +34,7 @@ macro_rules! is_not {
 type Offers = fn(&String) -> Option<Offer>;
 type Refusing = Refuse<fn(&Refusal) -> String>;
 type Replaying = Replay<fn(&Refusal) -> String>;
-type Response<S, A> = ResponseFuture<S, String, Ready<Found<String, Infallible>>, A>;
+type Response<S, A> = ResponseFuture<S, Offers, A, String>;
 
 /// A service whose futures are `F`.
 struct Inner<F>(fn() -> F);
@@ -71,7 +72,7 @@ fn values_are_plain() {
     plain::<Stats>();
     plain::<WhenBusy>();
     plain::<Duplicates>();
-    plain::<Taken<String, String>>();
+    plain::<Settled<String, String>>();
     plain::<EveryOk>();
     plain::<SizeOf>();
     plain::<Unset>();

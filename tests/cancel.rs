@@ -21,7 +21,10 @@ use common::{
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, service_fn};
-use tower_offer_dedup::{ExtractOffer, Found, OfferDedupHandle, OfferDedupLayer, Reason};
+use tower_offer_dedup::{
+    OfferDedupHandle, OfferDedupLayer, Reason,
+    extract::{ExtractOffer, Found},
+};
 
 #[tokio::test(start_paused = true)]
 async fn dropped_while_processed_it_releases_the_peer() {

@@ -18,7 +18,7 @@ use common::{
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_eq, assert_ready_err, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_offer_dedup::{Found, OfferDedup, OfferDedupLayer, Reason, Refusal, Refuse, Replay, ResponseFuture};
+use tower_offer_dedup::{OfferDedup, OfferDedupLayer, Reason, Refusal, Refuse, Replay, ResponseFuture, extract::Found};
 use tower_test::{assert_request_eq, mock};
 
 type Refusing = Refuse<fn(&Refusal) -> Reply>;
@@ -204,7 +204,7 @@ fn the_inner_service_is_there_to_look_at_and_to_take_back() {
 
 /// What a user's own service would keep of a call.
 struct Session {
-    response: ResponseFuture<Desk, Message, Ready<Found<Message, Infallible>>, Refusing>,
+    response: ResponseFuture<Desk, fn(&Message) -> Option<Offer>, Refusing, Message>,
 }
 
 #[tokio::test]

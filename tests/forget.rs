@@ -11,7 +11,7 @@ use common::{
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task::spawn};
 use tower::{Layer, Service};
-use tower_offer_dedup::{Inline, OfferDedup, OfferDedupHandle, Reason, Refuse, Replay, WhenBusy};
+use tower_offer_dedup::{OfferDedup, OfferDedupHandle, Reason, Refuse, Replay, WhenBusy, builder::Inline};
 
 type Replaying = OfferDedup<Desk, Offers, Replay<Refuser>, Inline>;
 

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refusal, Refuse, Replay, WhenBusy,
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, WhenBusy,
 };
 
 type Way = fn(&OfferDedupHandle);
@@ -49,7 +49,7 @@ fn what_was_forgotten_while_it_ended_is_admitted_again() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
-            .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+            .answer(Refuse::with(|refusal| Some(refusal.reason())))
             .window(3600 * SECOND)
             .cooldown(3600 * SECOND)
             .build();
@@ -83,7 +83,7 @@ fn once_forgotten_an_offer_is_admitted_whatever_becomes_of_the_old_claim() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
-            .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+            .answer(Refuse::with(|refusal| Some(refusal.reason())))
             .window(3600 * SECOND)
             .build();
         let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
@@ -112,7 +112,7 @@ fn the_end_of_a_forgotten_claim_races_with_that_of_the_new_one() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
-            .answer(Refuse::with(|refusal: &Refusal| Some(refusal.reason())))
+            .answer(Refuse::with(|refusal| Some(refusal.reason())))
             .window(3600 * SECOND)
             .build();
         let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
@@ -135,7 +135,7 @@ fn whoever_waits_is_answered_when_the_leader_is_forgotten_while_it_ends() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
-            .answer(Replay::with(|refusal: &Refusal| Some(refusal.reason())))
+            .answer(Replay::with(|refusal| Some(refusal.reason())))
             .build();
         let (mut service, handle) = (layer.layer(service_fn(processed)), layer.handle());
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -170,7 +170,7 @@ async fn nothing_is_left_after_a_riot() {
     const PEERS: u64 = 8;
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, text): &(u64, u64)| Some(Offer::new(*peer, Fingerprint::exact(&text.to_le_bytes()))))
-        .answer(Replay::with(|_: &Refusal| false))
+        .answer(Replay::with(|_| false))
         .window(SECOND / 100)
         .cooldown(SECOND / 1000)
         .lease(SECOND / 50)

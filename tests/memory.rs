@@ -268,7 +268,7 @@ async fn a_later_offer_extends_the_window_of_none_before_it() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_may_say_that_it_takes_all_there_is() {
     let desk = Desk::default();
-    let answer = Replay::with(refuse).record(|_: &Reply| Some(usize::MAX));
+    let answer = Replay::with(refuse).weigher(|_: &Reply| Some(usize::MAX));
     let mut service = builder(answer).cooldown(Duration::ZERO).build().layer(desk.clone());
     for text in ["f", "g", "h"] {
         assert!(through(&mut service, &desk, offer("p", text), End::Answer).is_ok());

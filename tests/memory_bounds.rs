@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, task::spawn_blocking, time::sleep};
 use tokio_test::assert_ready_ok;
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse, Replay, Stats, WhenBusy,
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Refuse, Replay, Stats, WhenBusy,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -43,7 +43,7 @@ async fn a_million_peers_stay_within_the_memory_and_the_newest_are_kept() {
     const HALF: u64 = 500_000;
     let layer = OfferDedupLayer::builder()
         .offers(by_number)
-        .answer(Refuse::with(|_: &Refusal| false))
+        .answer(Refuse::with(|_| false))
         .max_memory(16 * MIB)
         .window(3600 * SECOND)
         .build();
@@ -74,7 +74,7 @@ async fn heavy_answers_stay_within_the_memory_and_the_newest_are_kept() {
     let heavy: Arc<[u8]> = vec![0; 64 * 1024].into();
     let layer = OfferDedupLayer::builder()
         .offers(by_number)
-        .answer(Replay::with(|_: &Refusal| Arc::from([])).record(|answer: &Arc<[u8]>| Some(answer.len())))
+        .answer(Replay::with(|_| Arc::from([])).weigher(|answer: &Arc<[u8]>| Some(answer.len())))
         .max_memory(16 * MIB)
         .window(3600 * SECOND)
         .build();
@@ -115,7 +115,7 @@ async fn one_peer_throws_out_no_other() {
     let heavy: Arc<[u8]> = vec![0; 64 * 1024].into();
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, n): &(u64, u64)| Some(Offer::new(*peer, Fingerprint::exact(&n.to_le_bytes()))))
-        .answer(Replay::with(|_: &Refusal| Arc::from([])).record(|answer: &Arc<[u8]>| Some(answer.len())))
+        .answer(Replay::with(|_| Arc::from([])).weigher(|answer: &Arc<[u8]>| Some(answer.len())))
         .cooldown(Duration::ZERO)
         .max_memory(MIB)
         .window(3600 * SECOND)
@@ -146,7 +146,7 @@ async fn a_memory_for_few_keeps_the_newest() {
     for max_memory in [400, 600, 800, 1200, 1600] {
         let layer = OfferDedupLayer::builder()
             .offers(|n: &u64| Some(Offer::new("p", Fingerprint::exact(&n.to_le_bytes()))))
-            .answer(Refuse::with(|_: &Refusal| false))
+            .answer(Refuse::with(|_| false))
             .cooldown(Duration::ZERO)
             .max_memory(max_memory)
             .window(3600 * SECOND)
@@ -224,7 +224,7 @@ async fn nothing_is_left_when_all_windows_are_over() {
 async fn what_is_cleared_is_given_back_before_its_window_is_over() {
     let layer = OfferDedupLayer::builder()
         .offers(by_number)
-        .answer(Refuse::with(|_: &Refusal| false))
+        .answer(Refuse::with(|_| false))
         .window(3600 * SECOND)
         .build();
     let mut service = layer.layer(service_fn(|_: u64| ready(Ok::<_, Infallible>(true))));
@@ -243,7 +243,7 @@ async fn what_is_cleared_is_given_back_before_its_window_is_over() {
 fn a_layer_outlives_its_runtime() {
     let layer = OfferDedupLayer::builder()
         .offers(by_number)
-        .answer(Refuse::with(|_: &Refusal| false))
+        .answer(Refuse::with(|_| false))
         .window(SECOND / 20)
         .build();
     let service = layer.layer(service_fn(|_: u64| -> Ready<Result<_, Infallible>> { ready(Ok(true)) }));
@@ -270,7 +270,7 @@ async fn a_dropped_layer_lets_go_of_everything() {
             let _token = &of_offers;
             common::offers(message)
         })
-        .answer(Replay::with(move |refusal: &Refusal| {
+        .answer(Replay::with(move |refusal| {
             let _token = &of_answer;
             refuse(refusal)
         }))

@@ -14,7 +14,7 @@ use common::{
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok};
 use tower::Layer;
-use tower_offer_dedup::{Inline, OfferDedup, Reason, Refuse, Replay, WhenBusy};
+use tower_offer_dedup::{OfferDedup, Reason, Refuse, Replay, WhenBusy, builder::Inline};
 
 type Queue = OfferDedup<Desk, Offers, Refuse<Refuser>, Inline>;
 

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Replay, WhenBusy};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Replay, WhenBusy};
 
 const QUEUE: WhenBusy = WhenBusy::Queue {
     depth: 8,
@@ -64,7 +64,7 @@ async fn a_storm_from_all_threads_is_one_call_a_peer() {
     });
     let layer = OfferDedupLayer::builder()
         .offers(|peer: &u64| Some(Offer::new(*peer, Fingerprint::exact(b"f"))))
-        .answer(Replay::with(|_: &Refusal| usize::MAX))
+        .answer(Replay::with(|_| usize::MAX))
         .build();
 
     let mut storm = JoinSet::new();
@@ -91,8 +91,8 @@ async fn a_storm_from_all_threads_is_one_call_a_peer() {
 async fn only_so_many_wait() {
     let cases = [
         (Replay::with(refuse), 64),
-        (Replay::with(refuse).limit(3), 3),
-        (Replay::with(refuse).limit(0), 0),
+        (Replay::with(refuse).max_waiters(3), 3),
+        (Replay::with(refuse).max_waiters(0), 0),
     ];
     for (answer, limit) in cases {
         let desk = Desk::default();
@@ -118,7 +118,7 @@ async fn only_so_many_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_counts_all_duplicates_of_one_peer() {
-    let answer = Replay::with(refuse).limit(2);
+    let answer = Replay::with(refuse).max_waiters(2);
     let mut service = builder(answer).when_busy(QUEUE).build().layer(Desk::default());
     let _leader = pending(&mut service, offer("p", "f"));
     let _queued = pending(&mut service, offer("p", "g"));
@@ -136,7 +136,7 @@ async fn the_limit_counts_all_duplicates_of_one_peer() {
 async fn one_waits_no_longer_than_its_time_out() {
     let cases = [
         (Replay::with(refuse), 10 * SECOND),
-        (Replay::with(refuse).timeout(3 * SECOND), 3 * SECOND),
+        (Replay::with(refuse).wait_timeout(3 * SECOND), 3 * SECOND),
     ];
     for (answer, timeout) in cases {
         let desk = Desk::default();
@@ -163,7 +163,7 @@ async fn one_waits_no_longer_than_its_time_out() {
 
 #[tokio::test(start_paused = true)]
 async fn with_no_time_to_wait_one_is_refused_at_once() {
-    let answer = Replay::with(refuse).timeout(Duration::ZERO);
+    let answer = Replay::with(refuse).wait_timeout(Duration::ZERO);
     let mut service = builder(answer).build().layer(Desk::default());
     let _leader = pending(&mut service, offer("p", "f"));
     assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::TimedOut);
@@ -192,7 +192,7 @@ async fn a_completed_failure_is_shared_and_not_remembered() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_not_kept_is_never_made_a_second_time() {
     let desk = Desk::default();
-    let answer = Replay::with(refuse).record(|_: &Reply| None);
+    let answer = Replay::with(refuse).weigher(|_: &Reply| None);
     let mut service = builder(answer).build().layer(desk.clone());
     let mut leader = pending(&mut service, offer("p", "f"));
     let mut waiting = pending(&mut service, offer("p", "f"));

@@ -21,7 +21,8 @@ use axum::{
 use common::{Desk, End, Message, Reply, at_once, builder, offer, offers, pending, reason, refuse, through};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_offer_dedup::{
-    Answer, Duplicates, Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse, Replay, Taken,
+    Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse, Replay,
+    answer::{Answer, Duplicates, Settled},
 };
 
 #[tokio::test]
@@ -100,10 +101,10 @@ struct Both;
 
 macro_rules! answers {
     ($response:ty) => {
-        impl Answer<$response> for Both {
+        impl<E> Answer<$response, E> for Both {
             type Response = Result<$response, Reason>;
             type Record = $response;
-            type Take = Ready<Taken<Self::Response, $response>>;
+            type Settle = Ready<Settled<Self::Response, $response>>;
 
             fn duplicates(&self) -> Duplicates {
                 Duplicates::WAIT
@@ -113,16 +114,16 @@ macro_rules! answers {
                 Ok(response)
             }
 
-            fn take(&self, response: $response) -> Self::Take {
-                ready(Taken::success(Ok(response.clone())).recorded(response, 8))
+            fn settle(&self, response: $response, _: &Offer) -> Self::Settle {
+                ready(Settled::success(Ok(response.clone())).recorded(response, 8))
             }
 
             fn replay(&self, response: &$response) -> Self::Response {
                 Ok(response.clone())
             }
 
-            fn refuse(&self, refusal: &Refusal) -> Self::Response {
-                Err(refusal.reason())
+            fn refuse(&self, refusal: &Refusal) -> Result<Self::Response, E> {
+                Ok(Err(refusal.reason()))
             }
         }
     };

@@ -20,8 +20,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_test::{assert_pending, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{
-    Answer, Duplicates, ExtractOffer, Fingerprint, Found, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
-    Taken,
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
+    answer::{Answer, Duplicates, Settled},
+    extract::{ExtractOffer, Found},
 };
 
 type Chunk = Result<String, &'static str>;
@@ -98,10 +99,10 @@ struct Collected;
 
 const CAP: usize = 16;
 
-impl Answer<Response> for Collected {
+impl<E> Answer<Response, E> for Collected {
     type Response = Response;
     type Record = (u16, String);
-    type Take = Pin<Box<dyn Future<Output = Taken<Response, (u16, String)>> + Send>>;
+    type Settle = Pin<Box<dyn Future<Output = Settled<Response, (u16, String)>> + Send>>;
 
     fn duplicates(&self) -> Duplicates {
         Duplicates::WAIT
@@ -111,16 +112,16 @@ impl Answer<Response> for Collected {
         response
     }
 
-    fn take(&self, Response { status, body }: Response) -> Self::Take {
+    fn settle(&self, Response { status, body }: Response, _: &Offer) -> Self::Settle {
         Box::pin(async move {
             match collect(body, CAP).await {
                 Ok(text) => {
                     let body = Body::whole(&text);
                     let bytes = text.len();
-                    Taken::success(Response { status, body }).recorded((status, text), bytes)
+                    Settled::success(Response { status, body }).recorded((status, text), bytes)
                 }
-                Err((body, None)) => Taken::success(Response { status, body }),
-                Err((body, Some(_))) => Taken::failure(Response { status, body }),
+                Err((body, None)) => Settled::success(Response { status, body }),
+                Err((body, Some(_))) => Settled::failure(Response { status, body }),
             }
         })
     }
@@ -132,11 +133,13 @@ impl Answer<Response> for Collected {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Response {
-        Response {
-            status: 409,
-            body: Body::whole(refusal.reason().as_str()),
-        }
+    fn refuse(&self, refusal: &Refusal) -> Result<Response, E> {
+        Ok({
+            Response {
+                status: 409,
+                body: Body::whole(refusal.reason().as_str()),
+            }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use tower_offer_dedup::{Replay, WhenBusy};
 #[tokio::test(start_paused = true)]
 async fn nobody_who_waits_is_turned_away_when_the_leader_fails() {
     let desk = Desk::default();
-    let answer = Replay::with(refuse).limit(2);
+    let answer = Replay::with(refuse).max_waiters(2);
     let mut service = builder(answer).build().layer(desk.clone());
     let leader = pending(&mut service, offer("p", "f"));
     let mut waiting = [(); 2].map(|()| pending(&mut service, offer("p", "f")));
@@ -33,7 +33,7 @@ async fn nobody_who_waits_is_turned_away_when_the_leader_fails() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_is_not_kept_may_be_tried_again() {
     let desk = Desk::default();
-    let answer = Replay::with(refuse).success_if(is_answer).record(|_: &Reply| None);
+    let answer = Replay::with(refuse).success_if(is_answer).weigher(|_: &Reply| None);
     let mut service = builder(answer).build().layer(desk.clone());
     let mut leader = pending(&mut service, offer("p", "f"));
     let mut waiting = pending(&mut service, offer("p", "f"));

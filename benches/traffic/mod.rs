@@ -21,7 +21,9 @@ use std::{
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::time::Instant;
 use tower::Service;
-use tower_offer_dedup::{Answer, Fingerprint, Offer, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay, WhenBusy};
+use tower_offer_dedup::{
+    Fingerprint, Offer, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay, WhenBusy, answer::Answer,
+};
 
 /// A request of one peer.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +83,10 @@ pub fn layer(cooldown: Duration) -> Layer {
 }
 
 /// A layer that gives duplicates the answer again.
-pub fn replaying_layer() -> OfferDedupLayer<Extract, impl Answer<bool, Response = bool>> {
+pub fn replaying_layer() -> OfferDedupLayer<Extract, impl Answer<bool, Infallible, Response = bool>> {
     OfferDedupLayer::builder()
         .offers(Request::offer as Extract)
-        .answer(Replay::with(|_: &Refusal| true))
+        .answer(Replay::with(|_| true))
         .window(HOUR)
         .cooldown(Duration::ZERO)
         .max_memory(ROOM_FOR_ALL)

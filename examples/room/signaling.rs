@@ -70,7 +70,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
         .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
         // Longer than any offer waits: it ends by itself first.
         .lease(settings.answer_timeout + Duration::from_secs(5))
-        .answer(Refuse::with(|refusal: &Refusal| Outcome::Ignored {
+        .answer(Refuse::with(|refusal| Outcome::Ignored {
             reason: refusal.reason(),
             retry_after: refusal.retry_after(),
         }))

@@ -10,7 +10,8 @@ use axum::{
 };
 use tokio::{sync::oneshot, time::sleep};
 use tower_offer_dedup::{
-    Detached, OfferDedupLayer, PeerKey,
+    OfferDedupLayer, PeerKey,
+    builder::Detached,
     http::{HttpAnswer, HttpOffers},
 };
 

@@ -49,7 +49,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 fn an_offer_is_processed_once_and_its_peer_is_free_again() {
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, offer, _): &Message| Some(Offer::new(*peer, Fingerprint::sdp(offer))))
-        .answer(Refuse::with(|refusal: &Refusal| refusal.reason()))
+        .answer(Refuse::with(|refusal| refusal.reason()))
         .build();
     let handle = layer.handle();
     let mut service = layer.layer(Inner);

@@ -20,7 +20,8 @@ use tokio::{
 };
 use tower::Layer;
 use tower_offer_dedup::{
-    ExtractOffer, Fingerprint, Found, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Replay, Stats,
+    Fingerprint, Offer, OfferDedupLayer, PeerKey, Reason, Refusal, Refuse, Replay, Stats,
+    extract::{ExtractOffer, Found},
 };
 use tracing::debug_span;
 
@@ -287,7 +288,7 @@ async fn an_answer_that_is_not_recorded_is_told() {
     for (is_recorded, expected) in [(true, 0), (false, 1)] {
         let (journal, _guard) = Journal::open();
         let desk = Desk::default();
-        let answer = Replay::with(refuse).record(move |_: &Reply| is_recorded.then_some(1));
+        let answer = Replay::with(refuse).weigher(move |_: &Reply| is_recorded.then_some(1));
         let mut service = builder(answer).build().layer(desk.clone());
         through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
         let entries = journal.read();

@@ -71,9 +71,9 @@ impl Real {
         let refusing = Refuse::with(refuse).success_if(is_answer);
         let replaying = Replay::with(refuse)
             .success_if(is_answer)
-            .record(move |_: &Reply| rules.records.then_some(100))
-            .limit(limit)
-            .timeout(timeout);
+            .weigher(move |_: &Reply| rules.records.then_some(100))
+            .max_waiters(limit)
+            .wait_timeout(timeout);
         let (service, handle) = match (rules.replays, rules.detaches) {
             (false, false) => built!(builder.answer(refusing)),
             (false, true) => built!(builder.answer(refusing).finish_abandoned()),

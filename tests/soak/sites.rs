@@ -16,7 +16,7 @@ use http_body_util::Full;
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, PeerKey, Refusal, Refuse, Replay, Stats, WhenBusy,
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, PeerKey, Refuse, Replay, Stats, WhenBusy,
     http::{HttpOffers, PeerFrom},
 };
 
@@ -122,8 +122,8 @@ pub(crate) fn all() -> Vec<Site> {
         timeout: 60 * MS,
     };
     let is_answer = |reply: &Reply| *reply == Reply::Answer;
-    let refuse = move || Refuse::with(|_: &Refusal| Reply::Refused).success_if(is_answer);
-    let replay = move || Replay::with(|_: &Refusal| Reply::Refused).success_if(is_answer);
+    let refuse = move || Refuse::with(|_| Reply::Refused).success_if(is_answer);
+    let replay = move || Replay::with(|_| Reply::Refused).success_if(is_answer);
     macro_rules! room {
         ($name:literal, $has_waiters:literal, $builder:expr) => {{
             let layer = $builder.build();

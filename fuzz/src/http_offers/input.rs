@@ -5,10 +5,7 @@
 
 use http::{HeaderName, HeaderValue, Method, Request, request::Parts};
 use http_body::SizeHint;
-use tower_offer_dedup::{
-    JsonOffers,
-    http::{HttpOffers, PeerFrom},
-};
+use tower_offer_dedup::{JsonOffers, http::{HttpOffers, PeerFrom}};
 
 pub struct Input<'a> {
     pub settings: Settings,

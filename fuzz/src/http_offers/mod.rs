@@ -8,7 +8,7 @@ mod model;
 use std::{cell::Cell, pin::pin};
 
 use http::{Request, request::Parts};
-use tower_offer_dedup::{ExtractOffer, Found, Offer, PeerKey, Reason};
+use tower_offer_dedup::{Offer, PeerKey, Reason, extract::{ExtractOffer, Found}};
 
 use self::{
     body::{Event, Script, events, poll_to_end},

@@ -1,40 +1,14 @@
 //! [`OfferDedupBuilder`]: the settings of a layer.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use crate::{
-    OfferDedupLayer,
+    OfferDedupLayer, WhenBusy,
     gate::Gate,
     layer::Core,
-    run::{Detached, Inline},
+    process::spawn::{Detached, Inline},
+    settings::Settings,
 };
-
-/// What happens to an offer while the lock of its peer is closed to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenBusy {
-    /// It is refused at once, as [`Busy`](crate::Reason::Busy) or [`CoolingDown`](crate::Reason::CoolingDown).
-    #[default]
-    Refuse,
-    /// It waits for its turn, first come, first served. Dropping another offer loses its sender's work, so this is for
-    /// senders that cannot try again.
-    Queue {
-        /// How many offers of one peer wait; beyond, they are refused as [`QueueFull`](crate::Reason::QueueFull).
-        depth: usize,
-        /// How long one waits; then it is refused as [`TimedOut`](crate::Reason::TimedOut).
-        timeout: Duration,
-    },
-}
-
-/// The settings that the gate goes by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) window: Duration,
-    pub(crate) cooldown: Duration,
-    pub(crate) when_busy: WhenBusy,
-    pub(crate) lease: Duration,
-    pub(crate) max_memory: u64,
-    pub(crate) remember_failures: bool,
-}
 
 /// Configures an [`OfferDedupLayer`]. Every value has a meaning, so that [`build`](Self::build) cannot fail.
 ///
@@ -186,10 +160,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
 
     /// The layer.
     pub fn build(self) -> OfferDedupLayer<X, A, M> {
-        let core = Core {
-            answer: self.answer,
-            gate: Arc::new(Gate::new(self.settings)),
-        };
+        let core = Core::new(self.answer, Gate::new(self.settings));
         OfferDedupLayer::new(self.offers, core)
     }
 }
