@@ -14,7 +14,7 @@ use http_body_util::{Empty, Full};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse,
+    Fingerprint, Offer, OfferDedupLayer, Reason, Refuse,
     http::{BufferedBody, HttpOffers, PeerFrom},
 };
 

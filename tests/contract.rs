@@ -4,7 +4,7 @@ mod common;
 
 use std::{
     convert::Infallible,
-    future::{Ready, poll_fn},
+    future::poll_fn,
     rc::Rc,
     sync::atomic::Ordering::Relaxed,
     task::{Context, Waker},
@@ -18,7 +18,7 @@ use common::{
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_eq, assert_ready_err, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_offer_dedup::{OfferDedup, OfferDedupLayer, Reason, Refusal, Refuse, Replay, ResponseFuture, extract::Found};
+use tower_offer_dedup::{Offer, OfferDedup, OfferDedupLayer, Reason, Refusal, Refuse, Replay, ResponseFuture};
 use tower_test::{assert_request_eq, mock};
 
 type Refusing = Refuse<fn(&Refusal) -> Reply>;

@@ -20,9 +20,7 @@ use tokio::{
 };
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, WhenBusy,
-};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, WhenBusy};
 
 type Way = fn(&OfferDedupHandle);
 

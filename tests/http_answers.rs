@@ -92,11 +92,13 @@ fn every_reason_has_a_problem_document() {
         (Reason::TimedOut, 503, second),
         (Reason::StoreUnavailable, 503, second),
         (Reason::BodyTooLarge, 413, None),
-        (Reason::BodyBroken, 400, None),
+        (Reason::BodyTimedOut, 408, None),
         (Reason::PeerMissing, 400, None),
     ];
     for (reason, status, retry_after) in cases {
-        let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &Refusal::new(reason));
+        let refused =
+            Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &Refusal::new(reason))
+                .unwrap();
         let (head, body) = refused.into_parts();
         let body = futures_util::FutureExt::now_or_never(body.collect())
             .unwrap()
@@ -124,14 +126,16 @@ fn every_reason_has_a_problem_document() {
 #[test]
 fn what_is_left_of_a_cooldown_is_rounded_up() {
     let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::from_millis(1001));
-    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
+    let refused =
+        Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &refusal).unwrap();
     assert_eq!(refused.headers()["retry-after"], "2");
 }
 
 #[test]
 fn a_wait_without_end_is_a_number_too() {
     let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::MAX);
-    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
+    let refused =
+        Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &refusal).unwrap();
     assert_eq!(refused.headers()["retry-after"], u64::MAX.to_string());
 }
 
@@ -142,7 +146,8 @@ fn refusals_are_replaceable() {
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
         response
     });
-    let refused = Answer::<Response<Body>>::refuse(&answer, &Refusal::new(Reason::Busy));
+    let refused =
+        Answer::<Response<Body>, std::convert::Infallible>::refuse(&answer, &Refusal::new(Reason::Busy)).unwrap();
     assert_eq!(refused.status(), StatusCode::IM_A_TEAPOT);
     assert!(refused.extensions().get::<Refusal>().is_some());
 }

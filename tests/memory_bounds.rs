@@ -14,9 +14,7 @@ use futures_util::FutureExt;
 use tokio::{runtime::Runtime, task::spawn_blocking, time::sleep};
 use tokio_test::assert_ready_ok;
 use tower::{Layer, Service, service_fn};
-use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Refuse, Replay, Stats, WhenBusy,
-};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Refuse, Replay, Stats, WhenBusy};
 
 const MIB: u64 = 1024 * 1024;
 

@@ -14,7 +14,7 @@ use common::{
 use tokio_test::{assert_pending, task::spawn};
 use tower::{Layer, Service};
 use tower_offer_dedup::{
-    OfferDedupLayer, Refusal,
+    Offer, OfferDedupLayer, Refusal,
     answer::{Answer, Duplicates, Settled},
 };
 
