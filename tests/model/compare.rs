@@ -18,14 +18,14 @@ pub(crate) fn compare(real: &mut Real, model: &mut Model, then: Time, now: Time)
             state => Some(state),
         };
         prop_assert_eq!(request.state, state, "request {}: {:?}", id, expected);
-        if std::mem::take(&mut request.was_woken_in_vain) && expected.state == State::Waits {
+        if std::mem::take(&mut request.woke_without_result) && expected.state == State::Waits {
             // A lease may begin late, so a waiter may check once per lease.
             let has_slept = request.polled - request.polled_before >= model.rules.lease;
-            let has_reason = model.has_stirred(expected.peer, then, now) || (now > then && has_slept);
+            let has_reason = model.may_have_changed(expected.peer, then, now) || (now > then && has_slept);
             prop_assert!(has_reason, "request {} was woken without a reason: {:?}", id, expected);
         }
     }
-    model.calm_down();
+    model.clear_changed();
 
     let requests = model.requests.iter().enumerate();
     let ids = |counts: fn(&Request) -> bool| {

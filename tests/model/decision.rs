@@ -27,13 +27,16 @@ impl Model {
             let is_free = self.holder(request.peer).is_none() && self.cools(request.peer, now).is_none();
             is_overdue || (is_front && is_free) || queue_timeout.is_some_and(|timeout| request.arrived + timeout <= now)
         } else {
-            is_overdue || request.looks_again || self.leader(id).is_none() || request.arrived + duplicate_timeout <= now
+            is_overdue
+                || request.must_decide_again
+                || self.leader(id).is_none()
+                || request.arrived + duplicate_timeout <= now
         }
     }
 
-    pub(crate) fn look(&mut self, id: Id, now: Time) {
-        let has_leader = self.leader(id).is_some() && !self.requests[id].looks_again;
-        self.requests[id].looks_again = false;
+    pub(crate) fn decide_again(&mut self, id: Id, now: Time) {
+        let has_leader = self.leader(id).is_some() && !self.requests[id].must_decide_again;
+        self.requests[id].must_decide_again = false;
         let Request {
             peer,
             arrived,
@@ -75,7 +78,7 @@ impl Model {
         self.requests[id].state = State::Dropped;
         self.take_over(peer, now);
         let cools = self.cools(peer, now);
-        if self.under_way(peer, offer).is_some() {
+        if self.active_offer(peer, offer).is_some() {
             let (limit, _) = self.rules.duplicates;
             if !self.rules.replays {
                 self.refuse(id, Reason::InFlight);
@@ -107,7 +110,7 @@ impl Model {
     pub(crate) fn process(&mut self, id: Id, now: Time) {
         self.leave(id, State::Processed);
         self.requests[id].work = Some(Work::default());
-        self.stirred.insert(self.requests[id].peer);
+        self.changed.insert(self.requests[id].peer);
         self.call(id, now);
     }
 
@@ -189,7 +192,7 @@ impl Model {
         queue.into_iter()
     }
 
-    fn under_way(&self, peer: Peer, offer: u8) -> Option<Id> {
+    fn active_offer(&self, peer: Peer, offer: u8) -> Option<Id> {
         self.holder(peer)
             .into_iter()
             .chain(self.queue(peer))
@@ -199,7 +202,7 @@ impl Model {
     /// The request whose answer a follower waits for.
     fn leader(&self, duplicate: Id) -> Option<Id> {
         let Request { peer, offer, .. } = self.requests[duplicate];
-        self.under_way(peer, offer)
+        self.active_offer(peer, offer)
     }
 
     /// The followers of an offer that is in flight or queued.

@@ -39,7 +39,7 @@ pub(crate) struct Request {
     pub(crate) polled: Time,
     pub(crate) polled_before: Time,
     /// `true` if a poll after a wake-up had no result.
-    pub(crate) was_woken_in_vain: bool,
+    pub(crate) woke_without_result: bool,
 }
 
 impl Real {
@@ -96,7 +96,7 @@ impl Real {
             state: None,
             polled: now,
             polled_before: now,
-            was_woken_in_vain: false,
+            woke_without_result: false,
         };
         let service = &mut self.service;
         match catch_unwind(AssertUnwindSafe(|| spawn(service.call(message)))) {
@@ -156,7 +156,7 @@ impl Request {
 
     fn poll(&mut self, now: Time) {
         self.state = self.call.as_mut().and_then(poll);
-        self.was_woken_in_vain |= self.state.is_none();
+        self.woke_without_result |= self.state.is_none();
         (self.polled_before, self.polled) = (self.polled, now);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Model {
     /// The number of memories dropped because their peer had too many.
     pub(crate) crowded_out: usize,
     /// Peers whose waiters may have something to learn since the last comparison.
-    pub(crate) stirred: BTreeSet<Peer>,
+    pub(crate) changed: BTreeSet<Peer>,
     /// The times at which leases and cooldowns end, or would have ended.
     pub(crate) deadlines: Vec<(Peer, Time)>,
 }
@@ -51,7 +51,7 @@ impl Model {
             forgotten: 0,
             replayed: BTreeSet::new(),
             crowded_out: 0,
-            stirred: BTreeSet::new(),
+            changed: BTreeSet::new(),
             deadlines: Vec::new(),
         }
     }
@@ -88,7 +88,7 @@ impl Model {
         }
         self.memories.retain(|memory| memory.peer != peer);
         self.cooling.retain(|(cooling, _)| *cooling != peer);
-        self.stirred.insert(peer);
+        self.changed.insert(peer);
         let was_known = was_locked || was_remembered;
         self.forgotten += usize::from(was_known);
         self.settle(now);
@@ -97,7 +97,7 @@ impl Model {
 
     pub(crate) fn clear(&mut self, now: Time) {
         for id in 0..self.requests.len() {
-            self.stirred.insert(self.requests[id].peer);
+            self.changed.insert(self.requests[id].peer);
             self.revoke(id);
         }
         self.memories.clear();
@@ -121,8 +121,8 @@ impl Model {
         loop {
             let mut ids = 0..self.requests.len();
             if let Some(id) = ids.find(|id| self.has_reason(*id, now)) {
-                self.look(id, now);
-            } else if let Some(id) = self.calls_in_vain() {
+                self.decide_again(id, now);
+            } else if let Some(id) = self.next_broken_call() {
                 self.finish(id, End::Err, now);
             } else {
                 return;
@@ -131,20 +131,20 @@ impl Model {
     }
 
     /// A request whose detached task finds the inner service broken.
-    fn calls_in_vain(&self) -> Option<Id> {
+    fn next_broken_call(&self) -> Option<Id> {
         let mut ids = 0..self.requests.len();
         let is_broken = self.capacity == Capacity::Broken;
         ids.find(|id| is_broken && self.requests[*id].is_open() && !self.requests[*id].is_called())
     }
 
     /// Returns `true` if a waiter of this peer may have been woken since `then`, or since the last comparison.
-    pub(crate) fn has_stirred(&self, peer: Peer, then: Time, now: Time) -> bool {
+    pub(crate) fn may_have_changed(&self, peer: Peer, then: Time, now: Time) -> bool {
         let mut deadlines = self.deadlines.iter();
-        self.stirred.contains(peer) || deadlines.any(|(whose, at)| *whose == peer && then < *at && *at <= now)
+        self.changed.contains(peer) || deadlines.any(|(whose, at)| *whose == peer && then < *at && *at <= now)
     }
 
-    pub(crate) fn calm_down(&mut self) {
-        self.stirred.clear();
+    pub(crate) fn clear_changed(&mut self) {
+        self.changed.clear();
     }
 
     pub(crate) fn live_memories(&self, now: Time) -> impl Iterator<Item = &Memory> {
@@ -227,7 +227,7 @@ impl Model {
         let Request { peer, offer, .. } = self.requests[id];
         let in_queue = self.requests[id].state == State::Waits && self.requests[id].in_queue;
         if in_queue && (self.queue(peer).next() == Some(id) || !self.duplicates(peer, offer).is_empty()) {
-            self.stirred.insert(peer);
+            self.changed.insert(peer);
         }
         self.requests[id].in_queue = false;
         self.requests[id].state = state;
@@ -237,7 +237,7 @@ impl Model {
     pub(crate) fn revoke(&mut self, id: Id) {
         self.release(id);
         if let Some(work) = &mut self.requests[id].work {
-            work.is_stray = true;
+            work.is_revoked = true;
         }
     }
 
@@ -245,9 +245,9 @@ impl Model {
     fn release(&mut self, id: Id) {
         let Request { peer, offer, .. } = self.requests[id];
         if self.requests[id].holds_lock() {
-            self.stirred.insert(peer);
+            self.changed.insert(peer);
             for duplicate in self.duplicates(peer, offer) {
-                self.requests[duplicate].looks_again = true;
+                self.requests[duplicate].must_decide_again = true;
             }
         }
     }

@@ -12,7 +12,7 @@ pub(crate) struct Request {
     /// `true` while the request waits in the queue, `false` while it follows another.
     pub(crate) in_queue: bool,
     /// `true` if the request has lost its leader.
-    pub(crate) looks_again: bool,
+    pub(crate) must_decide_again: bool,
     /// The position in the queue.
     pub(crate) place: usize,
     /// The processing, once the request is admitted.
@@ -26,7 +26,7 @@ pub(crate) struct Work {
     /// The start of the lease.
     pub(crate) leased: Option<Time>,
     /// `true` once the claim has lost the lock. Its result then counts for nothing.
-    pub(crate) is_stray: bool,
+    pub(crate) is_revoked: bool,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -46,7 +46,7 @@ impl Request {
             arrived,
             state: State::Waits,
             in_queue: false,
-            looks_again: false,
+            must_decide_again: false,
             place: 0,
             work: None,
         }
@@ -63,6 +63,6 @@ impl Request {
     }
 
     pub(crate) fn holds_lock(&self) -> bool {
-        self.is_open() && self.work.as_ref().is_some_and(|work| !work.is_stray)
+        self.is_open() && self.work.as_ref().is_some_and(|work| !work.is_revoked)
     }
 }

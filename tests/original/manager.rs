@@ -79,7 +79,7 @@ impl Manager {
             return Verdict::Ignored(if *has_ended { Cause::Processed } else { Cause::InFlight });
         }
         if self.processing.contains(peer) {
-            let is_busy = self.under_way(peer).is_some();
+            let is_busy = self.active_ticket(peer).is_some();
             return Verdict::Ignored(if is_busy { Cause::Busy } else { Cause::CoolingDown });
         }
         self.processing.insert(peer);
@@ -168,16 +168,16 @@ impl Manager {
 
     /// Returns `true` while an offer of the peer is processed and holds the lock.
     pub(crate) fn is_busy(&self, peer: Peer) -> bool {
-        self.under_way(peer).is_some()
+        self.active_ticket(peer).is_some()
     }
 
-    fn under_way(&self, peer: Peer) -> Option<Ticket> {
+    fn active_ticket(&self, peer: Peer) -> Option<Ticket> {
         let holds = |processing: &Processing| processing.peer == peer && !processing.has_ended && !processing.is_void;
         self.tickets.iter().rposition(holds)
     }
 
     fn take_over(&mut self, peer: Peer, fingerprint: &str, now: Time) {
-        let Some(ticket) = self.under_way(peer) else { return };
+        let Some(ticket) = self.active_ticket(peer) else { return };
         // A remembered offer is refused before the lock is checked.
         let is_remembered = self.processed.get(&(peer, fingerprint.to_owned())) == Some(&true);
         if self.tickets[ticket].since + LEASE <= now && !is_remembered {
