@@ -29,7 +29,7 @@ pub(crate) const CONNECTIONS: usize = 16;
 /// The number of the next offer.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A server on its own thread. Drop stops it.
+/// A server on its own thread. Stopped on drop.
 pub(crate) struct Server {
     address: SocketAddr,
     /// Names of its own thread and of the threads that work for it.

@@ -28,7 +28,7 @@ pub(crate) struct Rooms {
     offers_passed: AtomicU64,
 }
 
-/// A socket's membership in a room. Drop leaves the room.
+/// A socket's membership in a room. Dropping it leaves the room.
 #[must_use]
 pub(crate) struct Member {
     rooms: Arc<Rooms>,

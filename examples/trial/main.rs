@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(settings: &Settings) -> ExitCode {
-    // Whatever ends first, drop stops the servers and the browsers.
+    // Whatever ends first, dropping `measure` stops the servers and the browsers.
     let report = tokio::select! {
         report = measure(settings) => report,
         () = interrupted() => return fail(1, "interrupted"),

@@ -29,7 +29,7 @@ pub(crate) struct Page {
     _profile: Profile,
 }
 
-/// The user data directory of one browser. Drop ends the browser, then removes the directory.
+/// The user data directory of one browser. Dropping it ends the browser, then removes the directory.
 struct Profile(PathBuf);
 
 impl Chromium {

@@ -5,7 +5,7 @@ mod example;
 
 use std::process::{Child, Command};
 
-/// A running room server. Drop stops it.
+/// A running room server. Stopped on drop.
 #[derive(Debug)]
 pub(crate) struct RoomServer {
     /// The server's process.

@@ -27,7 +27,7 @@ pub(crate) enum Fault {
     SendsTwice,
 }
 
-/// A running proxy. Drop stops it.
+/// A running proxy. Stopped on drop.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     exchanges: Arc<Mutex<Vec<Exchange>>>,

@@ -16,7 +16,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// An offer made by FFmpeg.
 pub(crate) const OFFER: &str = include_str!("offer.sdp");
 
-/// A running endpoint. Drop stops it.
+/// A running endpoint. Stopped on drop.
 pub(crate) struct WhipServer {
     pub(crate) child: Child,
     /// Host and port.
