@@ -1,4 +1,4 @@
-//! The outcomes: how each comes about, what it counts and what it says.
+//! One case per outcome: how it comes about, its counters and its events.
 
 use tower_offer_dedup::{OfferDedupBuilder, Reason, WhenBusy};
 use tracing::Level;
@@ -11,7 +11,7 @@ pub(crate) struct Case {
     pub(crate) policy: Policy,
     pub(crate) settings: fn(OfferDedupBuilder) -> OfferDedupBuilder,
     pub(crate) script: fn(&mut Scene),
-    /// Those that move, each by one.
+    /// Counters that increase by one.
     pub(crate) counters: &'static [&'static str],
     pub(crate) says: &'static [Says],
 }
@@ -81,7 +81,7 @@ pub(crate) fn cases() -> Vec<Case> {
             scene.wait("f").act().station.desk.end(End::Answer);
             scene.poll(0);
         } => ["completed"], [says("offer processed", "f")];
-        "failed with an answer", Replay, defaults, |scene| {
+        "failed with a response", Replay, defaults, |scene| {
             scene.wait("f").act().station.desk.end(End::Failure);
             scene.poll(0);
         } => ["failed"], [says("offer failed", "f")];
@@ -127,14 +127,14 @@ pub(crate) fn cases() -> Vec<Case> {
         "replayed", Replay, defaults, |scene| {
             scene.through("f", End::Answer).pass(4).act().send("f");
         } => ["replayed"], [Says { age: Some("4s"), ..says("answered again", "f") }];
-        "replayed to one that waited", Replay, defaults, |scene| {
+        "replayed to a follower", Replay, defaults, |scene| {
             scene.wait("f").wait("f").pass(2).station.desk.end(End::Answer);
             scene.poll(0).act().poll(1);
         } => ["replayed"], [Says { age: Some("2s"), ..says("answered again", "f") }];
         "not recorded", Replay, |builder| builder.remember_failures(true), |scene| {
             scene.through("f", End::Broken).pass(4).act().send("f");
         } => ["refused_not_recorded"], [refused(Reason::NotRecorded, "its answer was not kept", "f", Some("4s"))];
-        "dropped while it waited", Replay, defaults, |scene| {
+        "dropped while following", Replay, defaults, |scene| {
             scene.wait("f").wait("f").act().requests.truncate(1);
         } => ["waits_abandoned"], [says("its sender was gone while it waited", "f")];
         "dropped in the queue", Refuse, queueing, |scene| {
@@ -155,7 +155,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "forgotten", Refuse, defaults, |scene| {
             scene.through("f", End::Answer).act().station.handle.forget("alice");
         } => ["forgotten"], [Says { offer: None, ..says("peer forgotten", "") }];
-        "not known, so not forgotten", Refuse, defaults, |scene| {
+        "unknown peer not forgotten", Refuse, defaults, |scene| {
             scene.act().station.handle.forget("alice");
         } => [], [];
         "cleared", Refuse, defaults, |scene| {
