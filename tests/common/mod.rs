@@ -7,9 +7,11 @@
     reason = "shared: no test file uses all of it"
 )]
 
+pub mod child;
 pub mod collectors;
 pub mod journal;
 pub mod probe;
+pub mod process;
 pub mod station;
 
 use std::{
