@@ -1,8 +1,8 @@
 //! Tower middleware that processes each WebRTC offer once.
 //!
 //! When a user rejoins a room, the same offer arrives several times: the network retransmits, a WebSocket layer repeats
-//! unacknowledged messages, a browser repeats its `POST`. A signaling server that creates a peer connection for each copy
-//! breaks the session. [`OfferDedupLayer`] wraps the service that handles offers and makes sure that
+//! unacknowledged messages, a browser repeats its `POST`. A signaling server that creates a peer connection for each
+//! copy breaks the session. [`OfferDedupLayer`] wraps the service that handles offers and makes sure that
 //!
 //! - a **duplicate** is refused, or gets the answer of the first copy, from a memory of processed offers;
 //! - **two offers of one peer** are never processed at once: each peer has one lock, released on every way out.
@@ -96,7 +96,7 @@
 //! - [`Refuse`], [`Replay`], [`answer`]: what the sender of a duplicate gets.
 //! - [`OfferDedupHandle`]: forget peers, wait for the end, read the counters. [`OfferSession`]: end one session.
 //! - [`http`]: WHIP, WHEP and JSON over HTTP, on axum, hyper or any server with `http` types.
-//! - [`guide`]: placement among other layers, answers, limits, operation, help with compile errors, and a glossary.
+//! - [`guide`]: placement among other layers, answers, limits, operation, compile errors, and a glossary.
 //!
 //! # Runtime
 //!
