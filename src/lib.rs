@@ -103,8 +103,8 @@
 //! Time is tokio's. A request that waits and [`finish_abandoned`](OfferDedupBuilder::finish_abandoned) need a tokio
 //! runtime with its timer enabled. Everything that is decided at once needs none.
 //!
-//! While any layer remembers something, one thread of the process, named `offer-dedup`, removes expired memories off the
-//! path of the requests. It ends when nothing is left to collect.
+//! While any layer remembers something, one thread of the process, named `offer-dedup`, removes expired memories. It ends
+//! when nothing is left to collect.
 //!
 //! A panic of the inner service or of a closure releases the peer and goes on to the caller.
 //!
