@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 
     let mut report = Report::new(
         "Fingerprint of an offer",
-        "cargo bench --bench fingerprint",
+        "cargo bench -p benches --bench fingerprint",
         &format!(
             "`Fingerprint::sdp` over real offers of {} bytes on average, beside xxh3-128 and SHA-256 over the same bytes \
              and beside parsing them with the `sdp` crate. All take turns in each of {rounds} rounds, in alternating \
@@ -160,7 +160,7 @@ fn main() -> ExitCode {
 
 /// Name and text of all offers.
 fn corpus() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus/offers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus/offers");
     let files = fs::read_dir(folder)
         .expect("the corpus")
         .map(|file| file.expect("an offer").path());

@@ -35,7 +35,7 @@ struct Allocations {
 fn main() -> ExitCode {
     let mut report = Report::new(
         "Memory",
-        "cargo bench --bench footprint",
+        "cargo bench -p benches --bench footprint",
         "By a counting allocator. The inner service is trivial and allocates nothing. The mean is above the \
          median where tables grow now and then, and where moka's upkeep allocates, which comes with every 64th look. Live \
          bytes are all that is allocated while so many peers are remembered, divided by the peers. A peer that cools has an \

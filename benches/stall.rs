@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let is_quick = report::is_set("quick");
     let mut report = Report::new(
         "The slowest calls",
-        "cargo bench --bench stall",
+        "cargo bench -p benches --bench stall",
         "New offers of 3 KB, each of a new peer and answered at once. \"Bare service\" is what the layer wraps, called in \
          the same way: its slowest calls are the machine's own. \"Bare moka\" inserts into a cache with the settings of \
          the layer's; at the steady rate its upkeep is done every millisecond by another thread, as the layer's is. Both \

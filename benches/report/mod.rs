@@ -162,7 +162,7 @@ impl Report {
     }
 }
 
-/// Whether `--<flag>` was given, as in `cargo bench --bench stall -- --quick --check`.
+/// Whether `--<flag>` was given, as in `cargo bench -p benches --bench stall -- --quick --check`.
 pub fn is_set(flag: &str) -> bool {
     env::args().any(|arg| arg.strip_prefix("--") == Some(flag))
 }

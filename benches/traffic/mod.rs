@@ -208,7 +208,7 @@ pub struct Sample {
 
 /// The corpus' offer that is nearest to a size in bytes.
 pub fn sample(bytes: usize) -> Sample {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/corpus/offers");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/corpus/offers");
     let offers = fs::read_dir(folder)
         .expect("the corpus")
         .map(|file| file.expect("a file").path());

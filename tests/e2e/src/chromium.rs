@@ -18,22 +18,26 @@ use tokio::time::sleep;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running ChromeDriver.
-pub(crate) struct Chromium {
+#[derive(Debug)]
+pub struct Chromium {
     driver: Child,
     url: String,
 }
 
 /// A browser with one page.
-pub(crate) struct Page {
+#[derive(Debug)]
+pub struct Page {
     client: Client,
     _profile: Profile,
 }
 
 /// A browser's own directory. Dropping it ends the browser, and then removes the directory.
+#[derive(Debug)]
 struct Profile(PathBuf);
 
 impl Chromium {
-    pub(crate) async fn start() -> Self {
+    /// Starts ChromeDriver on any free port.
+    pub async fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -53,12 +57,12 @@ impl Chromium {
     }
 
     /// A page on a laptop.
-    pub(crate) async fn page(&self) -> Page {
+    pub async fn page(&self) -> Page {
         self.page_with(json!({})).await
     }
 
     /// A page on a phone, which is narrower than any window.
-    pub(crate) async fn phone(&self) -> Page {
+    pub async fn phone(&self) -> Page {
         let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 2, "touch": true });
         self.page_with(json!({ "mobileEmulation": { "deviceMetrics": metrics } }))
             .await
@@ -97,7 +101,7 @@ impl Chromium {
     }
 
     /// Ends in good order; a test that fails on the way ends by drop.
-    pub(crate) async fn quit(self, pages: impl IntoIterator<Item = Page>) {
+    pub async fn quit(self, pages: impl IntoIterator<Item = Page>) {
         for page in pages {
             page.client.close().await.expect("the browser closes");
         }
@@ -112,11 +116,13 @@ impl Drop for Chromium {
 }
 
 impl Page {
-    pub(crate) async fn goto(&self, url: &str) {
+    /// Opens a page, and returns when it has loaded.
+    pub async fn goto(&self, url: &str) {
         self.client.goto(url).await.expect("the page loads");
     }
 
-    pub(crate) async fn click(&self, test_id: &str) {
+    /// Clicks on an element, once it is there.
+    pub async fn click(&self, test_id: &str) {
         let element = self
             .client
             .wait()
@@ -127,7 +133,7 @@ impl Page {
     }
 
     /// Types into a field, in place of what is there.
-    pub(crate) async fn fill(&self, test_id: &str, text: &str) {
+    pub async fn fill(&self, test_id: &str, text: &str) {
         let field = self
             .client
             .find(Locator::Css(&selector(test_id)))
@@ -137,7 +143,8 @@ impl Page {
         field.send_keys(text).await.expect("it can be typed in");
     }
 
-    pub(crate) async fn choose(&self, test_id: &str, value: &str) {
+    /// Chooses an option of a list.
+    pub async fn choose(&self, test_id: &str, value: &str) {
         let select = self
             .client
             .find(Locator::Css(&selector(test_id)))
@@ -147,13 +154,13 @@ impl Page {
     }
 
     /// The value of a JavaScript expression.
-    pub(crate) async fn value(&self, expression: &str) -> Value {
+    pub async fn value(&self, expression: &str) -> Value {
         let value = self.client.execute(&format!("return {expression}"), Vec::new()).await;
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
     /// Waits for a JavaScript expression to become true.
-    pub(crate) async fn until(&self, expression: &str) {
+    pub async fn until(&self, expression: &str) {
         let start = Instant::now();
         while self.value(&format!("!!({expression})")).await != true {
             if start.elapsed() > PATIENCE {

@@ -1,8 +1,5 @@
 //! The trial of the original story, in short: what must hold in every rejoin of it, and that it cleans up.
 
-#[allow(dead_code, reason = "the tests of servers use the rest")]
-mod example;
-
 use std::{
     env, fs,
     io::{BufRead, BufReader},
@@ -12,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use e2e::program;
 use serde_json::Value;
 
 const REJOINS: usize = 3;
@@ -21,7 +19,7 @@ fn with_the_layer_each_rejoin_makes_one_connection_that_lasts() {
     let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trial");
     // More time than in the trial itself: the machine may be a slow one.
     let flags = "--short --rejoins 3 --pairs 2 --within-ms 10000 --seed 1 --into";
-    let output = example::command("trial").args(flags.split(' ')).arg(&into).output();
+    let output = program::command("trial").args(flags.split(' ')).arg(&into).output();
     let (stdout, stderr) = succeeded(output.expect("it runs"));
     let read = |name| fs::read_to_string(into.join(name)).expect("it is written");
     assert_eq!(stdout, read("trial.md"), "{stderr}");
@@ -65,7 +63,7 @@ fn with_the_layer_each_rejoin_makes_one_connection_that_lasts() {
 fn terminated_it_takes_servers_and_browsers_with_it() {
     use std::os::unix::process::CommandExt;
 
-    let mut trial = example::command("trial")
+    let mut trial = program::command("trial")
         .args(["--short", "--pairs", "1"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -115,7 +113,7 @@ fn wrong_flags_are_told_in_a_line() {
         ("--long", "invalid option '--long'"),
     ];
     for (flag, error) in wrong {
-        let output = example::command("trial").arg(flag).output().expect("it runs");
+        let output = program::command("trial").arg(flag).output().expect("it runs");
         let stderr = text(output.stderr);
         assert_eq!(
             (output.status.code(), text(output.stdout)),
@@ -131,7 +129,7 @@ fn wrong_flags_are_told_in_a_line() {
 
 #[test]
 fn help_lists_every_flag() {
-    let output = example::command("trial").arg("--help").output().expect("it runs");
+    let output = program::command("trial").arg("--help").output().expect("it runs");
     let (stdout, _) = succeeded(output);
     for flag in ["--rejoins", "--pairs", "--within-ms", "--seed", "--short", "--into"] {
         assert!(stdout.contains(flag), "{flag}");

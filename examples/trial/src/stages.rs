@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
+use e2e::room_server::RoomServer;
 use futures_util::future::join_all;
 
 use crate::{
     args::Settings,
     chance::Chance,
     pair::{Outcome, Pair},
-    room_server::RoomServer,
 };
 
 /// How long after the answer ICE is restarted, in milliseconds.

@@ -1,23 +1,29 @@
 //! The room in real browsers: headless Chromium, driven through ChromeDriver.
 
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
-
-use crate::{
+use e2e::{
     chromium::{Chromium, Page},
     room_server::RoomServer,
 };
-
-mod chromium;
-mod room_server;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 /// Two browsers at a time are work enough for a small machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const REJOINS: u64 = 6;
 
-impl Page {
+/// A page of the room server.
+trait RoomPage {
     /// Opens the page and joins; with a data channel alone.
+    async fn join(&self, server: &RoomServer, name: &str);
+    async fn open(&self, server: &RoomServer, name: &str);
+    async fn connected_to(&self, peer: &str);
+    /// How many peer connections the page made to `peer` since that one joined last.
+    async fn made(&self, peer: &str) -> Value;
+    async fn log(&self) -> String;
+}
+
+impl RoomPage for Page {
     async fn join(&self, server: &RoomServer, name: &str) {
         self.open(server, name).await;
         self.click("use-media").await;
@@ -39,7 +45,6 @@ impl Page {
         .await;
     }
 
-    /// How many peer connections the page made to `peer` since that one joined last.
     async fn made(&self, peer: &str) -> Value {
         self.value(&format!("{}.made", at(peer))).await
     }

@@ -1,11 +1,11 @@
 //! Random delays, which a seed settles.
 
-#[path = "../../examples/room/chance.rs"]
-mod server;
+#[path = "../src/chance.rs"]
+mod chance;
 
 use std::collections::BTreeSet;
 
-use server::Chance;
+use chance::Chance;
 
 #[test]
 fn a_seed_settles_the_numbers_whoever_draws_them() {
