@@ -6,7 +6,8 @@ use std::{convert::Infallible, fmt, future::Ready, sync::Arc};
 
 use self::scan::{Places, Value, Wanted};
 use crate::{
-    ExtractOffer, Fingerprint, Found, Offer, PeerKey,
+    Fingerprint, Offer, PeerKey,
+    extract::{ExtractOffer, Found},
     peer::{Digest, Part},
 };
 
@@ -25,7 +26,7 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use tower_offer_dedup::{ExtractOffer, Fingerprint, Found, JsonOffers, PeerKey};
+/// use tower_offer_dedup::{Fingerprint, JsonOffers, PeerKey, extract::{ExtractOffer, Found}};
 ///
 /// let offers = JsonOffers::new().sdp("/sdp").peer("/from").peer("/to");
 ///
@@ -41,7 +42,7 @@ use crate::{
 /// One extractor serves all sockets of a server where each binds the peer that it has authenticated. Cloning is cheap.
 ///
 /// ```
-/// # use tower_offer_dedup::{ExtractOffer, Found, JsonOffers, PeerKey};
+/// # use tower_offer_dedup::{JsonOffers, PeerKey, extract::{ExtractOffer, Found}};
 /// let offers = JsonOffers::new().sdp("/description/sdp").peer("/to");
 ///
 /// let of_alice = offers.clone().for_peer(("room-7", "alice"));
@@ -69,7 +70,7 @@ impl<F> JsonOffers<F> {
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{ExtractOffer, Found, JsonOffers};
+    /// use tower_offer_dedup::{JsonOffers, extract::{ExtractOffer, Found}};
     ///
     /// enum Frame { Text(String), Close }
     ///

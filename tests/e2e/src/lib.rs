@@ -1,4 +1,4 @@
-//! What end-to-end tests and the trial share: the examples as processes, and browsers.
+//! Starts the servers of the examples and real browsers, for the end-to-end tests and the trial.
 
 pub mod chromium;
 pub mod program;

@@ -1,4 +1,4 @@
-//! The programs of this workspace, started as the processes that a user starts.
+//! Starts the programs of this workspace as the processes that a user would start.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// Starts a server on `address`, and returns when it has said, after `greeting`, on which host and port it listens.
+/// Starts a server on `address`. Returns once it has printed `greeting` with its host and port.
 pub fn start(mut command: Command, greeting: &str, address: &str, flags: &[&str]) -> (Child, String) {
     let mut child = command
         .args(["--listen", address])
@@ -16,12 +16,12 @@ pub fn start(mut command: Command, greeting: &str, address: &str, flags: &[&str]
         .env("RUST_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()
-        .expect("the server starts");
+        .expect("the server should start");
     let mut line = String::new();
     let stdout = child.stdout.as_mut().expect("stdout is piped");
     BufReader::new(stdout)
         .read_line(&mut line)
-        .expect("it says where it listens");
+        .expect("the server should print its address");
     let address = line
         .strip_prefix(greeting)
         .and_then(|rest| rest.strip_prefix(" on http://")?.strip_suffix("/\n"))
@@ -30,48 +30,49 @@ pub fn start(mut command: Command, greeting: &str, address: &str, flags: &[&str]
     (child, address)
 }
 
-/// Stops it. It may have stopped by itself, as some tests want it to.
+/// Stops the process, unless it has already stopped.
 pub fn stop(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// The program's binary. A test builds it first, so that it never runs an outdated one; a program finds it beside itself.
+/// The binary of a program. Tests build it first, so that they never start an outdated one. Other programs of this
+/// workspace expect it next to themselves.
 pub fn command(name: &str) -> Command {
-    let this = env::current_exe().expect("a program knows where it is");
-    let mut folder = this.parent().expect("a program is in a folder");
+    let this = env::current_exe().expect("the path of this program should be known");
+    let mut folder = this.parent().expect("this program should be in a folder");
     if folder.ends_with("deps") {
-        folder = folder.parent().expect("tests are built into target/PROFILE/deps");
+        folder = folder.parent().expect("tests should be in target/PROFILE/deps");
         build_into(folder);
     }
     let binary = folder.join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         binary.exists(),
-        "{} is missing: `cargo build -p {name}` builds it",
+        "{} is missing; run cargo build -p {name}",
         binary.display()
     );
     Command::new(binary)
 }
 
-/// Builds all programs into target/PROFILE, once for each process.
+/// Builds the programs into target/PROFILE, once per process.
 fn build_into(folder: &Path) {
     static IS_BUILT: OnceLock<bool> = OnceLock::new();
     let is_built = IS_BUILT.get_or_init(|| {
         let profile = match folder.file_name().and_then(|name| name.to_str()) {
             Some("debug") => "dev",
-            other => other.expect("the folder is named after the profile"),
+            other => other.expect("the folder should be named after its profile"),
         };
-        let target = folder.parent().expect("the folder is in the target directory");
+        let target = folder.parent().expect("the folder should be in the target directory");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            // The features of `tests/run`, with which the dependencies are already built. Without `--examples` those of
-            // the dev-dependencies would be missing.
+            // Selects the same features as `tests/run`, so that cargo builds no dependency twice. `--examples` adds the
+            // features of the dev-dependencies.
             .args(["build", "--workspace", "--all-features", "--bins", "--examples"])
             .args(["--profile", profile, "--target-dir"])
             .arg(target)
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .status();
-        status.expect("cargo starts").success()
+        status.expect("cargo should start").success()
     });
-    assert!(is_built, "cargo could not build the servers, as it says above");
+    assert!(is_built, "cargo could not build the servers; its error is above");
 }
