@@ -37,22 +37,26 @@ use crate::{
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct OfferDedupBuilder<X = Unset, A = Unset, M = Inline> {
+pub struct OfferDedupBuilder<X = OffersUnset, A = AnswerUnset, M = Inline> {
     offers: X,
     answer: A,
     settings: Settings,
     mode: PhantomData<fn() -> M>,
 }
 
-/// Stands for an extractor or an answer that has not been configured yet.
+/// Stands for an extractor that has not been set by [`OfferDedupBuilder::offers`].
 #[derive(Clone, Copy, Debug)]
-pub struct Unset;
+pub struct OffersUnset;
+
+/// Stands for an answer that has not been set by [`OfferDedupBuilder::answer`].
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerUnset;
 
 impl OfferDedupBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            offers: Unset,
-            answer: Unset,
+            offers: OffersUnset,
+            answer: AnswerUnset,
             settings: Settings {
                 window: Duration::from_secs(10),
                 cooldown: Duration::from_secs(2),

@@ -74,8 +74,17 @@ pub(crate) struct Arrival<'a> {
     pub(super) policy: DuplicatePolicy,
     /// Whether the offer is processed in a task of its own, which must learn when its claim is lost.
     pub(super) is_detached: bool,
-    /// When the offer arrived, if it has waited before. Its deadlines count from then.
-    pub(super) arrived: Option<Tick>,
+    /// Set if the offer has waited before and decides again.
+    pub(super) again: Option<Again>,
+}
+
+/// The first arrival of an offer that decides again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    /// Its deadlines count from then.
+    pub(super) arrived: Tick,
+    /// Its number among the arrivals; for a follower, that of the offer it followed.
+    pub(super) rank: ClaimNumber,
 }
 
 impl<'a> Arrival<'a> {
@@ -85,7 +94,7 @@ impl<'a> Arrival<'a> {
             offer,
             policy,
             is_detached,
-            arrived: None,
+            again: None,
         }
     }
 
@@ -119,11 +128,17 @@ pub(super) enum Place {
     Following {
         completion: Arc<Completion>,
         id: ClaimNumber,
+        /// The rank of that offer.
+        rank: ClaimNumber,
         /// When the follower must look again even if nothing wakes it: the leader may be past its lease then.
         wake: Tick,
     },
     /// In the queue of its peer.
-    Queued { id: ClaimNumber, seat: Arc<Completion> },
+    Queued {
+        id: ClaimNumber,
+        rank: ClaimNumber,
+        seat: Arc<Completion>,
+    },
 }
 
 /// The turn of a queued offer.

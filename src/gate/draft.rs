@@ -62,9 +62,7 @@ impl Draft {
         if !rules.settings.remembers() {
             return;
         }
-        if let Some(history) = &mut self.history {
-            history.transfer_marks(loser, by);
-        }
+        self.transfer_marks(loser, by, effects);
         let mark = Remembered {
             number: by,
             fingerprint,
@@ -72,6 +70,14 @@ impl Draft {
             kind: Kind::Superseded,
         };
         self.remember(mark, rules, effects);
+    }
+
+    /// Lets the marks of `from` name `to` instead.
+    pub(super) fn transfer_marks(&mut self, from: ClaimNumber, to: ClaimNumber, effects: &mut Effects) {
+        let history = self.history.as_ref();
+        if let Some(changed) = history.and_then(|history| history.with_marks_transferred(from, to)) {
+            self.set(Some(changed), effects);
+        }
     }
 
     /// Removes the marks of the offers that `id` superseded: it has not succeeded, so they may be sent again.

@@ -1,6 +1,7 @@
 //! [`Gate`]: the state that all clones of a layer share.
 
 use std::{
+    panic::resume_unwind,
     pin::Pin,
     sync::{
         Arc, Weak,
@@ -74,8 +75,12 @@ impl Gate {
             let writes = self.shard(peer).with(|table| table.writes);
             let known = self.memory.get(peer);
             let forgotten = self.with(peer, |table, now| {
-                // A write since the read may have brought a newer history.
-                (table.writes == writes).then(|| table.forget(peer, scope, known, &self.cutoff(now), now, &mut effects))
+                if table.writes != writes {
+                    // A write since the read may have brought a newer history.
+                    effects.discard(known);
+                    return None;
+                }
+                Some(table.forget(peer, scope, known, &self.cutoff(now), now, &mut effects))
             });
             if let Some(was_known) = forgotten {
                 break was_known;
@@ -89,16 +94,21 @@ impl Gate {
     }
 
     /// Forgets everything, claims in flight included.
-    pub(crate) fn clear(&self) {
+    pub(crate) fn clear(self: &Arc<Self>) {
         // The cache drops what is in it now. What is written later must stay, so the floor is raised after it.
         self.memory.clear();
         let floor = self.numbers.next();
         self.floor.raise(floor);
+        let mut panicked = None;
         for shard in &self.shards {
-            for effects in shard.with(|table| table.clear(floor)) {
-                debug_assert!(effects.write.is_none(), "`clear` changes no history");
-                effects.run(|_| ());
+            for (peer, effects) in shard.with(|table| table.clear(floor)) {
+                // A waker that panics must not keep the other peers from being cleared.
+                let ran = catch(|| self.run(peer, effects));
+                panicked = panicked.or(ran.panic());
             }
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
         observe::cleared();
     }

@@ -171,24 +171,19 @@ impl History {
         })
     }
 
-    /// Renumbers the marks of `from`, whose offer was itself superseded by `to`.
-    pub(super) fn transfer_marks(&mut self, from: ClaimNumber, to: ClaimNumber) {
+    /// Returns the history with the marks of `from` renumbered to `to`, or `None` if there are none.
+    pub(super) fn with_marks_transferred(&self, from: ClaimNumber, to: ClaimNumber) -> Option<Self> {
         if !self.as_slice().iter().any(|offer| offer.is_mark_of(from)) {
-            return;
+            return None;
         }
-        let transfer = |offer: &mut Remembered| {
-            if offer.is_mark_of(from) {
-                offer.number = to;
-            }
+        let transfer = |offer: &Remembered| Remembered {
+            number: if offer.is_mark_of(from) { to } else { offer.number },
+            ..offer.clone()
         };
-        match self {
-            Self::One(offer) => transfer(offer),
-            Self::Many(offers) => {
-                let mut changed = offers.to_vec();
-                changed.iter_mut().for_each(transfer);
-                *offers = changed.into();
-            }
-        }
+        Some(match self {
+            Self::One(offer) => Self::One(transfer(offer)),
+            Self::Many(offers) => Self::Many(offers.iter().map(transfer).collect()),
+        })
     }
 
     pub(super) fn as_slice(&self) -> &[Remembered] {

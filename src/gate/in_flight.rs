@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     clock::Tick,
     completion::{Completion, Resolution},
+    decision::Arrival,
     effects::Effects,
     number::ClaimNumber,
     revocation::{Revocation, Revoked},
@@ -43,6 +44,8 @@ pub(super) struct Queued {
 pub(super) struct InFlight {
     /// Given on arrival and never changed: followers and marks refer to it.
     pub(super) id: ClaimNumber,
+    /// The number of the offer's first arrival: the offer with the highest one is the newest.
+    pub(super) rank: ClaimNumber,
     pub(super) fingerprint: Fingerprint,
     pub(super) since: Tick,
     pub(super) followers: usize,
@@ -90,11 +93,12 @@ impl Queued {
 }
 
 impl InFlight {
-    pub(super) fn new(id: ClaimNumber, fingerprint: Fingerprint, since: Tick) -> Self {
+    pub(super) fn new(id: ClaimNumber, arrival: &Arrival<'_>, now: Tick) -> Self {
         Self {
             id,
-            fingerprint,
-            since,
+            rank: arrival.again.map_or(id, |again| again.rank),
+            fingerprint: arrival.fingerprint(),
+            since: now,
             followers: 0,
             completion: None,
         }

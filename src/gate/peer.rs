@@ -78,7 +78,7 @@ impl Active {
         if self.holder.as_ref().is_some_and(Holder::is_abandoned) {
             self.take_over(Revoked::Abandoned, effects);
         }
-        let in_flight = || InFlight::new(rules.numbers.next(), arrival.fingerprint(), now);
+        let in_flight = || InFlight::new(rules.numbers.next(), arrival, now);
         if self.is_free() && cooling_until <= now {
             let in_flight = in_flight();
             let number = in_flight.id;
@@ -87,7 +87,7 @@ impl Active {
         match rules.settings.when_busy {
             WhenBusy::Supersede => self.supersede(arrival, rules, effects),
             WhenBusy::Queue { depth, timeout } if self.queue.len() < depth => {
-                let deadline = arrival.arrived.unwrap_or(now).after(timeout);
+                let deadline = arrival.again.map_or(now, |again| again.arrived).after(timeout);
                 Verdict::Wait(self.enqueue(in_flight(), deadline, arrival.is_detached))
             }
             WhenBusy::Queue { .. } => Verdict::refused(Reason::QueueFull, Duration::ZERO),
@@ -127,6 +127,7 @@ impl Active {
         };
         let deadline = self.queue[position].deadline;
         let wake = match (&self.holder, self.queue.front()) {
+            (Some(holder), Some(front)) if position > 0 => holder.wake(now, rules.settings).min(front.deadline),
             (Some(holder), _) => holder.wake(now, rules.settings),
             // The first in line may have been called and not polled yet. It keeps its turn until its own deadline.
             (None, Some(front)) if position > 0 => front.deadline,
@@ -207,7 +208,10 @@ impl Active {
             ..
         } = holder.in_flight;
         effects.resolve(completion, resolution);
-        if !counts {
+        if counts && !holder.is_forgotten {
+            // From now on the marks go with the memory of this claim.
+            self.history.transfer_marks(id, number, effects);
+        } else {
             self.history.remove_marks_of(id, effects);
         }
         let processed = Remembered {
@@ -221,6 +225,8 @@ impl Active {
         if is_remembered && rules.cutoff.includes(&processed) {
             self.history.remember(processed, rules, effects);
         }
+        // A place past its deadline must not keep the turn from the next.
+        self.expire_places(rules.now, effects);
         self.call_front(effects);
         counts && !holder.is_superseded
     }
@@ -244,6 +250,7 @@ impl Active {
                     holder.is_forgotten = true;
                     return true;
                 }
+                self.history.remove_marks_of(number, effects);
                 self.history.remove(|offer| offer.is_claim(number), effects)
             }
         }
@@ -255,7 +262,9 @@ impl Active {
             self.revoke(effects);
         }
         for queued in self.queue.drain(..) {
+            let id = queued.in_flight.id;
             queued.resolve(Resolution::Retry, effects);
+            self.history.remove_marks_of(id, effects);
         }
     }
 
@@ -265,7 +274,11 @@ impl Active {
     }
 
     fn forget_offer(&mut self, fingerprint: Fingerprint, cutoff: &Cutoff, effects: &mut Effects) -> bool {
-        let was_known = self.history.find(fingerprint, cutoff).is_some();
+        let known = self.history.find(fingerprint, cutoff).map(|known| known.number);
+        if let Some(number) = known {
+            self.history.remove_marks_of(number, effects);
+        }
+        let was_known = known.is_some();
         self.history.remove(|offer| offer.fingerprint == fingerprint, effects);
         let is_same = |in_flight: &InFlight| in_flight.fingerprint == fingerprint;
         if let Some(holder) = self.holder.as_ref().filter(|holder| is_same(&holder.in_flight)) {
@@ -285,7 +298,14 @@ impl Active {
     /// Lets the newest offer win: it takes the only waiting place, or the free lock.
     fn supersede(&mut self, arrival: &Arrival<'_>, rules: &Rules<'_>, effects: &mut Effects) -> Verdict<Grant, Place> {
         let number = rules.numbers.next();
-        let newcomer = InFlight::new(number, arrival.fingerprint(), rules.now);
+        let newcomer = InFlight::new(number, arrival, rules.now);
+        // An offer that decides again may be older than one that came meanwhile.
+        let newest = self.in_flight().max_by_key(|in_flight| in_flight.rank);
+        if let Some(newer) = newest.filter(|newest| newest.rank > newcomer.rank) {
+            let (by, loser) = (newer.id, (number, arrival.fingerprint()));
+            self.history.mark(loser, by, rules, effects);
+            return Verdict::refused(Reason::Superseded, Duration::ZERO);
+        }
         while let Some(queued) = self.queue.pop_front() {
             let loser = (queued.in_flight.id, queued.in_flight.fingerprint);
             self.history.mark(loser, number, rules, effects);
@@ -322,7 +342,7 @@ impl Active {
         Some(match arrival.policy.duplicates {
             Duplicates::Refuse => Verdict::refused(Reason::InFlight, now.since(in_flight.since)),
             // An offer that has waited before was let in already: later ones must not take its place.
-            Duplicates::Wait { max_waiters, .. } if arrival.arrived.is_none() && followers >= max_waiters => {
+            Duplicates::Wait { max_waiters, .. } if arrival.again.is_none() && followers >= max_waiters => {
                 Verdict::refused(Reason::QueueFull, Duration::ZERO)
             }
             Duplicates::Wait { .. } => {
@@ -330,6 +350,7 @@ impl Active {
                 Verdict::Wait(Place::Following {
                     completion: Arc::clone(in_flight.completion.get_or_insert_default()),
                     id: in_flight.id,
+                    rank: in_flight.rank,
                     wake,
                 })
             }
@@ -361,14 +382,14 @@ impl Active {
     }
 
     fn enqueue(&mut self, in_flight: InFlight, deadline: Tick, is_detached: bool) -> Place {
-        let (id, seat) = (in_flight.id, Arc::default());
+        let (id, rank, seat) = (in_flight.id, in_flight.rank, Arc::default());
         self.queue.push_back(Queued {
             in_flight,
             seat: Arc::clone(&seat),
             deadline,
             is_detached,
         });
-        Place::Queued { id, seat }
+        Place::Queued { id, rank, seat }
     }
 
     /// Removes every place past its deadline, also those whose future is not polled.

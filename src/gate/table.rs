@@ -200,10 +200,10 @@ impl LockTable {
     }
 
     /// Ends every claim below `floor`, every queue place and every cooldown.
-    pub(super) fn clear(&mut self, floor: ClaimNumber) -> Vec<Effects> {
+    pub(super) fn clear(&mut self, floor: ClaimNumber) -> Vec<(PeerKey, Effects)> {
         let mut all = Vec::new();
         self.cooling = VecDeque::new();
-        self.peers.retain(|_, peer| {
+        self.peers.retain(|id, peer| {
             peer.cooling_until = Tick::default();
             if let Some(active) = &mut peer.active {
                 let mut effects = Effects::default();
@@ -211,7 +211,7 @@ impl LockTable {
                 if active.is_vacant() {
                     effects.vacant = peer.active.take();
                 }
-                all.push(effects);
+                all.push((*id, effects));
             }
             peer.active.is_some()
         });

@@ -14,8 +14,9 @@ use super::{
     claim::Claim,
     clock::Tick,
     completion::Resolution,
-    decision::{Arrival, DuplicatePolicy, Place, Turn, Verdict},
+    decision::{Again, Arrival, DuplicatePolicy, Place, Turn, Verdict},
     gate::Gate,
+    number::ClaimNumber,
     sync::{OwnedNotified, Sleep, sleep_until},
 };
 use crate::{Offer, Reason, WhenBusy, answer::Duplicates, observe, quiet::quietly, settings::Settings};
@@ -47,6 +48,7 @@ struct Waiting {
     policy: DuplicatePolicy,
     is_detached: bool,
     arrived: Tick,
+    rank: ClaimNumber,
     /// `None` while a new place is being decided on, and after the verdict.
     place: Option<Place>,
     has_verdict: bool,
@@ -64,6 +66,8 @@ enum Step {
 
 impl Waiter {
     pub(super) fn new(gate: Arc<Gate>, arrival: &Arrival<'_>, place: Place, arrived: Tick) -> Self {
+        let (Place::Following { rank, .. } | Place::Queued { rank, .. }) = &place;
+        let rank = *rank;
         gate.live
             .waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
         Self {
@@ -73,6 +77,7 @@ impl Waiter {
                 policy: arrival.policy,
                 is_detached: arrival.is_detached,
                 arrived,
+                rank,
                 place: Some(place),
                 has_verdict: false,
             },
@@ -149,7 +154,10 @@ impl Waiting {
     }
 
     fn step_follower(&mut self) -> Step {
-        let Some(Place::Following { completion, id, wake }) = &mut self.place else {
+        let Some(Place::Following {
+            completion, id, wake, ..
+        }) = &mut self.place
+        else {
             return self.decide_again();
         };
         let now = self.gate.clock.now();
@@ -188,7 +196,7 @@ impl Waiting {
     }
 
     fn step_queued(&mut self) -> Step {
-        let Some(Place::Queued { id, seat }) = &self.place else {
+        let Some(Place::Queued { id, seat, .. }) = &self.place else {
             return self.decide_again();
         };
         let turn = match seat.resolution() {
@@ -224,7 +232,10 @@ impl Waiting {
             offer: &self.offer,
             policy: self.policy,
             is_detached: self.is_detached,
-            arrived: Some(self.arrived),
+            again: Some(Again {
+                arrived: self.arrived,
+                rank: self.rank,
+            }),
         };
         let verdict = match self.gate.decide(&arrival, |place, _| place) {
             Verdict::Wait(place) => {

@@ -7,9 +7,11 @@
     reason = "each test file uses a part of this module"
 )]
 
+pub mod child;
 pub mod collectors;
 pub mod journal;
 pub mod probe;
+pub mod process;
 pub mod station;
 
 use std::{
