@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::room_server::RoomServer;
 use serde_json::{Value, json};
 
-use crate::{
-    client::{Client, TIMEOUT, ignored, negotiate, pair, sdp, stats},
-    room_server::RoomServer,
-};
+use crate::client::{Client, TIMEOUT, ignored, negotiate, pair, sdp, stats};
 
 #[tokio::test]
 async fn duplicate_in_flight_is_ignored() {

@@ -1,6 +1,6 @@
 //! A WHIP endpoint (RFC 9725) that receives media over real WebRTC, and makes one session per offer.
 //!
-//! `cargo run --release --example whip -- --help` lists the options. The endpoint does not forward the media.
+//! `cargo run --release -p whip -- --help` lists the options. The endpoint does not forward the media.
 
 use std::{
     env,
@@ -17,7 +17,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     args::{Command, HELP, Settings},
@@ -57,11 +62,7 @@ struct App {
 
 #[tokio::main]
 async fn serve(settings: Settings) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    log_to_stderr();
 
     let listening = TcpListener::bind(settings.listen).await;
     let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -101,6 +102,17 @@ async fn serve(settings: Settings) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
     }
+}
+
+fn log_to_stderr() {
+    let filter = env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
+        .with(lines)
+        .init();
 }
 
 /// The address at which publishers reach a server that listens on `address`.

@@ -12,7 +12,7 @@ use std::{
 use axum::extract::ws::Utf8Bytes;
 use tokio::{sync::oneshot, time::timeout};
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse, WhenBusy};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse, WhenBusy};
 
 use crate::{
     args::Settings,

@@ -1,6 +1,6 @@
 //! A WebSocket room server that survives duplicated offers, with a page to try it.
 //!
-//! `cargo run --release --example room -- --help` lists the options.
+//! `cargo run --release -p room -- --help` lists the options.
 
 use std::{
     env,
@@ -19,7 +19,12 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     args::{Command, HELP, Settings},
@@ -54,11 +59,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn serve(settings: Settings) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    log_to_stderr();
 
     let listening = TcpListener::bind(settings.listen).await;
     let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -84,6 +85,17 @@ async fn serve(settings: Settings) -> ExitCode {
     // Every open socket holds a receiver, so this waits until all have closed.
     let _ = timeout(SHUTDOWN, shutdown.closed()).await;
     ExitCode::SUCCESS
+}
+
+fn log_to_stderr() {
+    let filter = env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
+        .with(lines)
+        .init();
 }
 
 #[derive(Clone)]

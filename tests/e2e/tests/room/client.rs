@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::room_server::RoomServer;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
@@ -13,8 +14,6 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, Message, protocol::CloseFrame},
 };
-
-use crate::room_server::RoomServer;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use e2e::chromium::{Chromium, Page};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
-    chromium::{Chromium, Page},
     clients::installed,
     proxy::{Fault, Proxy},
     server::{WhipServer, packets},
@@ -17,9 +17,15 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 
 const CONNECTED: &str = "window.pc?.iceConnectionState === 'connected'";
 
-impl Page {
+/// A page that publishes.
+trait PublisherPage {
     /// Opens a page of another origin than the endpoint's. Each `POST` then follows a preflight, so that it uses an
     /// existing connection.
+    async fn open(&self, server: &WhipServer);
+    async fn run(&self, script: &str);
+}
+
+impl PublisherPage for Page {
     async fn open(&self, server: &WhipServer) {
         let (_, port) = server.address.split_once(':').expect("the address should have a port");
         self.goto(&format!("http://localhost:{port}/stats")).await;

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use crate::{
+use e2e::{
     chromium::{Chromium, Page},
     room_server::RoomServer,
 };
+use serde::Deserialize;
+use serde_json::Value;
 
 const SCRIPT: &str = include_str!("page.js");
 

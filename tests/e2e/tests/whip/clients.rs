@@ -63,9 +63,8 @@ pub(crate) async fn endless_ffmpeg(url: &str, flags: &[&str]) -> Command {
 
 /// The path of a file that `tests/run` installs.
 pub(crate) fn installed(path: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("target/publishers")
-        .join(path);
+    let publishers = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/publishers");
+    let path = PathBuf::from(publishers).join(path);
     assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
     path
 }

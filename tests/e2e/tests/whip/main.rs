@@ -4,13 +4,8 @@
 
 mod aiortc;
 mod browser;
-#[allow(dead_code, reason = "the room's tests use the rest")]
-#[path = "../chromium/mod.rs"]
-mod chromium;
 mod clients;
 mod endpoint;
-#[path = "../example/mod.rs"]
-mod example;
 mod ffmpeg;
 mod http;
 mod process;

@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use e2e::program;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::{example, http::Message};
+use crate::http::Message;
 
 /// Long enough for a slow machine. Conditions are polled, so a fast machine does not wait that long.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,13 +27,13 @@ pub(crate) struct WhipServer {
 impl WhipServer {
     /// Starts the endpoint on any free port, and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let (child, address) = example::start(Self::command(), "WHIP endpoint", "127.0.0.1:0", flags);
+        let (child, address) = program::start(Self::command(), "WHIP endpoint", "127.0.0.1:0", flags);
         Self { child, address }
     }
 
     /// The endpoint's binary.
     pub(crate) fn command() -> Command {
-        example::command("whip")
+        program::command("whip")
     }
 
     pub(crate) async fn request(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Message {
@@ -75,7 +76,7 @@ impl WhipServer {
 
 impl Drop for WhipServer {
     fn drop(&mut self) {
-        example::stop(&mut self.child);
+        program::stop(&mut self.child);
     }
 }
 

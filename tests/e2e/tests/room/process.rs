@@ -2,10 +2,9 @@
 
 use std::process::{Command, Output};
 
-use crate::{
-    client::{get, pair, sdp},
-    room_server::RoomServer,
-};
+use e2e::room_server::RoomServer;
+
+use crate::client::{get, pair, sdp};
 
 #[tokio::test]
 async fn page_and_its_parts_are_served() {

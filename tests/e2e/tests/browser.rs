@@ -1,23 +1,29 @@
 //! The room example in real browsers: headless Chromium, driven by ChromeDriver.
 
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
-
-use crate::{
+use e2e::{
     chromium::{Chromium, Page},
     room_server::RoomServer,
 };
-
-mod chromium;
-mod room_server;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 /// Runs one test at a time: two browsers are enough load for a small machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const REJOINS: u64 = 6;
 
-impl Page {
+/// A page of the room server.
+trait RoomPage {
     /// Opens the page and joins with a data channel only.
+    async fn join(&self, server: &RoomServer, name: &str);
+    async fn open(&self, server: &RoomServer, name: &str);
+    async fn connected_to(&self, peer: &str);
+    /// The number of peer connections that the page has made to `peer` since `peer` last joined.
+    async fn made(&self, peer: &str) -> Value;
+    async fn log(&self) -> String;
+}
+
+impl RoomPage for Page {
     async fn join(&self, server: &RoomServer, name: &str) {
         self.open(server, name).await;
         self.click("use-media").await;
@@ -39,7 +45,6 @@ impl Page {
         .await;
     }
 
-    /// The number of peer connections that the page has made to `peer` since `peer` last joined.
     async fn made(&self, peer: &str) -> Value {
         self.value(&format!("{}.made", at(peer))).await
     }

@@ -1,11 +1,11 @@
 //! Random delays, reproducible from a seed.
 
-#[path = "../../examples/room/chance.rs"]
-mod server;
+#[path = "../src/chance.rs"]
+mod chance;
 
 use std::collections::BTreeSet;
 
-use server::Chance;
+use chance::Chance;
 
 #[test]
 fn seed_determines_the_numbers() {

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::room_server::RoomServer;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::{
-    client::{Client, TIMEOUT, negotiate, pair, sdp},
-    room_server::RoomServer,
-};
+use crate::client::{Client, TIMEOUT, negotiate, pair, sdp};
 
 #[tokio::test]
 async fn peers_learn_of_each_other() {

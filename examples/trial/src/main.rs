@@ -5,29 +5,23 @@
 
 use std::{env, fs, io, process::ExitCode};
 
+use e2e::chromium::Chromium;
 use futures_util::{StreamExt, stream::iter};
 use tokio::signal;
 
 use crate::{
     args::{Command, HELP, Settings},
-    chromium::Chromium,
     pair::Pair,
     report::Report,
 };
 
 mod args;
-#[path = "../room/chance.rs"]
+#[path = "../../room/src/chance.rs"]
 mod chance;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/chromium/mod.rs"]
-mod chromium;
 mod figures;
 mod pair;
 mod plot;
 mod report;
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../../tests/room_server/mod.rs"]
-mod room_server;
 mod stages;
 
 fn main() -> ExitCode {

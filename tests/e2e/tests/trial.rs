@@ -1,8 +1,5 @@
 //! A short run of the trial: checks every rejoin, and that the trial cleans up.
 
-#[allow(dead_code, reason = "the tests of servers use the rest")]
-mod example;
-
 use std::{
     env, fs,
     io::{BufRead, BufReader},
@@ -12,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use e2e::program;
 use serde_json::Value;
 
 const REJOINS: usize = 3;
@@ -21,7 +19,7 @@ fn layer_makes_one_lasting_connection_per_rejoin() {
     let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trial");
     // Allows more time than the trial itself, for slow machines.
     let flags = "--short --rejoins 3 --pairs 2 --within-ms 10000 --seed 1 --into";
-    let output = example::command("trial").args(flags.split(' ')).arg(&into).output();
+    let output = program::command("trial").args(flags.split(' ')).arg(&into).output();
     let (stdout, stderr) = succeeded(output.expect("the trial should run"));
     let read = |name| fs::read_to_string(into.join(name)).expect("the trial should write its files");
     assert_eq!(stdout, read("trial.md"), "{stderr}");
@@ -65,7 +63,7 @@ fn layer_makes_one_lasting_connection_per_rejoin() {
 fn termination_stops_servers_and_browsers() {
     use std::os::unix::process::CommandExt;
 
-    let mut trial = example::command("trial")
+    let mut trial = program::command("trial")
         .args(["--short", "--pairs", "1"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -115,7 +113,7 @@ fn wrong_flags_fail_with_one_line() {
         ("--long", "invalid option '--long'"),
     ];
     for (flag, error) in wrong {
-        let output = example::command("trial")
+        let output = program::command("trial")
             .arg(flag)
             .output()
             .expect("the trial should run");
@@ -134,7 +132,7 @@ fn wrong_flags_fail_with_one_line() {
 
 #[test]
 fn help_lists_every_flag() {
-    let output = example::command("trial")
+    let output = program::command("trial")
         .arg("--help")
         .output()
         .expect("the trial should run");

@@ -18,22 +18,26 @@ use tokio::time::sleep;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running ChromeDriver.
-pub(crate) struct Chromium {
+#[derive(Debug)]
+pub struct Chromium {
     driver: Child,
     url: String,
 }
 
 /// A browser with one page.
-pub(crate) struct Page {
+#[derive(Debug)]
+pub struct Page {
     client: Client,
     _profile: Profile,
 }
 
 /// The user data directory of one browser. Dropping it ends the browser, then removes the directory.
+#[derive(Debug)]
 struct Profile(PathBuf);
 
 impl Chromium {
-    pub(crate) async fn start() -> Self {
+    /// Starts ChromeDriver on any free port.
+    pub async fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -53,12 +57,12 @@ impl Chromium {
     }
 
     /// Opens a page in a laptop-sized window.
-    pub(crate) async fn page(&self) -> Page {
+    pub async fn page(&self) -> Page {
         self.page_with(json!({})).await
     }
 
     /// Opens a page on an emulated phone, which is narrower than any desktop window.
-    pub(crate) async fn phone(&self) -> Page {
+    pub async fn phone(&self) -> Page {
         let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 2, "touch": true });
         self.page_with(json!({ "mobileEmulation": { "deviceMetrics": metrics } }))
             .await
@@ -97,7 +101,7 @@ impl Chromium {
     }
 
     /// Closes the pages. A test that fails before this call ends its browsers on drop.
-    pub(crate) async fn quit(self, pages: impl IntoIterator<Item = Page>) {
+    pub async fn quit(self, pages: impl IntoIterator<Item = Page>) {
         for page in pages {
             page.client.close().await.expect("the browser should close");
         }
@@ -112,11 +116,13 @@ impl Drop for Chromium {
 }
 
 impl Page {
-    pub(crate) async fn goto(&self, url: &str) {
+    /// Opens a URL, and waits until the page has loaded.
+    pub async fn goto(&self, url: &str) {
         self.client.goto(url).await.expect("the page should load");
     }
 
-    pub(crate) async fn click(&self, test_id: &str) {
+    /// Clicks an element, and waits for it first.
+    pub async fn click(&self, test_id: &str) {
         let element = self
             .client
             .wait()
@@ -131,7 +137,7 @@ impl Page {
     }
 
     /// Replaces the text of a field.
-    pub(crate) async fn fill(&self, test_id: &str, text: &str) {
+    pub async fn fill(&self, test_id: &str, text: &str) {
         let field = self
             .client
             .find(Locator::Css(&selector(test_id)))
@@ -141,7 +147,8 @@ impl Page {
         field.send_keys(text).await.expect("the field should be editable");
     }
 
-    pub(crate) async fn choose(&self, test_id: &str, value: &str) {
+    /// Selects an option of a list.
+    pub async fn choose(&self, test_id: &str, value: &str) {
         let select = self
             .client
             .find(Locator::Css(&selector(test_id)))
@@ -151,13 +158,13 @@ impl Page {
     }
 
     /// Evaluates a JavaScript expression.
-    pub(crate) async fn value(&self, expression: &str) -> Value {
+    pub async fn value(&self, expression: &str) -> Value {
         let value = self.client.execute(&format!("return {expression}"), Vec::new()).await;
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
     /// Waits until a JavaScript expression is true.
-    pub(crate) async fn until(&self, expression: &str) {
+    pub async fn until(&self, expression: &str) {
         let start = Instant::now();
         while self.value(&format!("!!({expression})")).await != true {
             if start.elapsed() > TIMEOUT {

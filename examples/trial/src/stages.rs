@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
+use e2e::room_server::RoomServer;
 use futures_util::future::join_all;
 
 use crate::{
     args::Settings,
     chance::Chance,
     pair::{Outcome, Pair},
-    room_server::RoomServer,
 };
 
 /// The delay of an ICE restart after the answer, in milliseconds.
