@@ -21,4 +21,4 @@
 pub(crate) mod options;
 
 pub use self::options::Unset;
-pub use crate::process::spawn::{Detached, Inline};
+pub use crate::process::spawn::{Detached, Inline, SpawnMode};

@@ -110,7 +110,7 @@ impl Claim {
         let ended = self
             .gate
             .release(self.offer.peer(), self.number, End { outcome, record });
-        self.gate.claim_gone();
+        self.gate.live.claim_gone();
         ended
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     clock::Tick,
     completion::Completion,
-    history::{Cutoff, Record},
+    history::{Cutoff, Kind, Record, Remembered},
     number::{ClaimNumber, Numbers},
     revocation::Revocation,
 };
@@ -29,6 +29,24 @@ impl<C, W> Verdict<C, W> {
         Self::Refused {
             refusal: Refusal::new(reason),
             age,
+        }
+    }
+
+    /// Decides on a duplicate of a remembered offer.
+    pub(super) fn known(known: &Remembered, arrival: &Arrival<'_>, now: Tick) -> Self {
+        let age = now.since(known.at);
+        match (&known.kind, arrival.policy.duplicates) {
+            (Kind::Superseded, _) => Self::refused(Reason::Superseded, age),
+            (Kind::Processed(_), Duplicates::Refuse) => Self::refused(Reason::Processed, age),
+            (Kind::Processed(record), Duplicates::Wait { .. }) => Self::replay(record.clone(), arrival.policy, age),
+        }
+    }
+
+    /// Refuses an offer whose peer cools down.
+    pub(super) fn cooling(until: Tick, now: Tick) -> Self {
+        Self::Refused {
+            refusal: Refusal::with_retry_after(Reason::CoolingDown, until.since(now)),
+            age: Duration::ZERO,
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
         Arc, Weak,
         atomic::{
             AtomicBool,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Relaxed, Release},
         },
     },
 };
@@ -18,10 +18,11 @@ use super::{
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     effects::{Effects, TakenOver},
     history::Cutoff,
+    live::Live,
     memory::Memory,
     number::{ClaimNumber, Floor, Numbers},
     peer::{Active, End},
-    sync::{AtomicU64, AtomicUsize, Notify, SHARDS, sleep_until},
+    sync::SHARDS,
     table::{COOLDOWN_BYTES, LockTable, Shard},
     waiter::Waiter,
 };
@@ -36,11 +37,7 @@ pub(crate) struct Gate {
     pub(super) memory: Memory,
     pub(super) numbers: Numbers,
     floor: Floor,
-    claims: AtomicUsize,
-    waiters: AtomicUsize,
-    /// The latest deadline of any waiter so far, as the ticks of [`Tick`]. [`drain`](Self::drain) waits no longer.
-    last_deadline: AtomicU64,
-    idle: Notify,
+    pub(super) live: Live,
     pub(super) is_collecting: AtomicBool,
     counters: Counters,
 }
@@ -56,10 +53,7 @@ impl Gate {
             memory: Memory::new(&settings, clock),
             numbers: Numbers::new(),
             floor: Floor::default(),
-            claims: AtomicUsize::new(0),
-            waiters: AtomicUsize::new(0),
-            last_deadline: AtomicU64::new(0),
-            idle: Notify::new(),
+            live: Live::default(),
             is_collecting: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -115,31 +109,7 @@ impl Gate {
 
     /// Resolves when no claim is held and no request waits inside its deadline.
     pub(crate) async fn drain(&self) {
-        loop {
-            let idle = self.idle.notified();
-            // The waiters first: a waiter becomes a claim before it is gone, so in this order none is overlooked.
-            // Acquire pairs with the decrements in `waiter_gone` and `claim_gone`.
-            let waiters = self.waiters.load(Acquire);
-            if self.claims.load(Acquire) == 0 {
-                let last = Tick::from_nanos(self.last_deadline.load(Acquire));
-                if waiters == 0 || last <= self.clock.now() {
-                    return;
-                }
-                let mut idle = std::pin::pin!(idle);
-                let mut timer = std::pin::pin!(sleep_until(self.clock.instant(last)));
-                std::future::poll_fn(|cx| {
-                    let is_idle = idle.as_mut().poll(cx).is_ready();
-                    if is_idle || timer.as_mut().poll(cx).is_ready() {
-                        std::task::Poll::Ready(())
-                    } else {
-                        std::task::Poll::Pending
-                    }
-                })
-                .await;
-            } else {
-                idle.await;
-            }
-        }
+        self.live.drain(&self.clock).await;
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -149,8 +119,8 @@ impl Gate {
             .map(|shard| shard.with(|table| table.cooldowns()))
             .sum();
         Stats {
-            claims: self.claims.load(Relaxed) as u64,
-            waiters: self.waiters.load(Relaxed) as u64,
+            claims: self.live.claims(),
+            waiters: self.live.waiters(),
             memories: self.memory.len(),
             cooldowns: cooldowns as u64,
             bytes: self.memory.bytes() + (cooldowns * COOLDOWN_BYTES) as u64,
@@ -190,31 +160,8 @@ impl Gate {
 
     /// Makes the guard of a granted lock.
     pub(super) fn claim(self: &Arc<Self>, offer: &Offer, grant: Grant) -> Claim {
-        // Relaxed: the increment publishes nothing; the decrement does.
-        self.claims.fetch_add(1, Relaxed);
+        self.live.claim_granted();
         Claim::new(Arc::clone(self), offer.clone(), grant)
-    }
-
-    /// Notes that a claim is no longer held.
-    pub(super) fn claim_gone(&self) {
-        // Release publishes what the claim did to `drain`; acquire orders the notification after it.
-        if self.claims.fetch_sub(1, AcqRel) == 1 {
-            self.idle.notify_waiters();
-        }
-    }
-
-    /// Notes that a request waits until `deadline` at most.
-    pub(super) fn waiter_accepted(&self, deadline: Tick) {
-        self.last_deadline.fetch_max(deadline.as_nanos(), AcqRel);
-        self.waiters.fetch_add(1, Relaxed);
-    }
-
-    /// Notes that a request waits no longer. If it was admitted, its claim exists already.
-    pub(super) fn waiter_gone(&self) {
-        // Release: who reads the lower count also sees the claim that the waiter has become.
-        if self.waiters.fetch_sub(1, AcqRel) == 1 {
-            self.idle.notify_waiters();
-        }
     }
 
     /// Gives the lock to the queued offer `id` if it is its turn.
@@ -340,7 +287,7 @@ impl Gate {
                 .as_ref()
                 .and_then(|known| known.find(arrival.fingerprint(), &cutoff));
             if let Some(found) = found {
-                return (found.verdict(arrival, now), now);
+                return (Verdict::known(found, arrival, now), now);
             }
             let decided = shard.with(|table| {
                 if table.writes != writes {

@@ -3,22 +3,21 @@
 //! Plain state under the shard's mutex. Nothing in here wakes, waits or calls out; what has to follow is collected in
 //! [`Effects`].
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     clock::Tick,
-    completion::{Completion, Resolution},
+    completion::Resolution,
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
+    draft::Draft,
     effects::{Effects, TakenOver},
     history::{Cutoff, History, Kind, Record, Remembered},
+    in_flight::{Holder, InFlight, Queued, lease_wake},
     memory::PendingWrite,
     number::ClaimNumber,
-    revocation::{Revocation, Revoked},
+    revocation::Revoked,
 };
-use crate::{Fingerprint, Reason, Refusal, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
-
-/// How long a superseded claim may hold the lock until its processing has been dropped.
-const SUPERSEDED_LEASE: Duration = Duration::from_millis(100);
+use crate::{Fingerprint, Reason, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
 
 /// What the lock table keeps of a peer that is busy, cooling down or waited for.
 #[derive(Debug, Default)]
@@ -40,48 +39,7 @@ pub(super) struct Active {
     holder: Option<Holder>,
     /// First in, first out. Every place is different from the holder's offer and from all other places.
     queue: VecDeque<Queued>,
-    /// The newest history. The cache has it too once no write is pending.
-    history: Option<History>,
-    /// Counts the changes of `history`.
-    version: u64,
-    /// Writes of `history` under way. The entry stays until all have arrived.
-    pending_writes: usize,
-}
-
-/// The claim that holds the lock.
-#[derive(Debug)]
-struct Holder {
-    number: ClaimNumber,
-    in_flight: InFlight,
-    lease_end: Tick,
-    /// Whether the leader's response future lives.
-    has_leader: bool,
-    /// A newer offer arrived: the claim is told to end, and nothing of it is remembered.
-    is_superseded: bool,
-    /// The session of this claim has ended already: nothing of it is remembered.
-    is_forgotten: bool,
-    revocation: Option<Arc<Revocation>>,
-}
-
-/// An offer that waits for the lock.
-#[derive(Debug)]
-struct Queued {
-    in_flight: InFlight,
-    seat: Arc<Completion>,
-    deadline: Tick,
-    is_detached: bool,
-}
-
-/// An offer that is processed or queued.
-#[derive(Debug)]
-struct InFlight {
-    /// Given on arrival and never changed: followers and marks refer to it.
-    id: ClaimNumber,
-    fingerprint: Fingerprint,
-    since: Tick,
-    followers: usize,
-    /// Made for the first follower.
-    completion: Option<Arc<Completion>>,
+    history: Draft,
 }
 
 /// How a claim ends.
@@ -91,21 +49,12 @@ pub(super) struct End {
     pub(super) record: Option<Record>,
 }
 
-/// What the end of a claim changed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Released {
-    /// Whether the cooldown of the peer starts.
-    pub(super) cools: bool,
-}
-
 impl Active {
     pub(super) fn new(history: Option<History>) -> Box<Self> {
         Box::new(Self {
             holder: None,
             queue: VecDeque::new(),
-            history,
-            version: 0,
-            pending_writes: 0,
+            history: Draft::new(history),
         })
     }
 
@@ -118,9 +67,8 @@ impl Active {
         effects: &mut Effects,
     ) -> Verdict<Grant, Place> {
         let now = rules.now;
-        let history = self.history.as_ref();
-        if let Some(known) = history.and_then(|history| history.find(arrival.fingerprint(), &rules.cutoff)) {
-            return known.verdict(arrival, now);
+        if let Some(known) = self.history.find(arrival.fingerprint(), &rules.cutoff) {
+            return Verdict::known(known, arrival, now);
         }
         self.expire_places(now, effects);
         self.take_over_if_overdue(now, effects);
@@ -145,7 +93,7 @@ impl Active {
             WhenBusy::Queue { .. } => Verdict::refused(Reason::QueueFull, Duration::ZERO),
             WhenBusy::Refuse => match &self.holder {
                 Some(holder) => Verdict::refused(Reason::Busy, now.since(holder.in_flight.since)),
-                None => cooling(cooling_until, now),
+                None => Verdict::cooling(cooling_until, now),
             },
         }
     }
@@ -156,7 +104,7 @@ impl Active {
     }
 
     pub(super) fn is_vacant(&self) -> bool {
-        self.is_free() && self.pending_writes == 0
+        self.is_free() && self.history.is_written()
     }
 
     pub(super) fn is_processing(&self) -> bool {
@@ -236,15 +184,12 @@ impl Active {
         }
     }
 
-    /// Ends a claim and appends what is to be remembered. Returns `None` if the claim had lost the lock.
-    pub(super) fn release(
-        &mut self,
-        number: ClaimNumber,
-        end: End,
-        rules: &Rules<'_>,
-        effects: &mut Effects,
-    ) -> Option<Released> {
-        let holder = self.holder.take_if(|holder| holder.number == number)?;
+    /// Ends a claim and appends what is to be remembered. Returns whether a cooldown starts. A claim that has lost the
+    /// lock changes nothing.
+    pub(super) fn release(&mut self, number: ClaimNumber, end: End, rules: &Rules<'_>, effects: &mut Effects) -> bool {
+        let Some(holder) = self.holder.take_if(|holder| holder.number == number) else {
+            return false;
+        };
         let settings = rules.settings;
         let is_failure = matches!(end.outcome, Outcome::Failure | Outcome::Broken);
         let counts = end.outcome == Outcome::Success || is_failure && settings.remember_failures;
@@ -263,7 +208,7 @@ impl Active {
         } = holder.in_flight;
         effects.resolve(completion, resolution);
         if !counts {
-            self.remove_marks_of(id, effects);
+            self.history.remove_marks_of(id, effects);
         }
         let processed = Remembered {
             number,
@@ -274,26 +219,23 @@ impl Active {
         let is_remembered = counts && settings.remembers() && !holder.is_superseded && !holder.is_forgotten;
         // A claim that `clear` has not reached yet may be below the floor already.
         if is_remembered && rules.cutoff.includes(&processed) {
-            self.remember(processed, rules, effects);
+            self.history.remember(processed, rules, effects);
         }
         self.call_front(effects);
-        Some(Released {
-            cools: counts && !holder.is_superseded,
-        })
+        counts && !holder.is_superseded
     }
 
     /// Ends what `scope` names, except a cooldown. Returns whether there was anything.
     pub(super) fn forget(&mut self, scope: Scope, cutoff: &Cutoff, effects: &mut Effects) -> bool {
         match scope {
             Scope::Peer => {
-                let is_remembered = self.history.as_ref().is_some_and(|history| history.is_live(cutoff));
-                let was_known = is_remembered || !self.is_free();
+                let was_known = self.history.is_live(cutoff) || !self.is_free();
                 self.revoke(effects);
                 for queued in self.queue.drain(..) {
                     queued.resolve(Resolution::Retry, effects);
                 }
                 // Also if nothing was known: a write of an older version may still be under way.
-                self.set_history(None, effects);
+                self.history.set(None, effects);
                 was_known
             }
             Scope::Offer(fingerprint) => self.forget_offer(fingerprint, cutoff, effects),
@@ -302,9 +244,7 @@ impl Active {
                     holder.is_forgotten = true;
                     return true;
                 }
-                let known = self.history.as_ref();
-                let kept = known.and_then(|history| history.without(|offer| offer.is_claim(number)));
-                kept.map(|kept| self.set_history(kept, effects)).is_some()
+                self.history.remove(|offer| offer.is_claim(number), effects)
             }
         }
     }
@@ -319,29 +259,19 @@ impl Active {
         }
     }
 
-    /// Notes that `version` of the history is in the cache. Returns a newer version if there is one: it must be written
-    /// after this one, in case the two have overtaken each other.
+    /// See [`Draft::written`].
     pub(super) fn written(&mut self, version: u64) -> Option<PendingWrite> {
-        if self.version != version {
-            return Some(self.pending_write());
-        }
-        self.pending_writes -= 1;
-        None
+        self.history.written(version)
     }
 
     fn forget_offer(&mut self, fingerprint: Fingerprint, cutoff: &Cutoff, effects: &mut Effects) -> bool {
-        let mut was_known = false;
-        let known = self.history.as_ref();
-        let kept = known.and_then(|history| history.without(|offer| offer.fingerprint == fingerprint));
-        if let Some(kept) = kept {
-            was_known = known.is_some_and(|history| history.find(fingerprint, cutoff).is_some());
-            self.set_history(kept, effects);
-        }
+        let was_known = self.history.find(fingerprint, cutoff).is_some();
+        self.history.remove(|offer| offer.fingerprint == fingerprint, effects);
         let is_same = |in_flight: &InFlight| in_flight.fingerprint == fingerprint;
         if let Some(holder) = self.holder.as_ref().filter(|holder| is_same(&holder.in_flight)) {
             let id = holder.in_flight.id;
             self.revoke(effects);
-            self.remove_marks_of(id, effects);
+            self.history.remove_marks_of(id, effects);
             self.call_front(effects);
             return true;
         }
@@ -357,79 +287,18 @@ impl Active {
         let number = rules.numbers.next();
         let newcomer = InFlight::new(number, arrival.fingerprint(), rules.now);
         while let Some(queued) = self.queue.pop_front() {
-            self.mark(&queued.in_flight, number, rules, effects);
+            let loser = (queued.in_flight.id, queued.in_flight.fingerprint);
+            self.history.mark(loser, number, rules, effects);
             queued.resolve(Resolution::Refused(Reason::Superseded), effects);
         }
         let Some(holder) = &mut self.holder else {
             return Verdict::Admitted(self.grant(number, newcomer, arrival.is_detached, rules));
         };
-        if !holder.is_superseded {
-            holder.is_superseded = true;
-            holder.lease_end = holder.lease_end.min(rules.now.after(SUPERSEDED_LEASE));
-            effects.revoke(holder.revocation.clone(), Revoked::Superseded);
-        }
-        holder.in_flight.followers = 0;
-        let followers = holder.in_flight.completion.take();
-        effects.resolve(followers, Resolution::Refused(Reason::Superseded));
+        holder.supersede(rules.now, effects);
         // Marked again even if it was marked before: that mark is gone if the offer that it named was dropped.
-        let loser = InFlight::new(
-            holder.in_flight.id,
-            holder.in_flight.fingerprint,
-            holder.in_flight.since,
-        );
-        self.mark(&loser, number, rules, effects);
+        let (loser, fingerprint) = (holder.in_flight.id, holder.in_flight.fingerprint);
+        self.history.mark((loser, fingerprint), number, rules, effects);
         Verdict::Wait(self.enqueue(newcomer, Tick::NEVER, arrival.is_detached))
-    }
-
-    /// Remembers that `loser` was superseded by the offer `by`, which takes over the loser's own marks.
-    fn mark(&mut self, loser: &InFlight, by: ClaimNumber, rules: &Rules<'_>, effects: &mut Effects) {
-        if !rules.settings.remembers() {
-            return;
-        }
-        if let Some(history) = &mut self.history {
-            history.transfer_marks(loser.id, by);
-        }
-        let mark = Remembered {
-            number: by,
-            fingerprint: loser.fingerprint,
-            at: rules.now,
-            kind: Kind::Superseded,
-        };
-        self.remember(mark, rules, effects);
-    }
-
-    /// Removes the marks of the offers that `id` superseded: it has not succeeded, so they may be sent again.
-    fn remove_marks_of(&mut self, id: ClaimNumber, effects: &mut Effects) {
-        let known = self.history.as_ref();
-        if let Some(kept) = known.and_then(|history| history.without(|offer| offer.is_mark_of(id))) {
-            self.set_history(kept, effects);
-        }
-    }
-
-    fn remember(&mut self, offer: Remembered, rules: &Rules<'_>, effects: &mut Effects) {
-        let max_memory = rules.settings.memory_bytes();
-        let (history, trimmed) = History::append(self.history.as_ref(), offer, &rules.cutoff, max_memory);
-        effects.trimmed.offers += trimmed.offers;
-        effects.trimmed.answers += trimmed.answers;
-        self.set_history(Some(history), effects);
-    }
-
-    /// Replaces the history. Several replacements in one change are one write.
-    fn set_history(&mut self, history: Option<History>, effects: &mut Effects) {
-        effects.discard(mem::replace(&mut self.history, history));
-        self.version += 1;
-        if effects.write.is_none() {
-            self.pending_writes += 1;
-        }
-        effects.write = Some(self.pending_write());
-        effects.expires |= self.history.is_some();
-    }
-
-    fn pending_write(&self) -> PendingWrite {
-        PendingWrite {
-            history: self.history.clone(),
-            version: self.version,
-        }
     }
 
     /// Refuses or follows if the same offer is processed or queued.
@@ -516,7 +385,7 @@ impl Active {
         };
         let id = queued.in_flight.id;
         queued.resolve(resolution, effects);
-        self.remove_marks_of(id, effects);
+        self.history.remove_marks_of(id, effects);
         if position == 0 {
             self.call_front(effects);
         }
@@ -542,7 +411,7 @@ impl Active {
             let (id, since) = (holder.in_flight.id, holder.in_flight.since);
             effects.taken_over = Some(TakenOver { since, cause });
             self.revoke(effects);
-            self.remove_marks_of(id, effects);
+            self.history.remove_marks_of(id, effects);
             self.call_front(effects);
         }
     }
@@ -568,68 +437,4 @@ impl Active {
     fn holder(&mut self, number: ClaimNumber) -> Option<&mut Holder> {
         self.holder.as_mut().filter(|holder| holder.number == number)
     }
-}
-
-impl Holder {
-    fn is_abandoned(&self) -> bool {
-        !self.has_leader && self.in_flight.followers == 0
-    }
-
-    /// Returns when the claim is past its lease at the earliest. While it waits for capacity, no lease runs.
-    fn wake(&self, now: Tick, settings: &Settings) -> Tick {
-        if self.lease_end == Tick::NEVER {
-            lease_wake(now, settings)
-        } else {
-            self.lease_end
-        }
-    }
-}
-
-impl Queued {
-    /// Ends the place: its own future gets `resolution`, its followers decide again or are superseded with it.
-    fn resolve(self, resolution: Resolution, effects: &mut Effects) {
-        let followers = match &resolution {
-            Resolution::Refused(Reason::Superseded) => resolution.clone(),
-            _ => Resolution::Retry,
-        };
-        effects.resolve(self.in_flight.completion, followers);
-        effects.resolve(Some(self.seat), resolution);
-    }
-}
-
-impl InFlight {
-    fn new(id: ClaimNumber, fingerprint: Fingerprint, since: Tick) -> Self {
-        Self {
-            id,
-            fingerprint,
-            since,
-            followers: 0,
-            completion: None,
-        }
-    }
-}
-
-impl Remembered {
-    /// Decides on a duplicate of this offer.
-    pub(super) fn verdict<C, W>(&self, arrival: &Arrival<'_>, now: Tick) -> Verdict<C, W> {
-        let age = now.since(self.at);
-        match (&self.kind, arrival.policy.duplicates) {
-            (Kind::Superseded, _) => Verdict::refused(Reason::Superseded, age),
-            (Kind::Processed(_), Duplicates::Refuse) => Verdict::refused(Reason::Processed, age),
-            (Kind::Processed(record), Duplicates::Wait { .. }) => Verdict::replay(record.clone(), arrival.policy, age),
-        }
-    }
-}
-
-pub(super) fn cooling<C, W>(until: Tick, now: Tick) -> Verdict<C, W> {
-    Verdict::Refused {
-        refusal: Refusal::with_retry_after(Reason::CoolingDown, until.since(now)),
-        age: Duration::ZERO,
-    }
-}
-
-/// Returns when a claim whose lease has not begun may be past it at the earliest. A lease of zero must not make its
-/// waiters spin.
-fn lease_wake(now: Tick, settings: &Settings) -> Tick {
-    now.after(settings.lease.max(Duration::from_millis(1)))
 }

@@ -64,7 +64,8 @@ enum Step {
 
 impl Waiter {
     pub(super) fn new(gate: Arc<Gate>, arrival: &Arrival<'_>, place: Place, arrived: Tick) -> Self {
-        gate.waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
+        gate.live
+            .waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
         Self {
             state: Waiting {
                 gate,
@@ -265,7 +266,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         quietly(|| self.leave());
-        self.gate.waiter_gone();
+        self.gate.live.waiter_gone();
         let waited = self.gate.clock.now().since(self.arrived);
         let is_abandoned = !self.has_verdict;
         quietly(|| observe::waited(self.gate.counters(), &self.offer, waited, is_abandoned));
