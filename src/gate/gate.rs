@@ -75,7 +75,11 @@ impl Gate {
             let known = self.memory.get(peer);
             let forgotten = self.with(peer, |table, now| {
                 // A write since the read may have brought a newer history.
-                (table.writes == writes).then(|| table.forget(peer, scope, known, &self.cutoff(now), now, &mut effects))
+                if table.writes != writes {
+                    effects.discard(known);
+                    return None;
+                }
+                Some(table.forget(peer, scope, known, &self.cutoff(now), now, &mut effects))
             });
             if let Some(was_known) = forgotten {
                 break was_known;
