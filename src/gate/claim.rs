@@ -107,11 +107,8 @@ impl Claim {
     /// Settles the state. Nothing in here calls out, so nothing panics.
     fn end(&mut self, outcome: Outcome, record: Option<Record>) -> (Effects, Tick) {
         self.has_ended = true;
-        let ended = self
-            .gate
-            .release(self.offer.peer(), self.number, End { outcome, record });
-        self.gate.live.claim_gone();
-        ended
+        self.gate
+            .release(self.offer.peer(), self.number, End { outcome, record })
     }
 }
 
@@ -125,6 +122,8 @@ impl Drop for Claim {
                 observe::ended(self.gate.counters(), &self.offer, Outcome::Abandoned, held, false);
             });
         }
+        // Last, also after `complete`: `drain` waits until the history is written and the end is counted.
+        self.gate.live.claim_gone();
     }
 }
 
