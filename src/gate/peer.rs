@@ -3,7 +3,7 @@
 //! Plain state under the shard's mutex. Nothing in here wakes, waits or calls out; what has to follow is collected in
 //! [`Effects`].
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use super::{
     clock::Tick,
@@ -249,14 +249,20 @@ impl Active {
         }
     }
 
-    /// Ends every claim below `floor`, every queue place and every memory.
+    /// Ends every claim, queue place and memory below `floor`.
     pub(super) fn clear(&mut self, floor: ClaimNumber, effects: &mut Effects) {
         if self.holder.as_ref().is_some_and(|holder| holder.number < floor) {
             self.revoke(effects);
         }
-        for queued in self.queue.drain(..) {
-            queued.resolve(Resolution::Retry, effects);
+        // A later place stays, and so do the marks that name it.
+        for queued in mem::take(&mut self.queue) {
+            if queued.in_flight.id < floor {
+                queued.resolve(Resolution::Retry, effects);
+            } else {
+                self.queue.push_back(queued);
+            }
         }
+        self.call_front(effects);
     }
 
     /// See [`Draft::written`].
