@@ -125,13 +125,15 @@ impl Active {
         let Some(position) = self.position(id) else {
             return Turn::Removed;
         };
-        let deadline = self.queue[position].deadline;
-        let wake = match (&self.holder, self.queue.front()) {
-            (Some(holder), _) => holder.wake(now, rules.settings),
+        // Includes the deadlines ahead: a place whose future is not polled does not pass its turn on.
+        let deadlines = self.queue.iter().take(position + 1).map(|queued| queued.deadline);
+        let deadline = deadlines.min().unwrap_or(now);
+        let wake = match &self.holder {
+            Some(holder) => holder.wake(now, rules.settings),
             // The first in line may have been called and not polled yet. It keeps its turn until its own deadline.
-            (None, Some(front)) if position > 0 => front.deadline,
-            _ if cooling_until > now => cooling_until,
-            _ => match self.queue.pop_front() {
+            None if position > 0 => deadline,
+            None if cooling_until > now => cooling_until,
+            None => match self.queue.pop_front() {
                 // A new number: whatever was forgotten while the offer waited stays below it.
                 Some(queued) => {
                     let number = rules.numbers.next();
