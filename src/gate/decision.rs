@@ -76,6 +76,8 @@ pub(crate) struct Arrival<'a> {
     pub(super) is_detached: bool,
     /// When the offer arrived, if it has waited before. Its deadlines count from then.
     pub(super) arrived: Option<Tick>,
+    /// The number of its first place, if the offer has waited before.
+    pub(super) first: Option<ClaimNumber>,
 }
 
 impl<'a> Arrival<'a> {
@@ -86,6 +88,7 @@ impl<'a> Arrival<'a> {
             policy,
             is_detached,
             arrived: None,
+            first: None,
         }
     }
 
@@ -124,6 +127,14 @@ pub(super) enum Place {
     },
     /// In the queue of its peer.
     Queued { id: ClaimNumber, seat: Arc<Completion> },
+}
+
+impl Place {
+    pub(super) fn id(&self) -> ClaimNumber {
+        match self {
+            Self::Following { id, .. } | Self::Queued { id, .. } => *id,
+        }
+    }
 }
 
 /// The turn of a queued offer.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     clock::Tick,
     completion::{Completion, Resolution},
+    decision::Arrival,
     effects::Effects,
     number::ClaimNumber,
     revocation::{Revocation, Revoked},
@@ -43,6 +44,8 @@ pub(super) struct Queued {
 pub(super) struct InFlight {
     /// Given on arrival and never changed: followers and marks refer to it.
     pub(super) id: ClaimNumber,
+    /// The number of the offer's first place: lower than `id` if it has decided again.
+    pub(super) first: ClaimNumber,
     pub(super) fingerprint: Fingerprint,
     pub(super) since: Tick,
     pub(super) followers: usize,
@@ -90,10 +93,11 @@ impl Queued {
 }
 
 impl InFlight {
-    pub(super) fn new(id: ClaimNumber, fingerprint: Fingerprint, since: Tick) -> Self {
+    pub(super) fn new(id: ClaimNumber, arrival: &Arrival<'_>, since: Tick) -> Self {
         Self {
             id,
-            fingerprint,
+            first: arrival.first.unwrap_or(id),
+            fingerprint: arrival.fingerprint(),
             since,
             followers: 0,
             completion: None,

@@ -78,7 +78,7 @@ impl Active {
         if self.holder.as_ref().is_some_and(Holder::is_abandoned) {
             self.take_over(Revoked::Abandoned, effects);
         }
-        let in_flight = || InFlight::new(rules.numbers.next(), arrival.fingerprint(), now);
+        let in_flight = || InFlight::new(rules.numbers.next(), arrival, now);
         if self.is_free() && cooling_until <= now {
             let in_flight = in_flight();
             let number = in_flight.id;
@@ -292,8 +292,15 @@ impl Active {
 
     /// Lets the newest offer win: it takes the only waiting place, or the free lock.
     fn supersede(&mut self, arrival: &Arrival<'_>, rules: &Rules<'_>, effects: &mut Effects) -> Verdict<Grant, Place> {
+        if let Some(first) = arrival.first {
+            if let Some(newer) = self.newer_than(first) {
+                let loser = (first, arrival.fingerprint());
+                self.history.mark(loser, newer, rules, effects);
+                return Verdict::refused(Reason::Superseded, Duration::ZERO);
+            }
+        }
         let number = rules.numbers.next();
-        let newcomer = InFlight::new(number, arrival.fingerprint(), rules.now);
+        let newcomer = InFlight::new(number, arrival, rules.now);
         while let Some(queued) = self.queue.pop_front() {
             let loser = (queued.in_flight.id, queued.in_flight.fingerprint);
             self.history.mark(loser, number, rules, effects);
@@ -307,6 +314,15 @@ impl Active {
         let (loser, fingerprint) = (holder.in_flight.id, holder.in_flight.fingerprint);
         self.history.mark((loser, fingerprint), number, rules, effects);
         Verdict::Wait(self.enqueue(newcomer, Tick::NEVER, arrival.is_detached))
+    }
+
+    /// Returns the number of the newest offer if it arrived after the one that got `first`.
+    fn newer_than(&self, first: ClaimNumber) -> Option<ClaimNumber> {
+        // A superseded claim counts for nothing any more.
+        let holder = self.holder.iter().filter(|holder| !holder.is_superseded);
+        let queued = self.queue.iter().map(|queued| &queued.in_flight);
+        let newest = holder.map(|holder| &holder.in_flight).chain(queued).last()?;
+        (newest.first > first).then_some(newest.id)
     }
 
     /// Refuses or follows if the same offer is processed or queued.

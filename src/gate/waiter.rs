@@ -16,6 +16,7 @@ use super::{
     completion::Resolution,
     decision::{Arrival, DuplicatePolicy, Place, Turn, Verdict},
     gate::Gate,
+    number::ClaimNumber,
     sync::{OwnedNotified, Sleep, sleep_until},
 };
 use crate::{Offer, Reason, WhenBusy, answer::Duplicates, observe, quiet::quietly, settings::Settings};
@@ -47,6 +48,8 @@ struct Waiting {
     policy: DuplicatePolicy,
     is_detached: bool,
     arrived: Tick,
+    /// The number of the first place: later offers have higher ones.
+    first: ClaimNumber,
     /// `None` while a new place is being decided on, and after the verdict.
     place: Option<Place>,
     has_verdict: bool,
@@ -73,6 +76,7 @@ impl Waiter {
                 policy: arrival.policy,
                 is_detached: arrival.is_detached,
                 arrived,
+                first: place.id(),
                 place: Some(place),
                 has_verdict: false,
             },
@@ -225,6 +229,7 @@ impl Waiting {
             policy: self.policy,
             is_detached: self.is_detached,
             arrived: Some(self.arrived),
+            first: Some(self.first),
         };
         let verdict = match self.gate.decide(&arrival, |place, _| place) {
             Verdict::Wait(place) => {
