@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{collection::vec, prelude::*, sample::select};
+use tower_offer_dedup::WhenBusy;
 
 use crate::terms::{Capacity, End, Op, PEERS, Peer, Quality, Rules, STEP};
 
@@ -18,12 +19,17 @@ fn rules() -> impl Strategy<Value = Rules> {
         or_zero(between(&[1500, 3000, 30_000])),
     );
     let queue = (0_usize..4, or_zero(between(&[2000, 6000, 20_000])));
+    let when_busy = prop_oneof![
+        2 => Just(WhenBusy::Refuse),
+        4 => queue.prop_map(|(depth, timeout)| WhenBusy::Queue { depth, timeout }),
+        4 => Just(WhenBusy::Supersede),
+    ];
     let duplicates = (0_usize..4, or_zero(between(&[2500, 10_000])));
-    (answers, times, option::weighted(0.7, queue), duplicates).prop_map(
+    (answers, times, when_busy, duplicates).prop_map(
         |(
             (replays, records, detaches, remembers_failures, has_memory),
             (window, cooldown, lease),
-            queue,
+            when_busy,
             duplicates,
         )| Rules {
             replays,
@@ -35,7 +41,10 @@ fn rules() -> impl Strategy<Value = Rules> {
             cooldown,
             lease,
             // With a zero lease the first waiter to be polled wins, which the model cannot predict.
-            queue: queue.filter(|_| !lease.is_zero()),
+            when_busy: match when_busy {
+                WhenBusy::Queue { .. } if lease.is_zero() => WhenBusy::Refuse,
+                _ => when_busy,
+            },
             duplicates,
         },
     )
@@ -54,8 +63,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (peer(), 12_u8..24).prop_map(|(peer, many)| Op::Crowd(peer, many)),
         24 => (any::<usize>(), end()).prop_map(|(n, end)| Op::End(n, end)),
         9 => any::<usize>().prop_map(Op::Drop),
-        4 => peer().prop_map(Op::Forget),
-        3 => Just(Op::Clear),
+        4 => any::<usize>().prop_map(Op::Hold),
+        4 => any::<usize>().prop_map(Op::Resume),
+        3 => peer().prop_map(Op::Forget),
+        3 => (peer(), 0_u8..4).prop_map(|(peer, offer)| Op::ForgetOffer(peer, offer)),
+        2 => Just(Op::Clear),
         5 => capacity.prop_map(Op::Capacity),
         20 => (1_u32..8).prop_map(Op::Clock),
     ]
