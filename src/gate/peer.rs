@@ -177,13 +177,15 @@ impl Active {
         let Some(position) = self.position(id) else {
             return Turn::Removed;
         };
-        let deadline = self.queue[position].deadline;
-        let wake = match (&self.holder, self.queue.front()) {
-            (Some(holder), _) => holder.wake(now, rules.settings),
-            // The first in line may have been called and not polled yet. It keeps its turn until its own deadline.
-            (None, Some(front)) if position > 0 => front.deadline,
-            _ if cooling_until > now => cooling_until,
-            _ => match self.queue.pop_front() {
+        // The last place ahead may never be polled. It keeps its turn until its own deadline.
+        let ahead = position.checked_sub(1).map(|ahead| self.queue[ahead].deadline);
+        let deadline = self.queue[position].deadline.min(ahead.unwrap_or(Tick::NEVER));
+        let wake = match &self.holder {
+            Some(holder) => holder.wake(now, rules.settings),
+            // The first in line may begin its lease at any time.
+            None if position > 0 => lease_wake(now, rules.settings),
+            None if cooling_until > now => cooling_until,
+            None => match self.queue.pop_front() {
                 // A new number: whatever was forgotten while the offer waited stays below it.
                 Some(queued) => {
                     let number = rules.numbers.next();
@@ -206,7 +208,10 @@ impl Active {
     pub(super) fn follow_again(&self, id: ClaimNumber, now: Tick, settings: &Settings) -> Option<Tick> {
         match &self.holder {
             Some(holder) if holder.in_flight.id == id => (holder.lease_end > now).then(|| holder.wake(now, settings)),
-            _ => self.position(id).map(|_| lease_wake(now, settings)),
+            _ => {
+                let deadline = self.queue[self.position(id)?].deadline;
+                (deadline > now).then(|| lease_wake(now, settings).min(deadline))
+            }
         }
     }
 
@@ -447,7 +452,7 @@ impl Active {
             }
             _ => {
                 let queued = self.queue.iter_mut().find(|queued| is_same(&queued.in_flight))?;
-                (&mut queued.in_flight, lease_wake(now, settings))
+                (&mut queued.in_flight, lease_wake(now, settings).min(queued.deadline))
             }
         };
         Some(match arrival.policy.duplicates {
@@ -519,6 +524,9 @@ impl Active {
         self.remove_marks_of(id, effects);
         if position == 0 {
             self.call_front(effects);
+        } else if let Some(next) = self.queue.get(position) {
+            // It may have waited for the deadline of the removed place.
+            effects.call(&next.seat);
         }
     }
 
