@@ -58,6 +58,8 @@ pub(crate) struct Arrival<'a> {
     pub(super) is_detached: bool,
     /// When the offer arrived, if it has waited before. Its deadlines count from then.
     pub(super) arrived: Option<Tick>,
+    /// Given when the offer began to wait, if it has waited before. Offers that arrived later have larger numbers.
+    pub(super) number: Option<ClaimNumber>,
 }
 
 impl<'a> Arrival<'a> {
@@ -68,6 +70,7 @@ impl<'a> Arrival<'a> {
             policy,
             is_detached,
             arrived: None,
+            number: None,
         }
     }
 

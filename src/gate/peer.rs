@@ -77,6 +77,8 @@ struct Queued {
 struct InFlight {
     /// Given on arrival and never changed: followers and marks refer to it.
     id: ClaimNumber,
+    /// Orders offers by their first arrival. It is the id unless the offer has waited before.
+    arrival: ClaimNumber,
     fingerprint: Fingerprint,
     since: Tick,
     followers: usize,
@@ -130,7 +132,7 @@ impl Active {
         if self.holder.as_ref().is_some_and(Holder::is_abandoned) {
             self.take_over(Revoked::Abandoned, effects);
         }
-        let in_flight = || InFlight::new(rules.numbers.next(), arrival.fingerprint(), now);
+        let in_flight = || InFlight::new(rules.numbers.next(), arrival, now);
         if self.is_free() && cooling_until <= now {
             let in_flight = in_flight();
             let number = in_flight.id;
@@ -359,10 +361,16 @@ impl Active {
 
     /// Lets the newest offer win: it takes the only waiting place, or the free lock.
     fn supersede(&mut self, arrival: &Arrival<'_>, rules: &Rules<'_>, effects: &mut Effects) -> Verdict<Grant, Place> {
+        // The newest offer is the last to arrive. A waiter that decides again may be older than what it meets.
+        let is_newer = |other: &InFlight| arrival.number.is_some_and(|number| other.arrival > number);
+        if self.in_flight().any(is_newer) {
+            return Verdict::refused(Reason::Superseded, Duration::ZERO);
+        }
         let number = rules.numbers.next();
-        let newcomer = InFlight::new(number, arrival.fingerprint(), rules.now);
+        let newcomer = InFlight::new(number, arrival, rules.now);
         while let Some(queued) = self.queue.pop_front() {
-            self.mark(&queued.in_flight, number, rules, effects);
+            let InFlight { id, fingerprint, .. } = queued.in_flight;
+            self.mark(id, fingerprint, number, rules, effects);
             queued.resolve(Resolution::Refused(Reason::Superseded), effects);
         }
         let Some(holder) = &mut self.holder else {
@@ -377,26 +385,29 @@ impl Active {
         let followers = holder.in_flight.completion.take();
         effects.resolve(followers, Resolution::Refused(Reason::Superseded));
         // Marked again even if it was marked before: that mark is gone if the offer that it named was dropped.
-        let loser = InFlight::new(
-            holder.in_flight.id,
-            holder.in_flight.fingerprint,
-            holder.in_flight.since,
-        );
-        self.mark(&loser, number, rules, effects);
+        let InFlight { id, fingerprint, .. } = holder.in_flight;
+        self.mark(id, fingerprint, number, rules, effects);
         Verdict::Wait(self.enqueue(newcomer, Tick::NEVER, arrival.is_detached))
     }
 
-    /// Remembers that `loser` was superseded by the offer `by`, which takes over the loser's own marks.
-    fn mark(&mut self, loser: &InFlight, by: ClaimNumber, rules: &Rules<'_>, effects: &mut Effects) {
+    /// Remembers that the offer `id` was superseded by `by`, which takes over the loser's own marks.
+    fn mark(
+        &mut self,
+        id: ClaimNumber,
+        fingerprint: Fingerprint,
+        by: ClaimNumber,
+        rules: &Rules<'_>,
+        effects: &mut Effects,
+    ) {
         if !rules.settings.remembers() {
             return;
         }
         if let Some(history) = &mut self.history {
-            history.transfer_marks(loser.id, by);
+            history.transfer_marks(id, by);
         }
         let mark = Remembered {
             number: by,
-            fingerprint: loser.fingerprint,
+            fingerprint,
             at: rules.now,
             kind: Kind::Superseded,
         };
@@ -606,10 +617,11 @@ impl Queued {
 }
 
 impl InFlight {
-    fn new(id: ClaimNumber, fingerprint: Fingerprint, since: Tick) -> Self {
+    fn new(id: ClaimNumber, arrival: &Arrival<'_>, since: Tick) -> Self {
         Self {
             id,
-            fingerprint,
+            arrival: arrival.number.unwrap_or(id),
+            fingerprint: arrival.fingerprint(),
             since,
             followers: 0,
             completion: None,

@@ -16,6 +16,7 @@ use super::{
     completion::Resolution,
     decision::{Arrival, DuplicatePolicy, Place, Turn, Verdict},
     gate::Gate,
+    number::ClaimNumber,
     sync::{OwnedNotified, Sleep, sleep_until},
 };
 use crate::{Offer, Reason, WhenBusy, answer::Duplicates, observe, quiet::quietly, settings::Settings};
@@ -47,6 +48,8 @@ struct Waiting {
     policy: DuplicatePolicy,
     is_detached: bool,
     arrived: Tick,
+    /// Tells later arrivals from earlier ones, which clock readings may not.
+    number: ClaimNumber,
     /// `None` while a new place is being decided on, and after the verdict.
     place: Option<Place>,
     has_verdict: bool,
@@ -65,6 +68,7 @@ enum Step {
 impl Waiter {
     pub(super) fn new(gate: Arc<Gate>, arrival: &Arrival<'_>, place: Place, arrived: Tick) -> Self {
         gate.waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
+        let number = gate.numbers.next();
         Self {
             state: Waiting {
                 gate,
@@ -72,6 +76,7 @@ impl Waiter {
                 policy: arrival.policy,
                 is_detached: arrival.is_detached,
                 arrived,
+                number,
                 place: Some(place),
                 has_verdict: false,
             },
@@ -224,6 +229,7 @@ impl Waiting {
             policy: self.policy,
             is_detached: self.is_detached,
             arrived: Some(self.arrived),
+            number: Some(self.number),
         };
         let verdict = match self.gate.decide(&arrival, |place, _| place) {
             Verdict::Wait(place) => {
