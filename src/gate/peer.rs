@@ -217,11 +217,16 @@ impl Active {
         }
     }
 
-    /// Removes a follower of `id` that no longer waits. If nobody else waits for the claim, a queued offer takes over.
-    pub(super) fn unfollow(&mut self, id: ClaimNumber, effects: &mut Effects) {
+    /// Removes a follower that no longer waits for `completion`. If nobody else waits for the claim, a queued offer takes over.
+    pub(super) fn unfollow(&mut self, completion: &Arc<Completion>, effects: &mut Effects) {
         let holder = self.holder.iter_mut().map(|holder| &mut holder.in_flight);
         let queued = self.queue.iter_mut().map(|queued| &mut queued.in_flight);
-        if let Some(in_flight) = holder.chain(queued).find(|in_flight| in_flight.id == id) {
+        // Followers that were superseded are not counted any more. They wait for a completion that is gone.
+        let is_followed = |in_flight: &&mut InFlight| {
+            let followed = in_flight.completion.as_ref();
+            followed.is_some_and(|followed| Arc::ptr_eq(followed, completion))
+        };
+        if let Some(in_flight) = holder.chain(queued).find(is_followed) {
             in_flight.followers = in_flight.followers.saturating_sub(1);
         }
         self.release_if_abandoned(effects);

@@ -255,9 +255,9 @@ impl Waiting {
     /// Gives up the place.
     fn leave(&mut self) {
         match self.place.take() {
-            Some(Place::Following { id, .. }) => {
+            Some(Place::Following { completion, .. }) => {
                 self.gate
-                    .change(&self.offer, |active, effects| active.unfollow(id, effects));
+                    .change(&self.offer, |active, effects| active.unfollow(&completion, effects));
             }
             Some(Place::Queued { id, .. }) => {
                 self.gate
