@@ -12,7 +12,7 @@ use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedup, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, PeerKey, Reason, Refusal,
     Refuse, Replay, ResponseFuture, Stats, WhenBusy,
     answer::{Duplicates, EveryOk, Settled, SizeOf},
-    builder::{AnswerUnset, Detached, Inline, OffersUnset},
+    builder::{Detached, Inline, Unset},
 };
 
 fn shared<T: Send + Sync + Unpin + 'static>() {}
@@ -75,12 +75,11 @@ fn value_types_implement_common_traits() {
     plain::<Settled<String, String>>();
     plain::<EveryOk>();
     plain::<SizeOf>();
-    plain::<OffersUnset>();
-    plain::<AnswerUnset>();
+    plain::<Unset>();
     plain::<Inline>();
     plain::<Detached>();
     plain::<OfferDedupBuilder>();
-    plain::<OfferDedupBuilder<Offers, AnswerUnset, Detached>>();
+    plain::<OfferDedupBuilder<Offers, Unset, Detached>>();
 }
 
 #[test]

@@ -7,11 +7,9 @@
     reason = "each test file uses a part of this module"
 )]
 
-pub mod child;
 pub mod collectors;
 pub mod journal;
 pub mod probe;
-pub mod process;
 pub mod station;
 
 use std::{
@@ -189,12 +187,7 @@ impl Desk {
 
     /// Makes the next `call` panic.
     pub fn panic_in_call(&self) {
-        self.set_panic_in_call(true);
-    }
-
-    /// Sets whether the next call panics.
-    pub fn set_panic_in_call(&self, panics: bool) {
-        self.state.calls.lock().unwrap().panic_in_call = panics;
+        self.state.calls.lock().unwrap().panic_in_call = true;
     }
 }
 

@@ -27,7 +27,11 @@ pub(crate) struct Message {
 }
 
 pub(crate) fn offers(message: &Message) -> Option<Offer> {
-    Some(Offer::new(message.peer, Fingerprint::exact(&[message.offer])))
+    Some(Offer::new(message.peer, fingerprint(message.offer)))
+}
+
+pub(crate) fn fingerprint(offer: u8) -> Fingerprint {
+    Fingerprint::exact(&[offer])
 }
 
 #[derive(Debug, Default)]

@@ -8,6 +8,8 @@ mod compare;
 mod decision;
 mod history;
 mod inner;
+mod memory;
+mod processing;
 mod real;
 mod reference;
 mod request;
@@ -24,7 +26,7 @@ use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
 use real::Real;
 use reference::Model;
 use request::Request;
-use terms::{Capacity, End, Id, Op, Quality, Rules, STEP, State, Time};
+use terms::{Capacity, End, Id, Op, Quality, Rules, STEP, Time};
 use tokio::time::advance;
 use walk::walk;
 
@@ -74,14 +76,26 @@ impl Pair {
                 Some(id) => self.end(id, end)?,
                 None => return Ok(()),
             },
-            Op::Drop(n) => match self.nth(n, |request| matches!(request.state, State::Processed | State::Waits)) {
+            Op::Drop(n) => match self.nth_pending(n, |_| true) {
                 Some(id) => {
                     self.real.drop(id);
                     self.model.drop(id, self.now);
                 }
                 None => return Ok(()),
             },
+            Op::Hold(n) => match self.nth_pending(n, |is_held| !is_held) {
+                Some(id) => self.hold(id, true),
+                None => return Ok(()),
+            },
+            Op::Resume(n) => match self.nth_pending(n, |is_held| is_held) {
+                Some(id) => self.hold(id, false),
+                None => return Ok(()),
+            },
             Op::Forget(peer) => prop_assert_eq!(self.real.handle.forget(peer), self.model.forget(peer, self.now)),
+            Op::ForgetOffer(peer, offer) => {
+                let was_known = self.real.handle.forget_offer(peer, inner::fingerprint(offer));
+                prop_assert_eq!(was_known, self.model.forget_offer(peer, offer, self.now));
+            }
             Op::Clear => {
                 self.real.handle.clear();
                 self.model.clear(self.now);
@@ -119,6 +133,11 @@ impl Pair {
         Ok(())
     }
 
+    fn hold(&mut self, id: Id, is_held: bool) {
+        self.real.requests[id].is_held = is_held;
+        self.model.hold(id, is_held, self.now);
+    }
+
     async fn advance(&mut self) {
         self.now += STEP;
         advance(STEP).await;
@@ -136,7 +155,7 @@ impl Pair {
     async fn wind_up(&mut self) -> Result<(), TestCaseError> {
         let count = self.model.requests.len();
         for id in 0..count {
-            if let State::Processed | State::Waits = self.model.requests[id].state {
+            if self.real.requests[id].state.is_none() {
                 self.real.drop(id);
                 self.model.drop(id, self.now);
                 self.settle(self.now).await?;
@@ -156,6 +175,14 @@ impl Pair {
     fn nth(&self, n: usize, counts: impl Fn(&Request) -> bool) -> Option<Id> {
         let requests = &self.model.requests;
         let ids: Vec<_> = (0..requests.len()).filter(|id| counts(&requests[*id])).collect();
+        (!ids.is_empty()).then(|| ids[n % ids.len()])
+    }
+
+    /// The n-th request from the end that has no result yet, held or not as `counts` says.
+    fn nth_pending(&self, n: usize, counts: impl Fn(bool) -> bool) -> Option<Id> {
+        let requests = self.real.requests.iter().enumerate().rev();
+        let pending = requests.filter(|(_, request)| request.state.is_none() && counts(request.is_held));
+        let ids: Vec<_> = pending.map(|(id, _)| id).collect();
         (!ids.is_empty()).then(|| ids[n % ids.len()])
     }
 }

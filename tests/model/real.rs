@@ -10,7 +10,7 @@ use proptest::{prop_assert, test_runner::TestCaseError};
 use tokio::task::yield_now;
 use tokio_test::task::{Spawn, spawn};
 use tower::{Layer, Service, util::BoxCloneService};
-use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer, Refuse, Replay, WhenBusy};
+use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer, Refuse, Replay};
 
 use crate::{
     common::{Broken, Reply, is_answer, refuse},
@@ -35,6 +35,8 @@ pub(crate) struct Real {
 pub(crate) struct Request {
     call: Option<Call>,
     pub(crate) state: Option<State>,
+    /// `true` while the client does not poll the request.
+    pub(crate) is_held: bool,
     /// The times of the last poll and of the one before.
     pub(crate) polled: Time,
     pub(crate) polled_before: Time,
@@ -49,11 +51,7 @@ impl Real {
             .window(rules.window)
             .cooldown(rules.cooldown)
             .lease(rules.lease)
-            .when_busy(
-                rules
-                    .queue
-                    .map_or(WhenBusy::Refuse, |(depth, timeout)| WhenBusy::Queue { depth, timeout }),
-            )
+            .when_busy(rules.when_busy)
             .remember_failures(rules.remembers_failures);
         let builder = if rules.has_memory {
             builder
@@ -94,6 +92,7 @@ impl Real {
         let mut request = Request {
             call: None,
             state: None,
+            is_held: false,
             polled: now,
             polled_before: now,
             woke_without_result: false,
@@ -114,7 +113,7 @@ impl Real {
         (request.call, request.state) = (None, Some(State::Dropped));
     }
 
-    /// Polls woken requests until no more are woken. `compare` then checks that no sleeper was missed.
+    /// Polls woken requests, unless they are held, until no more are woken. `compare` then checks that no sleeper was missed.
     pub(crate) async fn settle(&mut self, now: Time) -> Result<(), TestCaseError> {
         let mut polls = 0;
         loop {
@@ -151,7 +150,7 @@ impl Real {
 
 impl Request {
     fn is_woken(&self) -> bool {
-        self.state.is_none() && self.call.as_ref().is_some_and(|call| call.is_woken())
+        !self.is_held && self.state.is_none() && self.call.as_ref().is_some_and(|call| call.is_woken())
     }
 
     fn poll(&mut self, now: Time) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_offer_dedup::Reason;
+use tower_offer_dedup::{Reason, WhenBusy};
 
 /// Time since the start.
 pub(crate) type Time = Duration;
@@ -29,8 +29,7 @@ pub(crate) struct Rules {
     pub(crate) window: Duration,
     pub(crate) cooldown: Duration,
     pub(crate) lease: Duration,
-    /// Depth and time-out.
-    pub(crate) queue: Option<(usize, Duration)>,
+    pub(crate) when_busy: WhenBusy,
     /// Limit and time-out of followers.
     pub(crate) duplicates: (usize, Duration),
 }
@@ -45,9 +44,14 @@ pub(crate) enum Op {
     Crowd(Peer, u8),
     /// Ends the n-th call in progress.
     End(usize, End),
-    /// Drops the n-th request that has no result yet.
+    /// Drops the n-th request from the end that has no result yet.
     Drop(usize),
+    /// Stops the polls of the n-th request from the end that has no result yet.
+    Hold(usize),
+    /// Polls the n-th held request from the end again.
+    Resume(usize),
     Forget(Peer),
+    ForgetOffer(Peer, u8),
     Clear,
     /// The inner service gains or loses its readiness.
     Capacity(Capacity),
@@ -77,7 +81,7 @@ pub(crate) enum Quality {
     Failure,
 }
 
-/// The state of a request as its client sees it.
+/// The state of a request as its client sees it, or will see it at the next poll of a held request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     Waits,
