@@ -12,7 +12,7 @@ use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedup, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, PeerKey, Reason, Refusal,
     Refuse, Replay, ResponseFuture, Stats, WhenBusy,
     answer::{Duplicates, EveryOk, Settled, SizeOf},
-    builder::{Detached, Inline, Unset},
+    builder::{AnswerUnset, Detached, Inline, OffersUnset},
 };
 
 fn shared<T: Send + Sync + Unpin + 'static>() {}
@@ -75,11 +75,12 @@ fn value_types_implement_common_traits() {
     plain::<Settled<String, String>>();
     plain::<EveryOk>();
     plain::<SizeOf>();
-    plain::<Unset>();
+    plain::<OffersUnset>();
+    plain::<AnswerUnset>();
     plain::<Inline>();
     plain::<Detached>();
     plain::<OfferDedupBuilder>();
-    plain::<OfferDedupBuilder<Offers, Unset, Detached>>();
+    plain::<OfferDedupBuilder<Offers, AnswerUnset, Detached>>();
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_test::{assert_pending, assert_ready, task::spawn};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, WhenBusy};
 
 type Way = fn(&OfferDedupHandle);

@@ -19,7 +19,7 @@ use tokio::{
     time::advance,
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, service_fn};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Replay, WhenBusy};
 
 const QUEUE: WhenBusy = WhenBusy::Queue {

@@ -283,11 +283,15 @@ impl Active {
     }
 
     fn forget_offer(&mut self, fingerprint: Fingerprint, cutoff: &Cutoff, effects: &mut Effects) -> bool {
-        let known = self.history.find(fingerprint, cutoff).map(|known| known.number);
-        if let Some(number) = known {
+        let known = self.history.find(fingerprint, cutoff);
+        let was_known = known.is_some();
+        // The marks of a processed offer go with it. A mark itself has the number of the offer that it names.
+        if let Some(number) = known
+            .filter(|known| known.is_claim(known.number))
+            .map(|known| known.number)
+        {
             self.history.remove_marks_of(number, effects);
         }
-        let was_known = known.is_some();
         self.history.remove(|offer| offer.fingerprint == fingerprint, effects);
         let is_same = |in_flight: &InFlight| in_flight.fingerprint == fingerprint;
         if let Some(holder) = self.holder.as_ref().filter(|holder| is_same(&holder.in_flight)) {
@@ -309,7 +313,10 @@ impl Active {
         let number = rules.numbers.next();
         let newcomer = InFlight::new(number, arrival, rules.now);
         // An offer that decides again may be older than one that came meanwhile.
-        if self.in_flight().any(|in_flight| in_flight.rank > newcomer.rank) {
+        let newest = self.in_flight().max_by_key(|in_flight| in_flight.rank);
+        if let Some(newer) = newest.filter(|newest| newest.rank > newcomer.rank) {
+            let (by, loser) = (newer.id, (number, arrival.fingerprint()));
+            self.history.mark(loser, by, rules, effects);
             return Verdict::refused(Reason::Superseded, Duration::ZERO);
         }
         while let Some(queued) = self.queue.pop_front() {

@@ -7,9 +7,11 @@
     reason = "each test file uses a part of this module"
 )]
 
+pub mod child;
 pub mod collectors;
 pub mod journal;
 pub mod probe;
+pub mod process;
 pub mod station;
 
 use std::{
@@ -187,7 +189,12 @@ impl Desk {
 
     /// Makes the next `call` panic.
     pub fn panic_in_call(&self) {
-        self.state.calls.lock().unwrap().panic_in_call = true;
+        self.set_panic_in_call(true);
+    }
+
+    /// Sets whether the next call panics.
+    pub fn set_panic_in_call(&self, panics: bool) {
+        self.state.calls.lock().unwrap().panic_in_call = panics;
     }
 }
 

@@ -99,9 +99,9 @@ impl Model {
         self.requests[id].place = None;
         match self.remembered(peer, offer, now) {
             Some(Kind::Mark(_)) => return self.refuse(id, Reason::Superseded),
-            Some(Kind::Processed(_)) if !self.rules.replays => return self.refuse(id, Reason::Processed),
-            Some(Kind::Processed(None)) => return self.refuse(id, Reason::NotRecorded),
-            Some(Kind::Processed(Some((call, quality)))) => return self.repeat(id, call, quality),
+            Some(Kind::Processed(..)) if !self.rules.replays => return self.refuse(id, Reason::Processed),
+            Some(Kind::Processed(_, None)) => return self.refuse(id, Reason::NotRecorded),
+            Some(Kind::Processed(_, Some((call, quality)))) => return self.repeat(id, call, quality),
             None => {}
         }
         self.expire_places(peer, now);
@@ -142,10 +142,13 @@ impl Model {
     /// The newest offer wins: it takes the free lock, or the only waiting place.
     fn supersede(&mut self, id: Id, now: Time) {
         let Request { peer, has_waited, .. } = self.requests[id];
-        let mut others = self.holder(peer).into_iter().chain(self.queue(peer));
-        if has_waited && others.any(|other| other > id) {
+        let others = self.holder(peer).into_iter().chain(self.queue(peer));
+        let rank = |id: Id| self.requests[id].rank;
+        let newest = others.max_by_key(|other| rank(*other));
+        if let Some(newest) = newest.filter(|newest| has_waited && rank(*newest) > rank(id)) {
             // The newest offer is the last to arrive, not the last to decide.
             self.note("older waiter gave way");
+            self.mark(id, newest, now);
             return self.refuse(id, Reason::Superseded);
         }
         for waiter in self.queue(peer) {
@@ -187,6 +190,10 @@ impl Model {
     }
 
     fn wait(&mut self, id: Id, place: Place) {
+        let request = &mut self.requests[id];
+        if let (Place::Following(leader), false) = (place, self.requests[id].has_waited) {
+            self.requests[id].rank = self.requests[leader].rank;
+        }
         let request = &mut self.requests[id];
         (request.state, request.place, request.has_waited) = (State::Waits, Some(place), true);
     }

@@ -8,7 +8,7 @@ use std::{
 use tower_offer_dedup::{Reason, WhenBusy};
 
 use crate::{
-    memory::Memory,
+    memory::{Kind, Memory},
     request::{Cause, Ending, Outcome, Place, Request},
     terms::{Capacity, End, Id, Peer, Rules, State, Time},
 };
@@ -54,7 +54,8 @@ impl Model {
 
     /// A new request arrives.
     pub(crate) fn offer(&mut self, peer: Peer, offer: u8, is_poison: bool, now: Time) {
-        self.requests.push(Request::new(peer, offer, is_poison, now));
+        self.requests
+            .push(Request::new(self.requests.len(), peer, offer, is_poison, now));
         self.decide(self.requests.len() - 1, now);
         self.settle(now);
     }
@@ -105,8 +106,14 @@ impl Model {
 
     /// Ends the memory, mark, claim or queue place of one offer. Returns `false` if it had none.
     pub(crate) fn forget_offer(&mut self, peer: Peer, offer: u8, now: Time) -> bool {
-        let was_remembered = self.remembered(peer, offer, now).is_some();
-        self.memories.retain(|memory| memory.peer != peer || memory.offer != offer);
+        let known = self.remembered(peer, offer, now);
+        let was_remembered = known.is_some();
+        if let Some(Kind::Processed(id, _)) = known {
+            // The marks go with the memory of the offer that they name.
+            self.remove_marks_of(id);
+        }
+        self.memories
+            .retain(|memory| memory.peer != peer || memory.offer != offer);
         let active = self.active_offer(peer, offer);
         if let Some(id) = active {
             self.note("offer forgotten while active");

@@ -19,6 +19,8 @@ pub(crate) struct Request {
     pub(crate) is_held: bool,
     /// `true` once the request has waited. It then decides with the deadlines of its arrival.
     pub(crate) has_waited: bool,
+    /// The request in which the offer arrived first: that of the leader for a follower.
+    pub(crate) rank: Id,
     /// The processing, once the request is admitted.
     pub(crate) work: Option<Work>,
 }
@@ -75,7 +77,7 @@ pub(crate) enum Outcome {
 }
 
 impl Request {
-    pub(crate) fn new(peer: Peer, offer: u8, is_poison: bool, arrived: Time) -> Self {
+    pub(crate) fn new(id: Id, peer: Peer, offer: u8, is_poison: bool, arrived: Time) -> Self {
         Self {
             peer,
             offer,
@@ -85,6 +87,7 @@ impl Request {
             place: None,
             is_held: false,
             has_waited: false,
+            rank: id,
             work: None,
         }
     }
