@@ -237,10 +237,10 @@ where
         }
     }
 
-    fn pass(request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+    fn pass(request: X::Request, Target { service, core, .. }: Target<'_, S, X, A, Req>) -> Self {
         Self::Passing {
-            invoke: Invoke::new(target.service, request),
-            core: Arc::clone(target.core),
+            invoke: Invoke::new(service, request),
+            core: Arc::clone(core),
         }
     }
 
@@ -269,11 +269,17 @@ where
     }
 
     fn admitted(claim: Claim, mut request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        target.route.note_admitted();
+        let Target {
+            service,
+            route,
+            core,
+            spawn,
+        } = target;
+        route.note_admitted();
         let admission = Admission::new(OfferSession::new(claim.memory()));
-        target.route.offers.prepare(&mut request, &admission);
-        let lead = Lead::new(target.service, request, claim, Arc::clone(target.core));
-        Self::Running((target.spawn.start)(lead))
+        route.offers.prepare(&mut request, &admission);
+        let lead = Lead::new(service, request, claim, Arc::clone(core));
+        Self::Running((spawn.start)(lead))
     }
 
     fn replay(record: &Record, core: &Core<A>) -> Self {

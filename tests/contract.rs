@@ -203,8 +203,10 @@ fn inner_service_is_accessible() {
 }
 
 /// A user's type that stores the response future.
+type Offers = fn(&Message) -> Option<Offer>;
+
 struct Session {
-    response: ResponseFuture<Desk, fn(&Message) -> Option<Offer>, Refusing, Message>,
+    response: ResponseFuture<Desk, Offers, Refusing, Message>,
 }
 
 #[tokio::test]

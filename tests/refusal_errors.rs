@@ -32,10 +32,6 @@ fn status(refusal: &Refusal) -> Status {
     }
 }
 
-fn offers(sdp: &String) -> Option<Offer> {
-    Some(Offer::new("alice", Fingerprint::sdp(sdp)))
-}
-
 async fn negotiate(sdp: String) -> Result<Answer, Status> {
     Ok(Answer(format!("an answer to {sdp}")))
 }
@@ -43,7 +39,7 @@ async fn negotiate(sdp: String) -> Result<Answer, Status> {
 #[tokio::test]
 async fn duplicate_gets_the_error_of_the_service() {
     let service = OfferDedupLayer::builder()
-        .offers(offers as fn(&String) -> _)
+        .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
         .answer(Refuse::with_error(status))
         .build()
         .layer(service_fn(negotiate));
@@ -58,7 +54,7 @@ async fn duplicate_gets_the_error_of_the_service() {
 #[tokio::test]
 async fn replay_refuses_with_the_error_too() {
     let service = OfferDedupLayer::builder()
-        .offers(offers as fn(&String) -> _)
+        .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
         .answer(Replay::with_error(status).weigher(|answer: &Answer| Some(answer.0.len())))
         .cooldown(Duration::from_secs(60))
         .build()

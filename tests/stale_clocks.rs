@@ -49,7 +49,7 @@ fn peers_of_one_shard() -> impl Iterator<Item = u64> {
             .update(b"n")
             .update(&8_u64.to_le_bytes())
             .update(&id.to_le_bytes());
-        digest.finalize().as_bytes()[15] % 128 == 0
+        digest.finalize().as_bytes()[15].is_multiple_of(128)
     })
 }
 

@@ -60,10 +60,10 @@ fn with<T>(act: impl FnOnce(&mut Collector) -> T) -> T {
 }
 
 /// Registers `state` to be collected for as long as it has something to collect, and starts the thread if none runs.
-pub(super) fn register(state: Weak<dyn Collect>) {
+pub(super) fn register(state: &Weak<dyn Collect>) {
     let now = Instant::now();
     let subject = Subject {
-        state: Weak::clone(&state),
+        state: Weak::clone(state),
         paused: paused_runtime(),
         due: now + SHORTEST_PAUSE,
         last: now,

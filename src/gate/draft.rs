@@ -93,8 +93,15 @@ impl Draft {
 
     /// Removes the offers that `drops` holds for. Returns whether there were any.
     pub(super) fn remove(&mut self, drops: impl Fn(&Remembered) -> bool, effects: &mut Effects) -> bool {
-        let kept = self.history.as_ref().and_then(|history| history.without(drops));
-        kept.map(|kept| self.set(kept, effects)).is_some()
+        let Some(history) = &self.history else {
+            return false;
+        };
+        if !history.as_slice().iter().any(&drops) {
+            return false;
+        }
+        let kept = history.without(drops);
+        self.set(kept, effects);
+        true
     }
 
     /// Replaces the history. Several replacements in one change of the lock table are one write.

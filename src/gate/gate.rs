@@ -242,7 +242,8 @@ impl Gate {
         // flag set has made its change before the collector checks for work.
         if !self.is_collecting.load(Relaxed) && !self.is_collecting.swap(true, AcqRel) {
             let state: Weak<Self> = Arc::downgrade(self);
-            collector::register(state);
+            let state: Weak<dyn Collect> = state;
+            collector::register(&state);
         }
     }
 

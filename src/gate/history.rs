@@ -158,16 +158,14 @@ impl History {
         }
     }
 
-    /// Returns the history without the offers that `drops` holds for, or `None` if it holds for none.
-    pub(super) fn without(&self, drops: impl Fn(&Remembered) -> bool) -> Option<Option<Self>> {
-        if !self.as_slice().iter().any(&drops) {
-            return None;
-        }
+    /// Returns the history without the offers that `drops` holds for, or `None` if nothing is left.
+    pub(super) fn without(&self, drops: impl Fn(&Remembered) -> bool) -> Option<Self> {
         let mut kept: Vec<_> = self.as_slice().iter().filter(|offer| !drops(offer)).cloned().collect();
-        Some(match kept.pop() {
-            None => None,
-            Some(offer) if kept.is_empty() => Some(Self::One(offer)),
-            newest => Some(Self::Many(kept.into_iter().chain(newest).collect())),
+        let newest = kept.pop()?;
+        Some(if kept.is_empty() {
+            Self::One(newest)
+        } else {
+            Self::Many(kept.into_iter().chain([newest]).collect())
         })
     }
 

@@ -71,6 +71,7 @@ mod completion;
 pub(crate) mod decision;
 mod draft;
 mod effects;
+#[allow(clippy::module_inception, reason = "the file of the type `Gate`")]
 mod gate;
 mod history;
 mod in_flight;

@@ -1,7 +1,6 @@
 //! [`Revocation`]: how the processing of an offer learns that its claim is lost.
 
 use std::{
-    mem,
     sync::PoisonError,
     task::{Context, Waker},
 };
@@ -52,7 +51,7 @@ impl Revocation {
             let old = match &state.waker {
                 _ if state.revoked.is_some() => None,
                 Some(waker) if waker.will_wake(cx.waker()) => None,
-                _ => mem::replace(&mut state.waker, Some(cx.waker().clone())),
+                _ => state.waker.replace(cx.waker().clone()),
             };
             // The old waker is dropped outside the mutex, since that may run anything.
             (state.revoked, old)

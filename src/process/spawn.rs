@@ -74,8 +74,10 @@ where
     A: Answer<S::Response, S::Error>,
 {
     pub(crate) is_detached: bool,
-    pub(crate) start: fn(Lead<S, R, A>) -> Running<S, R, A>,
+    pub(crate) start: Start<S, R, A>,
 }
+
+type Start<S, R, A> = fn(Lead<S, R, A>) -> Running<S, R, A>;
 
 impl<S, R, A> Clone for Spawn<S, R, A>
 where

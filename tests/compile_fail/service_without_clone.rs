@@ -1,19 +1,32 @@
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::Ready,
+    task::{Context, Poll},
+};
 
-use tower::{Layer, service_fn};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
+use tower::{Layer, Service};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+
+struct NotClone;
+
+impl Service<String> for NotClone {
+    type Response = String;
+    type Error = Infallible;
+    type Future = Ready<Result<String, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, sdp: String) -> Self::Future {
+        std::future::ready(Ok(sdp))
+    }
+}
 
 fn main() {
-    struct NotClone;
-    let state = NotClone;
-
     let layer = OfferDedupLayer::builder()
         .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
-        .answer(Refuse::with(|refusal| refusal.to_string()))
+        .answer(Refuse::with(Refusal::to_string))
         .build();
-    let service = layer.layer(service_fn(move |sdp: String| {
-        let _ = &state;
-        async { Ok::<_, Infallible>(sdp) }
-    }));
-    let _ = service.oneshot(String::new());
+    let _ = layer.layer(NotClone).oneshot(String::new());
 }

@@ -190,7 +190,6 @@ impl Model {
     }
 
     fn wait(&mut self, id: Id, place: Place) {
-        let request = &mut self.requests[id];
         if let (Place::Following(leader), false) = (place, self.requests[id].has_waited) {
             self.requests[id].rank = self.requests[leader].rank;
         }
