@@ -122,7 +122,7 @@ pub use self::{
     handle::OfferDedupHandle,
     layer::OfferDedupLayer,
     offer::{ExtractOffer, Found, Offer},
-    peer::{Part, PeerKey},
+    peer::{PeerKey, PeerParts},
     run::{Detached, Inline},
     service::OfferDedup,
     stats::Stats,

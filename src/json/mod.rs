@@ -6,8 +6,8 @@ use std::{convert::Infallible, fmt, future::Ready, sync::Arc};
 
 use self::scan::{Places, Value, Wanted};
 use crate::{
-    ExtractOffer, Fingerprint, Found, Offer, PeerKey,
-    peer::{Digest, Part},
+    ExtractOffer, Fingerprint, Found, Offer, PeerKey, PeerParts,
+    peer::{BoundParts, Digest},
 };
 
 /// Finds offers in JSON messages, at places given as JSON pointers (RFC 6901).
@@ -47,13 +47,13 @@ use crate::{
 /// let of_alice = offers.clone().for_peer(("room-7", "alice"));
 /// let message = r#"{"to":"bob","description":{"type":"offer","sdp":"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"}}"#;
 /// let Found::Offer(_, offer) = of_alice.extract(message) else { panic!("an offer") };
-/// assert_eq!(offer.peer(), PeerKey::from((PeerKey::from(("room-7", "alice")), "bob")));
+/// assert_eq!(offer.peer(), PeerKey::from(("room-7", "alice", "bob")));
 /// ```
 #[derive(Clone)]
 pub struct JsonOffers<F = ()> {
     text: F,
     rules: Arc<Rules>,
-    fixed: Option<PeerKey>,
+    bound: Option<BoundParts>,
 }
 
 impl JsonOffers {
@@ -116,8 +116,8 @@ impl<F> JsonOffers<F> {
     /// Adds the string or number at `pointer` to the peer's key. Without it the message has no peer and passes untouched.
     ///
     /// The key is that of the parts in the order of these calls, so that for two pointers to strings
-    /// [`OfferDedupHandle::forget`](crate::OfferDedupHandle::forget) takes `("alice", "bob")`. A number is the part that a
-    /// `u64` is; a negative or fractional one, `true` and `false` are their JSON text. A list or an object names no peer, nor
+    /// [`OfferDedupHandle::forget`](crate::OfferDedupHandle::forget) takes `("alice", "bob")`. An integer is keyed by
+    /// its value, however it is written; a fraction, `true` and `false` are keyed as text. A list or an object names no peer, nor
     /// does a number where `serde_json` is built with `arbitrary_precision`: it comes as an object then.
     #[must_use]
     pub fn peer(mut self, pointer: &str) -> Self {
@@ -136,20 +136,25 @@ impl<F> JsonOffers<F> {
 
     /// Binds a peer that is known without the message, such as the one that a socket belongs to.
     ///
-    /// Alone it is the whole key. With [`peer`](Self::peer) pointers its key is the first part: to forget alice's offers
-    /// to bob, after `for_peer("alice").peer("/to")`, is `forget((PeerKey::from("alice"), "bob"))`.
+    /// Its parts come first in the key, before those of [`peer`](Self::peer) pointers. To forget alice's offers to bob,
+    /// after `for_peer("alice").peer("/to")`, call `forget(("alice", "bob"))`.
     #[must_use]
-    pub fn for_peer(mut self, peer: impl Into<PeerKey>) -> Self {
-        self.fixed = Some(peer.into());
+    #[allow(clippy::needless_pass_by_value, reason = "it takes what `PeerKey::from` takes")]
+    pub fn for_peer(mut self, parts: impl PeerParts) -> Self {
+        self.bound = Some(BoundParts::new(&parts));
         self
     }
 
     /// The offer in `text`.
     pub(crate) fn find(&self, text: &[u8]) -> Option<Offer> {
-        let found = self.rules.places.scan(text)?;
-        let fingerprint = self.rules.fingerprint(&found)?;
-        let peer = self.rules.peer(&found, self.fixed)?;
-        Some(Offer::new(peer, fingerprint))
+        let known = self.bound.as_ref().map_or(Known::Nothing, Known::Bound);
+        self.rules.offer(text, known)
+    }
+
+    /// Returns the offer in the body of an HTTP request. The parts in its `head` replace the bound ones.
+    #[cfg(feature = "http")]
+    pub(crate) fn find_after(&self, head: &Digest, body: &[u8]) -> Option<Offer> {
+        self.rules.offer(body, Known::Head(head))
     }
 
     fn extract_from<Req>(&self, request: Req, text: impl FnOnce(&Req) -> &[u8]) -> Found<Req, Never<Req>> {
@@ -163,7 +168,7 @@ impl<F> JsonOffers<F> {
         Self {
             text,
             rules: Arc::default(),
-            fixed: None,
+            bound: None,
         }
     }
 }
@@ -178,7 +183,7 @@ impl<F> fmt::Debug for JsonOffers<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonOffers")
             .field("rules", &self.rules)
-            .field("fixed", &self.fixed)
+            .field("bound", &self.bound)
             .finish_non_exhaustive()
     }
 }
@@ -223,6 +228,16 @@ enum Presence {
     Optional,
 }
 
+/// The parts of the peer that are known without the message. They come first in its key.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    Nothing,
+    Bound(&'a BoundParts),
+    /// Those in the head of an HTTP request.
+    #[cfg(feature = "http")]
+    Head(&'a Digest),
+}
+
 impl Rules {
     const TEXT: Wanted = Wanted {
         text: true,
@@ -256,6 +271,14 @@ impl Rules {
         self.parts.push((place, presence));
     }
 
+    /// Returns the offer in `text`, of a peer that begins with the `known` parts.
+    fn offer(&self, text: &[u8], known: Known<'_>) -> Option<Offer> {
+        let found = self.places.scan(text)?;
+        let fingerprint = self.fingerprint(&found)?;
+        let peer = self.peer(&found, known)?;
+        Some(Offer::new(peer, fingerprint))
+    }
+
     fn fingerprint(&self, found: &[Value<'_>]) -> Option<Fingerprint> {
         let (fingerprint, beside) = self.sdp.iter().find_map(|(sdp, beside)| match found[*sdp] {
             Value::String { fingerprint, .. } => Some((fingerprint, *beside)),
@@ -273,24 +296,43 @@ impl Rules {
         fingerprint.filter(|_| is_offer)
     }
 
-    fn peer(&self, found: &[Value<'_>], fixed: Option<PeerKey>) -> Option<PeerKey> {
+    fn peer(&self, found: &[Value<'_>], known: Known<'_>) -> Option<PeerKey> {
         if self.parts.is_empty() {
-            return fixed;
+            return known.key();
         }
-        let mut key = Digest::default();
-        if let Some(fixed) = fixed {
-            fixed.feed(&mut key);
-        }
+        let mut key = known.digest();
         for (place, presence) in &self.parts {
             match (&found[*place], presence) {
                 (Value::String { text, .. }, _) => key.bytes(text.as_bytes()),
-                (Value::Number(number), _) => key.number(*number),
+                (Value::Integer(number), _) => key.signed(*number),
                 (Value::Literal(text), _) => key.bytes(text.as_bytes()),
                 (Value::Missing, Presence::Optional) => key.absent(),
                 (Value::Missing, Presence::Required) | (Value::Compound, _) => return None,
             }
         }
         Some(key.finish())
+    }
+}
+
+impl Known<'_> {
+    /// Returns the key of these parts alone, if there are any.
+    fn key(self) -> Option<PeerKey> {
+        match self {
+            Self::Nothing => None,
+            Self::Bound(parts) => Some(parts.key()),
+            #[cfg(feature = "http")]
+            Self::Head(parts) => Some(parts.finish()),
+        }
+    }
+
+    /// Starts a key with these parts.
+    fn digest(self) -> Digest {
+        match self {
+            Self::Nothing => Digest::default(),
+            Self::Bound(parts) => parts.digest(),
+            #[cfg(feature = "http")]
+            Self::Head(parts) => parts.clone(),
+        }
     }
 }
 

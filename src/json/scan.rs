@@ -45,8 +45,8 @@ pub(super) enum Value<'de> {
         text: Cow<'de, str>,
         fingerprint: Option<Fingerprint>,
     },
-    Number(u64),
-    /// Any other number, or a boolean, as its JSON text.
+    Integer(i128),
+    /// Any other number, or a boolean, as text.
     Literal(String),
     /// A list or an object.
     Compound,
@@ -171,17 +171,17 @@ impl<'de> Visitor<'de> for At<'_, 'de> {
     }
 
     fn visit_u64<E: Error>(mut self, value: u64) -> Result<(), E> {
-        self.set(|| Value::Number(value));
+        self.set(|| Value::Integer(value.into()));
         Ok(())
     }
 
     fn visit_i64<E: Error>(mut self, value: i64) -> Result<(), E> {
-        self.set(|| Value::Literal(value.to_string()));
+        self.set(|| Value::Integer(value.into()));
         Ok(())
     }
 
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<(), E> {
-        self.set(|| Value::Literal(serde_json::Value::from(value).to_string()));
+        self.set(|| integer(value).map_or_else(|| Value::Literal(value.to_string()), Value::Integer));
         Ok(())
     }
 
@@ -221,6 +221,12 @@ impl<'de> Visitor<'de> for At<'_, 'de> {
         }
         Ok(())
     }
+}
+
+/// Returns the value of a number that is an integer, however it is written: `7.0`, `1e3`, `-0` or past 64 bits.
+fn integer(number: f64) -> Option<i128> {
+    let is_integer = number.fract() == 0.0 && number.abs() < -(i128::MIN as f64);
+    is_integer.then_some(number as i128)
 }
 
 /// Reads the name of a member: the place it leads to, if it is one to look at.

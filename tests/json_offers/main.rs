@@ -187,12 +187,40 @@ mod peers {
     }
 
     #[test]
-    fn may_be_other_numbers_as_their_text() {
+    fn integers_are_keyed_by_value() {
+        let offers = offers().peer("/from");
+        for (json, key) in [
+            ("0", PeerKey::from(0)),
+            ("7", PeerKey::from(7_u8)),
+            ("-7", PeerKey::from(-7_i8)),
+            ("-7", PeerKey::from(-7_i64)),
+            ("5125434687624134", PeerKey::from(5_125_434_687_624_134_u128)),
+            ("18446744073709551615", PeerKey::from(u64::MAX)),
+            ("-9223372036854775808", PeerKey::from(i64::MIN)),
+            ("7.0", PeerKey::from(7)),
+            ("7e0", PeerKey::from(7)),
+            ("1e3", PeerKey::from(1000)),
+            ("-0", PeerKey::from(0)),
+            ("-0.0", PeerKey::from(0)),
+            // Past 64 bits `serde_json` rounds, here by one.
+            ("18446744073709551616", PeerKey::from(1_u128 << 64)),
+            ("18446744073709551617", PeerKey::from(1_u128 << 64)),
+            ("-9223372036854775809", PeerKey::from(i64::MIN)),
+        ] {
+            assert_eq!(
+                peer(&offers, &message(&format!(r#""from":{json}"#))),
+                Some(key),
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_scalars_are_keyed_as_text() {
         let offers = offers().peer("/from");
         for (json, text) in [
-            ("-7", "-7"),
             ("1.50", "1.5"),
-            ("1e3", "1000.0"),
+            ("-1e-7", "-0.0000001"),
             ("true", "true"),
             ("false", "false"),
         ] {
@@ -248,13 +276,42 @@ mod peers {
         );
 
         let bound = bound.peer("/to");
-        let expected = PeerKey::from((PeerKey::from(("room-7", "alice")), "bob"));
+        let expected = PeerKey::from(("room-7", "alice", "bob"));
         assert_eq!(peer(&bound, &message(r#""to":"bob""#)), Some(expected));
         assert_eq!(peer(&bound, &message(r#""a":1"#)), None);
 
         let rebound = bound.for_peer("carol");
-        let expected = PeerKey::from((PeerKey::from("carol"), "bob"));
+        let expected = PeerKey::from(("carol", "bob"));
         assert_eq!(peer(&rebound, &message(r#""to":"bob""#)), Some(expected));
+    }
+
+    #[test]
+    fn bound_key_is_one_part() {
+        let key = PeerKey::from(("room-7", "alice"));
+        let bound = offers().for_peer(key);
+        assert_eq!(peer(&bound, &message(r#""to":"bob""#)), Some(key));
+
+        let expected = PeerKey::from((key, "bob"));
+        assert_eq!(peer(&bound.peer("/to"), &message(r#""to":"bob""#)), Some(expected));
+    }
+
+    /// The order of the calls on the extractor does not matter: bound parts come first.
+    #[test]
+    fn clones_bind_their_own_peers() {
+        let shared = offers().peer("/to");
+        let [alice, carol] = ["alice", "carol"].map(|user| shared.clone().for_peer(("room-7", user)));
+        let to_bob = message(r#""to":"bob""#);
+        assert_eq!(peer(&alice, &to_bob), Some(PeerKey::from(("room-7", "alice", "bob"))));
+        assert_eq!(peer(&carol, &to_bob), Some(PeerKey::from(("room-7", "carol", "bob"))));
+        assert_eq!(peer(&shared, &to_bob), Some(PeerKey::from("bob")));
+    }
+
+    /// Parts may be tokens.
+    #[test]
+    fn debug_hides_bound_parts() {
+        let shown = format!("{:?}", offers().peer("/from").for_peer(("lobby", "s3cret")));
+        assert!(shown.starts_with("JsonOffers"), "{shown}");
+        assert!(!shown.contains("s3cret") && !shown.contains("lobby"), "{shown}");
     }
 
     #[test]

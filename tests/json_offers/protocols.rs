@@ -66,7 +66,7 @@ fn janus() {
             .peer("/session_id")
             .peer("/handle_id")
             .peer_if_present("/body/room"),
-        (5_125_434_687_624_134, 3_241_765_439_876_543, 1234),
+        (5_125_434_687_624_134_u64, 3_241_765_439_876_543_u64, 1234),
         r#"{"janus":"message","transaction":"Zk3vQ0","session_id":5125434687624134,"handle_id":3241765439876543,
             "body":{"request":"configure","room":1234,"audio":true},"jsep":{"type":"offer","sdp":$SDP}}"#,
         &[
@@ -90,7 +90,7 @@ fn ion_sfu() {
         .peer_if_present("/params/sid");
     check(
         &offers,
-        (PeerKey::from("socket-7"), "test room"),
+        ("socket-7", "test room"),
         r#"{"method":"join","params":{"sid":"test room","uid":"alice","offer":{"type":"offer","sdp":$SDP}},"id":"1"}"#,
         &[
             r#"{"method":"answer","params":{"desc":{"type":"answer","sdp":$SDP}}}"#,
@@ -129,7 +129,7 @@ fn gst_plugins_rs() {
             .sdp("/sdp/sdp")
             .for_peer("socket-7")
             .peer("/sessionId"),
-        (PeerKey::from("socket-7"), "d52b0d6c"),
+        ("socket-7", "d52b0d6c"),
         r#"{"type":"peer","sessionId":"d52b0d6c","sdp":{"type":"offer","sdp":$SDP}}"#,
         &[
             r#"{"type":"peer","sessionId":"d52b0d6c","sdp":{"type":"answer","sdp":$SDP}}"#,
@@ -147,7 +147,7 @@ fn nextcloud() {
             .sdp("/message/data/payload/sdp")
             .for_peer("socket-7")
             .peer("/message/recipient/sessionid"),
-        (PeerKey::from("socket-7"), "mJ9pT2"),
+        ("socket-7", "mJ9pT2"),
         r#"{"type":"message","message":{"recipient":{"type":"session","sessionid":"mJ9pT2"},"data":{"to":"mJ9pT2",
             "sid":"1700000000","roomType":"video","type":"offer","payload":{"type":"offer","sdp":$SDP,"nick":"Alice"}}}}"#,
         &[
@@ -207,7 +207,7 @@ fn socket_io() {
 
     let packet = |text: &str| Packet::Text(text.replace("$SDP", &quoted(SDP)));
     let offer = packet(r#"42["signal",{"type":"offer","to":"bob","sdp":$SDP}]"#);
-    let expected = PeerKey::from((PeerKey::from("socket-7"), "bob"));
+    let expected = PeerKey::from(("socket-7", "bob"));
     assert_eq!(found(&offers, offer), Some((expected, Fingerprint::sdp(SDP))));
     let acknowledged = packet(r#"4213["signal",{"type":"offer","to":"bob","sdp":$SDP}]"#);
     assert_eq!(found(&offers, acknowledged), Some((expected, Fingerprint::sdp(SDP))));
@@ -314,7 +314,7 @@ fn peerjs() {
         let part = |pointer| message.pointer(pointer).and_then(Value::as_str).unwrap_or("");
 
         let expected = (message["type"] == "OFFER").then(|| {
-            let peer = (PeerKey::from(from), part("/dst"), part("/payload/connectionId"));
+            let peer = (from, part("/dst"), part("/payload/connectionId"));
             (PeerKey::from(peer), Fingerprint::sdp(part("/payload/sdp/sdp")))
         });
         assert_eq!(found(&offers.clone().for_peer(from), text.as_str()), expected, "{text}");

@@ -58,7 +58,7 @@ impl Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Text(String),
-    Number(u64),
+    Integer(i128),
     Absent,
 }
 
@@ -66,7 +66,16 @@ impl Part {
     fn of(value: Option<&Value>, required: bool) -> Option<Self> {
         match value {
             Some(Value::String(text)) => Some(Self::Text(text.clone())),
-            Some(Value::Number(number)) => Some(number.as_u64().map_or(Self::Text(number.to_string()), Self::Number)),
+            Some(Value::Number(number)) => {
+                let integer = number.as_u64().map(i128::from).or(number.as_i64().map(i128::from));
+                let number = number.as_f64().expect("a number");
+                // Rust displays a fraction, and only that, with a point. Without decimals it displays the exact integer.
+                let integer = integer.or_else(|| match number.to_string().contains('.') {
+                    true => None,
+                    false => format!("{number:.0}").parse().ok(),
+                });
+                Some(integer.map_or_else(|| Self::Text(number.to_string()), Self::Integer))
+            }
             Some(Value::Bool(value)) => Some(Self::Text(value.to_string())),
             Some(Value::Null) | None => (!required).then_some(Self::Absent),
             Some(Value::Array(_) | Value::Object(_)) => None,
@@ -74,16 +83,16 @@ impl Part {
     }
 }
 
-/// The key of `parts` as a caller of `forget` makes it; it cannot name a part that is not there.
+/// The key of `parts` as a caller of `forget` makes it, or `None` if a part is absent: a caller cannot name that one.
 pub(crate) fn key(parts: &[Part]) -> Option<PeerKey> {
-    use Part::{Absent, Number, Text};
+    use Part::{Absent, Integer, Text};
     Some(match parts {
         [Text(a)] => a.into(),
-        [Number(a)] => (*a).into(),
+        [Integer(a)] => (*a).into(),
         [Text(a), Text(b)] => (a, b).into(),
-        [Text(a), Number(b)] => (a, b).into(),
-        [Number(a), Text(b)] => (a, b).into(),
-        [Number(a), Number(b)] => (a, b).into(),
+        [Text(a), Integer(b)] => (a, b).into(),
+        [Integer(a), Text(b)] => (a, b).into(),
+        [Integer(a), Integer(b)] => (a, b).into(),
         [Absent, ..] | [_, Absent] => return None,
         _ => panic!("one or two parts"),
     })
