@@ -13,7 +13,7 @@ use tower_offer_dedup::{
     http::{HttpOffers, PeerFrom},
 };
 
-const MESSAGE: &str = r#"{"sdp":"v=0","from":"alice","seat":-7,"to":"bob"}"#;
+const MESSAGE: &str = r#"{"sdp":"v=0","from":"alice","seat":-7,"data":"{\"to\":\"bob\"}"}"#;
 
 /// The key of the offer in a `POST` of [`MESSAGE`].
 fn key(offers: &HttpOffers) -> Option<PeerKey> {
@@ -34,7 +34,7 @@ fn key(offers: &HttpOffers) -> Option<PeerKey> {
 #[test]
 fn head_and_body_make_one_key() {
     let json = JsonOffers::new().sdp("/sdp");
-    let body = json.clone().peer("/from").peer("/seat").peer("/to");
+    let body = json.clone().peer("/from").peer("/seat").peer("/data/to");
     let head = || {
         HttpOffers::new()
             .peer(PeerFrom::segment(1))
