@@ -1,7 +1,6 @@
-//! [`ResponseFuture`]: read the request, decide, wait, process, answer.
+//! [`ResponseFuture`]: reads the request, asks the gate, waits, processes and answers.
 
 use std::{
-    convert::Infallible,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -12,112 +11,150 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Answer, Found, Offer, Refusal,
-    gate::{Treatment, Verdict, Wait},
-    layer::Core,
+    Offer, Refusal,
+    answer::Answer,
+    extract::{Admission, ExtractOffer, Found},
+    gate::{Arrival, Claim, DuplicatePolicy, Record, Verdict, Waiter},
+    layer::{Core, Route},
     observe,
-    process::{Invoke, Process},
-    run::{Running, Start},
+    process::{
+        invoke::Invoke,
+        lead::Lead,
+        spawn::{Running, Spawn},
+    },
+    session::OfferSession,
 };
 
-/// The response of [`OfferDedup`](crate::OfferDedup). `S` is the inner service and `R` its request, `F` reads the request
-/// and `A` builds the answer.
+/// The response future of [`OfferDedup`](crate::OfferDedup).
+///
+/// `S` is the inner service, `X` the extractor, `A` the answer and `Req` the request.
 ///
 /// # Panics
 ///
-/// Where the inner service or a closure of the layer panics, and when it is polled after it was ready. A request that
-/// waits needs a tokio runtime with its timer enabled.
+/// If the inner service or a closure of the layer panics, and when it is polled after completion. A request that waits
+/// needs a tokio runtime with its timer enabled.
 ///
 /// # Cancel safety
 ///
 /// Dropped while it waits, it gives up its place. Dropped while its offer is processed, it drops the processing, releases
-/// the peer at once and remembers nothing, so that a retry is processed; with
-/// [`finish_abandoned`](crate::OfferDedupBuilder::finish_abandoned), processing goes on and the retry gets its answer.
+/// the peer at once and remembers nothing, so that a retry is processed. With
+/// [`finish_abandoned`](crate::OfferDedupBuilder::finish_abandoned), processing continues and the retry gets its answer.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S, R, F, A>
+pub struct ResponseFuture<S, X, A, Req>
 where
-    S: Service<R>,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request>,
+    A: Answer<S::Response, S::Error>,
 {
     #[pin]
-    state: State<S, R, F, A>,
+    state: State<S, X, A, Req>,
 }
 
 #[pin_project(project = StateProj, project_replace = StateOwned)]
-enum State<S, R, F, A>
+enum State<S, X, A, Req>
 where
-    S: Service<R>,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request>,
+    A: Answer<S::Response, S::Error>,
 {
     Reading {
         #[pin]
-        read: F,
-        onward: Onward<S, R, A>,
+        read: X::Read,
+        resume: Resume<S, X, A, Req>,
     },
     Waiting {
-        wait: Pin<Box<Wait>>,
-        request: R,
-        onward: Onward<S, R, A>,
+        waiter: Pin<Box<Waiter>>,
+        request: X::Request,
+        resume: Resume<S, X, A, Req>,
     },
-    Running(#[pin] Running<S, R, A>),
+    Running(#[pin] Running<S, X::Request, A>),
     Passing {
         #[pin]
-        invoke: Invoke<S, R>,
+        invoke: Invoke<S, X::Request>,
         core: Arc<Core<A>>,
     },
-    Answered(A::Response),
+    Answered(Result<A::Response, S::Error>),
     Done,
 }
 
-/// What a request that has been read needs to go on.
-struct Onward<S, R, A>
+/// What a request needs to go on after it has been read or has waited.
+struct Resume<S, X, A, Req>
 where
-    S: Service<R>,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request>,
+    A: Answer<S::Response, S::Error>,
 {
     service: S,
+    route: Arc<Route<X>>,
     core: Arc<Core<A>>,
-    start: Start<S, R, A>,
+    spawn: Spawn<S, X::Request, A>,
 }
 
-impl<S, R, F, A> ResponseFuture<S, R, F, A>
+/// The same, borrowed from the service or from a [`Resume`].
+struct Target<'a, S, X, A, Req>
 where
-    S: Service<R> + Clone,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request>,
+    A: Answer<S::Response, S::Error>,
+{
+    service: &'a mut S,
+    route: &'a Arc<Route<X>>,
+    core: &'a Arc<Core<A>>,
+    spawn: Spawn<S, X::Request, A>,
+}
+
+impl<S, X, A, Req> ResponseFuture<S, X, A, Req>
+where
+    X: ExtractOffer<Req>,
+    S: Service<X::Request> + Clone,
+    A: Answer<S::Response, S::Error>,
 {
     #[inline]
-    pub(crate) fn new(inner: &mut S, found: Found<R, F>, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+    pub(crate) fn new(
+        service: &mut S,
+        route: &Arc<Route<X>>,
+        core: &Arc<Core<A>>,
+        spawn: Spawn<S, X::Request, A>,
+        request: Req,
+    ) -> Self {
+        let found = route.offers.extract(request);
+        let target = Target {
+            service,
+            route,
+            core,
+            spawn,
+        };
         Self {
-            state: State::found(found, inner, core, start),
+            state: State::found(found, target),
         }
     }
 }
 
-impl<S, R, F, A> Future for ResponseFuture<S, R, F, A>
+impl<S, X, A, Req> Future for ResponseFuture<S, X, A, Req>
 where
-    S: Service<R> + Clone,
-    F: Future<Output = Found<R, Infallible>>,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request> + Clone,
+    A: Answer<S::Response, S::Error>,
 {
     type Output = Result<A::Response, S::Error>;
 
-    // What is no offer goes this way, and is not to pay for the others.
+    // Requests that are not offers take this path, which must stay short.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         match state.as_mut().project() {
-            StateProj::Passing { invoke, core } => pass(invoke, core, cx),
+            StateProj::Passing { invoke, core } => poll_passing(invoke, core, cx),
             _ => state.poll(cx),
         }
     }
 }
 
-impl<S, R, F, A> Future for State<S, R, F, A>
+impl<S, X, A, Req> Future for State<S, X, A, Req>
 where
-    S: Service<R> + Clone,
-    F: Future<Output = Found<R, Infallible>>,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request> + Clone,
+    A: Answer<S::Response, S::Error>,
 {
     type Output = Result<A::Response, S::Error>;
 
@@ -125,27 +162,27 @@ where
         loop {
             let next = match self.as_mut().project() {
                 StateProj::Running(running) => return running.poll(cx),
-                StateProj::Passing { invoke, core } => return pass(invoke, core, cx),
-                StateProj::Reading { read, onward } => {
+                StateProj::Passing { invoke, core } => return poll_passing(invoke, core, cx),
+                StateProj::Reading { read, resume } => {
                     let found = ready!(read.poll(cx)).read();
-                    let Onward { service, core, start } = onward;
-                    State::found(found, service, core, *start)
+                    State::found(found, resume.target())
                 }
-                StateProj::Waiting { wait, .. } => {
-                    let verdict = ready!(wait.as_mut().poll(cx));
+                StateProj::Waiting { waiter, .. } => {
+                    let verdict = ready!(waiter.as_mut().poll(cx));
                     match self.as_mut().project_replace(State::Done) {
                         StateOwned::Waiting {
-                            request, mut onward, ..
-                        } => {
-                            let Onward { service, core, start } = &mut onward;
-                            State::judged(verdict, request, service, core, *start)
-                        }
-                        _ => unreachable!("it was `Waiting` above"),
+                            request, mut resume, ..
+                        } => match verdict {
+                            Verdict::Admitted(claim) => State::admitted(claim, request, resume.target()),
+                            Verdict::Replay { record, .. } => State::replay(&record, &resume.core),
+                            Verdict::Refused { refusal, .. } => State::refused(&refusal, &resume.core),
+                        },
+                        _ => unreachable!("the state was `Waiting` above"),
                     }
                 }
                 StateProj::Answered(_) => match self.project_replace(State::Done) {
-                    StateOwned::Answered(response) => return Poll::Ready(Ok(response)),
-                    _ => unreachable!("it was `Answered` above"),
+                    StateOwned::Answered(answer) => return Poll::Ready(answer),
+                    _ => unreachable!("the state was `Answered` above"),
                 },
                 StateProj::Done => panic!("`ResponseFuture` polled after completion"),
             };
@@ -154,58 +191,94 @@ where
     }
 }
 
-impl<S, R, F, A> State<S, R, F, A>
+impl<S, X, A, Req> State<S, X, A, Req>
 where
-    S: Service<R> + Clone,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request> + Clone,
+    A: Answer<S::Response, S::Error>,
 {
-    // What is no offer goes this way, and is not to pay for the others.
+    // Requests that are not offers take this path, which must stay short.
     #[inline(always)]
-    fn found(found: Found<R, F>, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
+    fn found(found: Found<X::Request, X::Read>, target: Target<'_, S, X, A, Req>) -> Self {
         match found {
             Found::Pass(request) => {
-                observe::passed(core.gate.counters());
-                Self::Passing {
-                    invoke: Invoke::new(inner, request),
-                    core: Arc::clone(core),
-                }
+                observe::passed(target.core.gate.counters());
+                Self::pass(request, target)
             }
-            Found::Offer(request, offer) => Self::offered(request, offer, inner, core, start),
-            Found::Read(read) => Self::Reading {
-                read,
-                onward: Onward::new(inner, core, start),
-            },
-            Found::Refused(refusal) => {
-                observe::refused_unread(core.gate.counters(), &refusal);
-                Self::refused(&refusal, core)
-            }
+            found => Self::found_more(found, target),
         }
     }
 
     #[inline(never)]
-    fn offered(request: R, offer: Offer, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
-        let treatment = Treatment {
-            duplicates: core.answer.duplicates(),
-            fits: |record| record.answer::<A::Record>().is_some(),
-        };
-        let verdict = core.gate.admit(offer, treatment);
-        Self::judged(verdict, request, inner, core, start)
+    fn found_more(found: Found<X::Request, X::Read>, target: Target<'_, S, X, A, Req>) -> Self {
+        let counters = target.core.gate.counters();
+        match found {
+            Found::Offer(request, offer) => Self::offer(request, &offer, target),
+            Found::Read(read) => Self::Reading {
+                read,
+                resume: target.into_resume(),
+            },
+            Found::Refused(refusal) => {
+                observe::refused_unread(counters, &refusal);
+                Self::refused(&refusal, target.core)
+            }
+            Found::Unchecked(request) => {
+                observe::unchecked(counters);
+                Self::pass(request, target)
+            }
+            Found::Other(request) if target.route.has_admitted() => {
+                observe::unchecked(counters);
+                Self::pass(request, target)
+            }
+            Found::Pass(request) | Found::Other(request) | Found::Ending(request, _) => {
+                observe::passed(counters);
+                Self::pass(request, target)
+            }
+        }
     }
 
-    fn judged(verdict: Verdict, request: R, inner: &mut S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
-        match verdict {
-            Verdict::Admitted(claim) => Self::Running(start(Process::new(inner, request, claim, Arc::clone(core)))),
-            Verdict::Replay(record) => {
-                let answer = record.answer().expect("the gate gives again only what fits");
-                Self::Answered(core.answer.replay(answer))
-            }
-            Verdict::Refused(refusal) => Self::refused(&refusal, core),
-            Verdict::Wait(wait) => Self::Waiting {
-                wait,
+    fn pass(request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+        Self::Passing {
+            invoke: Invoke::new(target.service, request),
+            core: Arc::clone(target.core),
+        }
+    }
+
+    fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
+        let core = target.core;
+        let carried = target.route.offers.carried(&request);
+        if carried.is_some_and(|admission| admission.session().is_of(&core.gate)) {
+            core.note_nested();
+            return Self::pass(request, target);
+        }
+        let policy = DuplicatePolicy {
+            duplicates: core.answer.duplicates(),
+            can_replay: |record| record.answer::<A::Record>().is_some(),
+        };
+        let arrival = Arrival::new(offer, policy, target.spawn.is_detached);
+        match core.gate.admit(arrival) {
+            Verdict::Admitted(claim) => Self::admitted(claim, request, target),
+            Verdict::Replay { record, .. } => Self::replay(&record, core),
+            Verdict::Refused { refusal, .. } => Self::refused(&refusal, core),
+            Verdict::Wait(waiter) => Self::Waiting {
+                waiter,
                 request,
-                onward: Onward::new(inner, core, start),
+                resume: target.into_resume(),
             },
         }
+    }
+
+    fn admitted(claim: Claim, mut request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+        target.route.note_admitted();
+        let admission = Admission::new(OfferSession::new(claim.memory()));
+        target.route.offers.prepare(&mut request, &admission);
+        let lead = Lead::new(target.service, request, claim, Arc::clone(target.core));
+        Self::Running((target.spawn.start)(lead))
+    }
+
+    fn replay(record: &Record, core: &Core<A>) -> Self {
+        let answer = record.answer().expect("the gate replays only what fits");
+        Self::Answered(Ok(core.answer.replay(answer)))
     }
 
     fn refused(refusal: &Refusal, core: &Core<A>) -> Self {
@@ -214,36 +287,55 @@ where
 }
 
 #[inline]
-fn pass<S, R, A>(
+fn poll_passing<S, R, A>(
     invoke: Pin<&mut Invoke<S, R>>,
     core: &Core<A>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<A::Response, S::Error>>
 where
     S: Service<R>,
-    A: Answer<S::Response>,
+    A: Answer<S::Response, S::Error>,
 {
     invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response))
 }
 
-impl<S, R, A> Onward<S, R, A>
+impl<S, X, A, Req> Resume<S, X, A, Req>
 where
-    S: Service<R> + Clone,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request>,
+    A: Answer<S::Response, S::Error>,
 {
-    fn new(inner: &S, core: &Arc<Core<A>>, start: Start<S, R, A>) -> Self {
-        Self {
-            service: inner.clone(),
-            core: Arc::clone(core),
-            start,
+    fn target(&mut self) -> Target<'_, S, X, A, Req> {
+        Target {
+            service: &mut self.service,
+            route: &self.route,
+            core: &self.core,
+            spawn: self.spawn,
         }
     }
 }
 
-impl<S, R, F, A> fmt::Debug for ResponseFuture<S, R, F, A>
+impl<S, X, A, Req> Target<'_, S, X, A, Req>
 where
-    S: Service<R>,
-    A: Answer<S::Response>,
+    X: ExtractOffer<Req>,
+    S: Service<X::Request> + Clone,
+    A: Answer<S::Response, S::Error>,
+{
+    fn into_resume(self) -> Resume<S, X, A, Req> {
+        Resume {
+            service: self.service.clone(),
+            route: Arc::clone(self.route),
+            core: Arc::clone(self.core),
+            spawn: self.spawn,
+        }
+    }
+}
+
+impl<S, X, A, Req> fmt::Debug for ResponseFuture<S, X, A, Req>
+where
+    X: ExtractOffer<Req>,
+    S: Service<X::Request>,
+    A: Answer<S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {

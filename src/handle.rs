@@ -1,17 +1,22 @@
-//! [`OfferDedupHandle`]: looks into a layer, and forgets peers.
+//! [`OfferDedupHandle`]: inspects a layer and forgets peers.
 
 use std::{fmt, sync::Arc};
 
-use crate::{PeerKey, Stats, gate::Gate};
+use crate::{
+    Fingerprint, PeerKey, Stats,
+    gate::{Gate, Scope},
+};
 
-/// Looks into a layer, and forgets peers that left. Cheap to clone.
+/// Inspects a layer and forgets peers. Cheap to clone.
 ///
 /// # Examples
 ///
 /// ```
-/// use tower_offer_dedup::{OfferDedupLayer, Refusal, Refuse};
+/// use tower_offer_dedup::{OfferDedupLayer, Refuse};
 ///
-/// let layer = OfferDedupLayer::builder().answer(Refuse::with(|refusal: &Refusal| refusal.to_string())).build();
+/// let layer = OfferDedupLayer::builder()
+///     .answer(Refuse::with(|refusal| refusal.to_string()))
+///     .build();
 /// let handle = layer.handle();
 ///
 /// // alice leaves
@@ -28,35 +33,79 @@ impl OfferDedupHandle {
         Self { gate }
     }
 
-    /// Forgets a peer: its memories, its cooldown, and its claim in flight. Whether there was anything to forget.
+    /// Forgets a peer: its memories, its cooldown, its claim in flight and its queue. Returns whether there was anything
+    /// to forget.
     ///
-    /// It takes effect at once: the peer's next offer is admitted, and what was in flight is neither remembered nor
-    /// locks anything when it ends; whoever waited for it looks again. Offers in the queue keep their places. What is
-    /// processed goes on to its end, and is [drained](Self::drain) like the rest.
+    /// It takes effect at once: the peer's next offer is admitted. When the offer in flight completes, it is neither
+    /// remembered nor does it start a cooldown or release a newer claim. Followers and queued offers decide again, with
+    /// their old deadlines. Processing itself goes on to its end, and [`drain`](Self::drain) waits for it.
     pub fn forget(&self, peer: impl Into<PeerKey>) -> bool {
-        self.gate.forget(peer.into())
+        self.gate.forget(peer.into(), Scope::Peer)
     }
 
-    /// Forgets all peers, as [`forget`](Self::forget) does one. Peers that come meanwhile may be forgotten or not.
-    pub fn clear(&self) {
-        self.gate.clear();
-    }
-
-    /// Whether an offer of the peer is being processed.
-    pub fn is_processing(&self, peer: impl Into<PeerKey>) -> bool {
-        self.gate.is_processing(peer.into())
-    }
-
-    /// Resolves when no claim is held, those of detached tasks and forgotten ones included. It holds no new ones off:
-    /// for a clean shutdown, stop accepting first.
+    /// Forgets one offer of a peer: its memory, its claim in flight or its place in the queue. Returns whether there was
+    /// anything to forget.
+    ///
+    /// Everything else of the peer stays, a cooldown included.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use tower_offer_dedup::{OfferDedupLayer, Refusal, Refuse};
+    /// use std::{convert::Infallible, time::Duration};
+    /// use tower::{Layer, Service, service_fn};
+    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let layer = OfferDedupLayer::builder()
+    ///     .offers(|sdp: &&str| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+    ///     .answer(Refuse::with(|_| false))
+    ///     .cooldown(Duration::ZERO)
+    ///     .build();
+    /// let handle = layer.handle();
+    /// let mut service = layer.layer(service_fn(|_: &str| async {
+    ///     Ok::<_, Infallible>(true)
+    /// }));
+    ///
+    /// assert!(service.call("v=0\r\n").await?);
+    /// assert!(!service.call("v=0\r\n").await?);
+    ///
+    /// assert!(handle.forget_offer("alice", Fingerprint::sdp("v=0\r\n")));
+    /// assert!(service.call("v=0\r\n").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn forget_offer(&self, peer: impl Into<PeerKey>, fingerprint: Fingerprint) -> bool {
+        self.gate.forget(peer.into(), Scope::Offer(fingerprint))
+    }
+
+    /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or not.
+    pub fn clear(&self) {
+        self.gate.clear();
+    }
+
+    /// Returns whether an offer of the peer is being processed.
+    pub fn is_processing(&self, peer: impl Into<PeerKey>) -> bool {
+        self.gate.is_processing(peer.into())
+    }
+
+    /// Resolves when no claim is held and no accepted offer waits.
+    ///
+    /// Claims count until their processing ends, those of detached tasks and forgotten ones included. A waiting offer
+    /// counts until its own deadline. Bodies that are still being read do not count. New offers are not held off: for a
+    /// clean shutdown, stop accepting first.
+    ///
+    /// Do not await it in a handler of this layer's own service: the handler would wait for its own claim.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_offer_dedup::{OfferDedupLayer, Refuse};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// # let layer = OfferDedupLayer::builder().answer(Refuse::with(|refusal: &Refusal| refusal.to_string())).build();
+    /// # let layer = OfferDedupLayer::builder()
+    /// #     .answer(Refuse::with(|refusal| refusal.to_string()))
+    /// #     .build();
     /// let handle = layer.handle();
     /// handle.drain().await;
     /// assert_eq!(handle.stats().claims, 0);
@@ -65,16 +114,16 @@ impl OfferDedupHandle {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it changes nothing.
+    /// Dropping the future changes nothing.
     pub async fn drain(&self) {
         self.gate.drain().await;
     }
 
-    /// What the layer has done so far, and what it holds now.
+    /// Returns what the layer has done so far and what it holds now.
     ///
     /// # Consistency
     ///
-    /// The numbers are read one after another while the layer works: sums hold only when it is still.
+    /// The numbers are read one after another while the layer works. Sums hold only when it is idle.
     pub fn stats(&self) -> Stats {
         self.gate.stats()
     }

@@ -1,35 +1,111 @@
 //! [`OfferDedupLayer`], and the state that its clones share.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tower_layer::Layer;
 
-use crate::{OfferDedup, OfferDedupBuilder, OfferDedupHandle, gate::Gate, run::Inline};
+use crate::{OfferDedup, OfferDedupBuilder, OfferDedupHandle, WhenBusy, builder::Inline, gate::Gate, observe};
 
-/// Processes each WebRTC offer once: wraps a signaling service in [`OfferDedup`].
+/// Wraps a signaling service so that each WebRTC offer is processed once.
 ///
-/// `X` finds the offers, `A` builds the answers, `M` is [`Inline`] or [`Detached`](crate::Detached).
+/// `X` finds the offers, `A` builds the answers, and `M` is [`Inline`] or [`Detached`](crate::builder::Detached).
 ///
-/// The memory and the locks live in the layer. Its clones share them, and so do all services that it wraps: one layer
-/// on several routes is one layer.
+/// The memory and the locks live in the layer. Its clones share them, and so do all services that it wraps: one layer on
+/// several routes is one layer.
 #[must_use]
 pub struct OfferDedupLayer<X, A, M = Inline> {
     offers: Arc<X>,
     core: Arc<Core<A>>,
-    run: PhantomData<fn() -> M>,
+    mode: PhantomData<fn() -> M>,
 }
 
-/// What a request needs from its layer until it is answered.
+/// What a request needs of its layer until it is answered.
 #[derive(Debug)]
 pub(crate) struct Core<A> {
     pub(crate) answer: A,
     pub(crate) gate: Arc<Gate>,
+    has_warned_of_nesting: AtomicBool,
+}
+
+impl<A> Core<A> {
+    pub(crate) fn new(answer: A, gate: Gate) -> Self {
+        Self {
+            answer,
+            gate: Arc::new(gate),
+            has_warned_of_nesting: AtomicBool::new(false),
+        }
+    }
+
+    /// Counts a request that passes because the layer is around its own clone, and warns once.
+    pub(crate) fn note_nested(&self) {
+        let is_first = !self.has_warned_of_nesting.swap(true, Relaxed);
+        observe::nested(self.gate.counters(), is_first);
+    }
+}
+
+/// One service that the layer wraps, with its clones.
+#[derive(Debug)]
+pub(crate) struct Route<X> {
+    pub(crate) offers: Arc<X>,
+    has_admitted: AtomicBool,
+}
+
+impl<X> Route<X> {
+    /// Returns whether this service has admitted an offer before.
+    pub(crate) fn has_admitted(&self) -> bool {
+        self.has_admitted.load(Relaxed)
+    }
+
+    pub(crate) fn note_admitted(&self) {
+        // Written once: the cache line stays shared.
+        if !self.has_admitted() {
+            self.has_admitted.store(true, Relaxed);
+        }
+    }
 }
 
 impl OfferDedupLayer<(), ()> {
-    /// Configures a layer. The defaults are those of a room: refuse duplicates, 10 s window, 2 s cooldown.
+    /// Configures a layer. By default it refuses duplicates, with a window of 10 s and a cooldown of 2 s.
     pub fn builder() -> OfferDedupBuilder {
         OfferDedupBuilder::new()
+    }
+
+    /// Starts from what peers need that renegotiate, restart ICE or rejoin: the newest offer wins.
+    ///
+    /// This is [`builder`](Self::builder) with [`WhenBusy::Supersede`]. You set [`offers`](OfferDedupBuilder::offers) and
+    /// [`answer`](OfferDedupBuilder::answer); [`Refuse`](crate::Refuse) is recommended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use tower::{Layer, Service, service_fn};
+    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let mut service = OfferDedupLayer::room()
+    ///     .offers(|sdp: &&str| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+    ///     .answer(Refuse::with(|refusal| refusal.reason().as_str()))
+    ///     .build()
+    ///     .layer(service_fn(|_: &str| async { Ok::<_, Infallible>("an answer") }));
+    ///
+    /// // A rejoin with a new offer passes at once; its duplicate is refused.
+    /// assert_eq!(service.call("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n").await?, "an answer");
+    /// assert_eq!(service.call("v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n").await?, "an answer");
+    /// assert_eq!(service.call("v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n").await?, "processed");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room() -> OfferDedupBuilder {
+        Self::builder().when_busy(WhenBusy::Supersede)
     }
 }
 
@@ -38,32 +114,36 @@ impl<X, A, M> OfferDedupLayer<X, A, M> {
         Self {
             offers: Arc::new(offers),
             core: Arc::new(core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 
-    /// This layer with another extractor and the same state: each socket binds its own peer.
+    /// Returns this layer with another extractor and the same state, so that each socket can bind its own peer.
     ///
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
     ///
-    /// let layer = OfferDedupLayer::builder().answer(Refuse::with(|refusal: &Refusal| refusal.to_string())).build();
+    /// let layer = OfferDedupLayer::builder()
+    ///     .answer(Refuse::with(|refusal| refusal.to_string()))
+    ///     .build();
     ///
     /// let peer = "alice".to_owned();
-    /// let alices = layer.offers(move |sdp: &String| Some(Offer::new(&peer, Fingerprint::sdp(sdp))));
-    /// # let _ = alices;
+    /// let for_alice = layer.offers(move |sdp: &String| {
+    ///     Some(Offer::new(&peer, Fingerprint::sdp(sdp)))
+    /// });
+    /// # let _ = for_alice;
     /// ```
     pub fn offers<Y>(&self, offers: Y) -> OfferDedupLayer<Y, A, M> {
         OfferDedupLayer {
             offers: Arc::new(offers),
             core: Arc::clone(&self.core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 
-    /// What looks into the layer and forgets peers.
+    /// Returns a handle for inspecting the layer and forgetting peers.
     pub fn handle(&self) -> OfferDedupHandle {
         OfferDedupHandle::new(Arc::clone(&self.core.gate))
     }
@@ -73,7 +153,11 @@ impl<S, X, A, M> Layer<S> for OfferDedupLayer<X, A, M> {
     type Service = OfferDedup<S, X, A, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        OfferDedup::new(inner, Arc::clone(&self.offers), Arc::clone(&self.core))
+        let route = Route {
+            offers: Arc::clone(&self.offers),
+            has_admitted: AtomicBool::new(false),
+        };
+        OfferDedup::new(inner, Arc::new(route), Arc::clone(&self.core))
     }
 }
 
@@ -82,7 +166,7 @@ impl<X, A, M> Clone for OfferDedupLayer<X, A, M> {
         Self {
             offers: Arc::clone(&self.offers),
             core: Arc::clone(&self.core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 }

@@ -91,8 +91,9 @@
 // The pages name what all features have.
 #![cfg_attr(not(all(feature = "http", feature = "json")), allow(rustdoc::broken_intra_doc_links))]
 
-mod answer;
-mod builder;
+pub mod answer;
+pub mod builder;
+pub mod extract;
 mod fingerprint;
 mod future;
 mod gate;
@@ -106,25 +107,33 @@ mod layer;
 mod metrics;
 mod observe;
 mod offer;
+mod outcome;
 mod peer;
 mod process;
-mod run;
+mod quiet;
 mod service;
+mod session;
+mod settings;
 mod stats;
 
 #[cfg(feature = "json")]
 pub use self::json::JsonOffers;
 pub use self::{
-    answer::{Answer, Duplicates, EveryOk, Reason, Refusal, Refuse, Replay, SizeOf, Success, Taken, Weigh},
-    builder::{OfferDedupBuilder, Unset, WhenBusy},
+    answer::{
+        refusal::{Reason, Refusal},
+        refuse::Refuse,
+        replay::Replay,
+    },
+    builder::options::OfferDedupBuilder,
     fingerprint::Fingerprint,
     future::ResponseFuture,
     handle::OfferDedupHandle,
     layer::OfferDedupLayer,
-    offer::{ExtractOffer, Found, Offer},
-    peer::{PeerKey, PeerParts},
-    run::{Detached, Inline},
+    offer::Offer,
+    peer::PeerKey,
     service::OfferDedup,
+    session::OfferSession,
+    settings::WhenBusy,
     stats::Stats,
 };
 

@@ -1,10 +1,27 @@
-//! What operators see: an event, a counter and a metric for every outcome. Never SDP, ICE passwords or tokens.
+//! What operators see: a counter, a metric and an event for each outcome. Never SDP, ICE passwords or tokens.
+//!
+//! Each function counts first, then records the metric, then emits the event. Recorders and subscribers may panic, and
+//! counters always count. Callers have settled their state before, and wrap calls in a `Drop` in
+//! [`quietly`](crate::quiet::quietly).
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
+    time::Duration,
+};
 
-use tracing::{debug, field, warn};
+use tracing::{debug, warn};
 
-use crate::{Offer, PeerKey, Refusal, gate::Result, metrics, stats::Counters};
+use crate::{
+    Offer, PeerKey, Refusal,
+    gate::{Revoked, decision::Verdict},
+    metrics,
+    outcome::Outcome,
+    stats::Counters,
+};
+
+const TARGET: &str = "tower_offer_dedup";
 
 const PROCESSING: &str = "offer_dedup_processing_seconds";
 const WAIT: &str = "offer_dedup_wait_seconds";
@@ -13,21 +30,37 @@ const WAITERS: &str = "offer_dedup_waiters";
 const MEMORIES: &str = "offer_dedup_memories";
 const MEMORY_BYTES: &str = "offer_dedup_memory_bytes";
 
-/// The offer's label, escaped, or the beginning of the peer's digest.
-struct Peer<'a>(&'a Offer);
+/// The label of an offer, escaped, or a short digest of its peer.
+struct Name<'a>(&'a Offer);
 
-impl fmt::Display for Peer<'_> {
+impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.name() {
             Some(name) => write!(f, "{}", name.escape_debug()),
-            None => write!(f, "{:08x}", self.0.peer().short()),
+            None => Digest(self.0.peer()).fmt(f),
         }
+    }
+}
+
+/// A short digest of a peer. Its key is made anew for each process: a key holds tokens and user names, and an unkeyed
+/// digest in a log would let others try their guesses.
+struct Digest(PeerKey);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        write!(f, "{:08x}", KEY.hash_one(self.0) >> 32)
     }
 }
 
 macro_rules! offer_event {
     ($level:ident, $offer:expr, $($rest:tt)*) => {
-        $level!(peer = %Peer($offer), fingerprint = format_args!("{:08x}", $offer.fingerprint().short()), $($rest)*)
+        $level!(
+            target: TARGET,
+            peer = %Name($offer),
+            fingerprint = format_args!("{:08x}", $offer.fingerprint().short()),
+            $($rest)*
+        )
     };
 }
 
@@ -36,121 +69,194 @@ pub(crate) fn passed(counters: &Counters) {
     metrics::count!("offer_dedup_offers_total", "passed");
 }
 
-pub(crate) fn admitted(counters: &Counters) {
-    counters.admitted.count();
-    metrics::count!("offer_dedup_offers_total", "admitted");
+/// Observes a request that could not be checked and passes.
+pub(crate) fn unchecked(counters: &Counters) {
+    counters.unchecked.count();
+    metrics::count!("offer_dedup_offers_total", "unchecked");
+    debug!(target: TARGET, "request passed unchecked: it may be an offer but could not be read as one");
 }
 
-pub(crate) fn replayed(counters: &Counters, offer: &Offer, age: Duration) {
-    counters.replayed.count();
-    metrics::count!("offer_dedup_offers_total", "replayed");
-    offer_event!(debug, offer, ?age, "offer answered again: the same offer was processed");
+/// Observes a request that passes because the layer is around its own clone.
+pub(crate) fn nested(counters: &Counters, is_first: bool) {
+    passed(counters);
+    if is_first {
+        warn!(
+            target: TARGET,
+            "the layer wraps a clone of itself: the inner one passes every offer through; apply it once"
+        );
+    }
 }
 
-/// `age` is for how long what stood in the way has gone on; zero where nothing has.
-pub(crate) fn refused(counters: &Counters, offer: &Offer, refusal: &Refusal, age: Duration) {
-    counters.refused(refusal.reason()).count();
-    refusal.reason().measure();
-    let age = (!age.is_zero()).then(|| field::debug(age));
-    let retry_after = refusal.retry_after().map(field::debug);
-    offer_event!(debug, offer, reason = %refusal.reason(), age, retry_after, "offer ignored: {refusal}");
-}
-
-/// What could not even be looked at: it names no peer.
-pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
-    counters.refused(refusal.reason()).count();
-    refusal.reason().measure();
-    debug!(reason = %refusal.reason(), "request refused: {refusal}");
-}
-
-pub(crate) fn completed(counters: &Counters, offer: &Offer, result: Result) {
-    match result {
-        Result::Success => {
-            counters.completed.count();
-            metrics::count!("offer_dedup_processed_total", "completed");
-            offer_event!(debug, offer, "offer processed");
+/// Observes what was decided on an offer, and the takeover that the decision brought about.
+pub(crate) fn decided<C, W>(
+    counters: &Counters,
+    offer: &Offer,
+    verdict: &Verdict<C, W>,
+    takeover: Option<(Revoked, Duration)>,
+) {
+    match verdict {
+        Verdict::Admitted(_) => counters.admitted.count(),
+        Verdict::Replay { .. } => counters.replayed.count(),
+        Verdict::Refused { refusal, .. } => counters.refused(refusal.reason()).count(),
+        Verdict::Wait(_) => {}
+    }
+    if let Some((cause, held)) = takeover {
+        taken_over(counters, offer, cause, held);
+    }
+    match verdict {
+        Verdict::Admitted(_) => {
+            metrics::step(CLAIMS, 1.0);
+            metrics::count!("offer_dedup_offers_total", "admitted");
         }
-        Result::Failure => {
-            counters.failed.count();
-            metrics::count!("offer_dedup_processed_total", "failed");
-            offer_event!(debug, offer, "offer failed");
+        Verdict::Wait(_) => metrics::step(WAITERS, 1.0),
+        Verdict::Replay { age, .. } => {
+            metrics::count!("offer_dedup_offers_total", "replayed");
+            let age_ms = millis(*age);
+            offer_event!(
+                debug,
+                offer,
+                age_ms,
+                "offer answered again: the same offer was processed"
+            );
+        }
+        Verdict::Refused { refusal, age } => {
+            refusal.reason().measure();
+            let age_ms = (!age.is_zero()).then(|| millis(*age));
+            let retry_after_ms = refusal.retry_after().map(millis);
+            offer_event!(
+                debug,
+                offer,
+                reason = %refusal.reason(),
+                age_ms,
+                retry_after_ms,
+                "offer ignored: {refusal}"
+            );
         }
     }
 }
 
-pub(crate) fn not_recorded(offer: &Offer) {
-    offer_event!(
-        debug,
-        offer,
-        "answer not recorded: it is too large, of unknown length or vetoed; duplicates will be refused"
-    );
+/// Observes a request that was refused before it was read. It names no peer.
+pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
+    counters.refused(refusal.reason()).count();
+    refusal.reason().measure();
+    debug!(target: TARGET, reason = %refusal.reason(), "request refused: {refusal}");
 }
 
-pub(crate) fn claim_abandoned(counters: &Counters, offer: &Offer) {
-    counters.abandoned.count();
-    metrics::count!("offer_dedup_processed_total", "abandoned");
-    offer_event!(
-        debug,
-        offer,
-        "offer abandoned: its processing was dropped or panicked; the peer is released"
-    );
+/// Observes how the processing of an offer ended, after `held`. `is_unrecorded` says that duplicates will be refused
+/// because the answer was not kept.
+pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: Duration, is_unrecorded: bool) {
+    counters.ended(outcome).count();
+    if is_unrecorded {
+        counters.not_recorded.count();
+    }
+    metrics::step(CLAIMS, -1.0);
+    metrics::record(PROCESSING, held);
+    match outcome {
+        Outcome::Success => {
+            metrics::count!("offer_dedup_processed_total", "completed");
+            offer_event!(debug, offer, "offer processed");
+        }
+        Outcome::Failure | Outcome::Broken => {
+            metrics::count!("offer_dedup_processed_total", "failed");
+            offer_event!(debug, offer, "offer failed");
+        }
+        Outcome::Abandoned => {
+            metrics::count!("offer_dedup_processed_total", "abandoned");
+            offer_event!(
+                debug,
+                offer,
+                "offer abandoned: its processing was dropped or panicked; the peer is released"
+            );
+        }
+        Outcome::Superseded => {
+            metrics::count!("offer_dedup_processed_total", "superseded");
+            offer_event!(debug, offer, "offer superseded: a newer offer of the peer arrived");
+        }
+    }
+    if is_unrecorded {
+        offer_event!(
+            debug,
+            offer,
+            "answer not recorded: it is too large, of unknown length or vetoed; duplicates will be refused"
+        );
+    }
 }
 
-/// Counted as abandoned when its claim is dropped.
+/// Observes that processing was ended because its claim was lost. The claim counts as abandoned.
+pub(crate) fn revoked(offer: &Offer, cause: Revoked) {
+    match cause {
+        Revoked::Overdue => offer_event!(
+            warn,
+            offer,
+            "offer aborted: its processing outlived the lease, and the next offer took over"
+        ),
+        Revoked::Abandoned => offer_event!(
+            debug,
+            offer,
+            "offer aborted: its client was gone, and a different offer took over"
+        ),
+        // The end of the claim says so already.
+        Revoked::Superseded => {}
+    }
+}
+
+/// Observes that a runtime dropped the task that processed an offer. The claim counts as abandoned.
 pub(crate) fn aborted(offer: &Offer) {
     offer_event!(
         warn,
         offer,
-        "offer aborted: its processing outlived the lease, and the next offer took over"
+        "offer aborted: the runtime that processed it has shut down"
     );
 }
 
-pub(crate) fn wait_abandoned(counters: &Counters, offer: &Offer) {
-    counters.waits_abandoned.count();
-    metrics::count!("offer_dedup_offers_total", "abandoned");
-    offer_event!(debug, offer, "offer abandoned: its sender was gone while it waited");
-}
-
-pub(crate) fn taken_over(counters: &Counters, offer: &Offer, held: Duration) {
+/// Observes that a claim lost its peer to the next offer.
+pub(crate) fn taken_over(counters: &Counters, offer: &Offer, cause: Revoked, held: Duration) {
     counters.taken_over.count();
-    offer_event!(
-        warn,
-        offer,
-        ?held,
-        "peer taken over: processing of its last offer outlived the lease"
-    );
+    let held_ms = millis(held);
+    match cause {
+        Revoked::Overdue | Revoked::Superseded => offer_event!(
+            warn,
+            offer,
+            held_ms,
+            "peer taken over: processing of its last offer outlived the lease"
+        ),
+        Revoked::Abandoned => offer_event!(
+            debug,
+            offer,
+            held_ms,
+            "peer taken over: the client of its last offer was gone"
+        ),
+    }
 }
 
+/// Observes that a request has waited for `waited`, and whether it was dropped meanwhile.
+pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: Duration, is_abandoned: bool) {
+    if is_abandoned {
+        counters.waits_abandoned.count();
+    }
+    metrics::step(WAITERS, -1.0);
+    metrics::record(WAIT, waited);
+    if is_abandoned {
+        metrics::count!("offer_dedup_offers_total", "abandoned");
+        offer_event!(debug, offer, "offer abandoned: its client was gone while it waited");
+    }
+}
+
+/// Observes that a peer, an offer or a session was forgotten.
 pub(crate) fn forgotten(counters: &Counters, peer: PeerKey) {
     counters.forgotten.count();
-    debug!(peer = format_args!("{:08x}", peer.short()), "peer forgotten");
+    debug!(target: TARGET, peer = %Digest(peer), "peer forgotten");
 }
 
 pub(crate) fn cleared() {
-    debug!("all peers forgotten");
-}
-
-/// A claim was granted (+1) or is gone (-1).
-pub(crate) fn claims(step: f64) {
-    metrics::step(CLAIMS, step);
-}
-
-/// A request waits (+1) or waits no more (-1).
-pub(crate) fn waiters(step: f64) {
-    metrics::step(WAITERS, step);
-}
-
-/// A claim had been held for `time`.
-pub(crate) fn processing(time: Duration) {
-    metrics::record(PROCESSING, time);
-}
-
-/// A request had waited for `time`.
-pub(crate) fn waited(time: Duration) {
-    metrics::record(WAIT, time);
+    debug!(target: TARGET, "all peers forgotten");
 }
 
 pub(crate) fn memory(memories: u64, bytes: u64) {
     metrics::set(MEMORIES, memories);
     metrics::set(MEMORY_BYTES, bytes);
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -116,7 +116,7 @@ impl fmt::Debug for PeerKey {
 /// # Examples
 ///
 /// ```
-/// use tower_offer_dedup::{PeerKey, PeerParts};
+/// use tower_offer_dedup::{PeerKey, extract::PeerParts};
 ///
 /// fn key_of(sender: impl PeerParts, target: u32) -> PeerKey {
 ///     PeerKey::from((sender, target))

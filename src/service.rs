@@ -1,4 +1,4 @@
-//! [`OfferDedup`]: the way in.
+//! [`OfferDedup`]: the service that a request enters by.
 
 use std::{
     fmt,
@@ -10,16 +10,18 @@ use std::{
 use tower_service::Service;
 
 use crate::{
-    Answer, ExtractOffer, ResponseFuture,
-    layer::Core,
-    run::{self, Detached, Inline, Start},
+    ResponseFuture,
+    answer::Answer,
+    builder::{Inline, SpawnMode},
+    extract::ExtractOffer,
+    layer::{Core, Route},
 };
 
-/// Processes each WebRTC offer once: the service of [`OfferDedupLayer`](crate::OfferDedupLayer).
+/// Processes each WebRTC offer once. The service of [`OfferDedupLayer`](crate::OfferDedupLayer).
 ///
-/// It is always ready, and asks the inner service for capacity only for what goes through: a duplicate neither waits for
-/// capacity nor holds any. So limits and `load_shed` belong inside: around this service they would not see that the inner
-/// one is busy.
+/// It is always ready. It asks the inner service for capacity only for requests that go through: a duplicate neither
+/// waits for capacity nor holds any. So concurrency limits and `load_shed` belong inside the layer; outside they would
+/// not see that the inner service is busy.
 ///
 /// `S` is cloned when it is not ready at once, and when a request has to wait or to be read first.
 ///
@@ -28,15 +30,17 @@ use crate::{
 /// ```
 /// use std::convert::Infallible;
 /// use tower::{Layer, Service, service_fn};
-/// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+/// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Infallible> {
 /// let mut service = OfferDedupLayer::builder()
-///     .offers(|sdp: &&'static str| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
-///     .answer(Refuse::with(|refusal: &Refusal| refusal.to_string()))
+///     .offers(|sdp: &&str| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+///     .answer(Refuse::with(|refusal| refusal.to_string()))
 ///     .build()
-///     .layer(service_fn(|_: &'static str| async { Ok::<_, Infallible>("an answer".to_owned()) }));
+///     .layer(service_fn(|_: &str| async {
+///         Ok::<_, Infallible>("an answer".to_owned())
+///     }));
 ///
 /// assert_eq!(service.call("v=0\r\n").await?, "an answer");
 /// assert_eq!(service.call("v=0\r\n").await?, "the same offer was processed");
@@ -46,60 +50,88 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Those of the inner service, unchanged. An error of its readiness comes out of the response future.
+/// Those of the inner service, unchanged, and those that [`Answer::refuse`] returns. An error of the inner service's
+/// readiness comes out of the response future.
 pub struct OfferDedup<S, X, A, M = Inline> {
     inner: S,
-    offers: Arc<X>,
+    route: Arc<Route<X>>,
     core: Arc<Core<A>>,
-    run: PhantomData<fn() -> M>,
+    mode: PhantomData<fn() -> M>,
 }
 
 impl<S, X, A, M> OfferDedup<S, X, A, M> {
-    pub(crate) fn new(inner: S, offers: Arc<X>, core: Arc<Core<A>>) -> Self {
+    pub(crate) fn new(inner: S, route: Arc<Route<X>>, core: Arc<Core<A>>) -> Self {
         Self {
             inner,
-            offers,
+            route,
             core,
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service, without the layer.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
-    #[inline]
-    fn handle<Req>(&mut self, request: Req, start: Start<S, X::Request, A>) -> ResponseFuture<S, X::Request, X::Read, A>
+    /// Calls the service once.
+    ///
+    /// It does what [`ServiceExt::oneshot`](https://docs.rs/tower/latest/tower/trait.ServiceExt.html#method.oneshot)
+    /// does. As an inherent method it states its bounds, so that the compiler names the one that does not hold.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use tower::{Layer, service_fn};
+    /// use tower_offer_dedup::{Offer, OfferDedupLayer, Refuse};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let service = OfferDedupLayer::builder()
+    ///     .offers(|_: &String| None::<Offer>)
+    ///     .answer(Refuse::with(|refusal| refusal.to_string()))
+    ///     .build()
+    ///     .layer(service_fn(|request: String| async { Ok::<_, Infallible>(request) }));
+    /// assert_eq!(service.oneshot("ping".to_owned()).await?, "ping");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the service.
+    pub fn oneshot<Req>(mut self, request: Req) -> ResponseFuture<S, X, A, Req>
     where
         X: ExtractOffer<Req>,
         S: Service<X::Request> + Clone,
-        A: Answer<S::Response>,
+        A: Answer<S::Response, S::Error>,
+        M: SpawnMode<S, X::Request, A>,
     {
-        let found = self.offers.extract(request);
-        ResponseFuture::new(&mut self.inner, found, &self.core, start)
+        ResponseFuture::new(&mut self.inner, &self.route, &self.core, M::SPAWN, request)
     }
 }
 
-impl<S, X, A, Req> Service<Req> for OfferDedup<S, X, A, Inline>
+impl<S, X, A, M, Req> Service<Req> for OfferDedup<S, X, A, M>
 where
     X: ExtractOffer<Req>,
     S: Service<X::Request> + Clone,
-    A: Answer<S::Response>,
+    A: Answer<S::Response, S::Error>,
+    M: SpawnMode<S, X::Request, A>,
 {
     type Response = A::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, X::Request, X::Read, A>;
+    type Future = ResponseFuture<S, X, A, Req>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -107,32 +139,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.handle(request, run::inline)
-    }
-}
-
-impl<S, X, A, Req> Service<Req> for OfferDedup<S, X, A, Detached>
-where
-    X: ExtractOffer<Req>,
-    X::Request: Send + 'static,
-    S: Service<X::Request> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send,
-    A: Answer<S::Response> + Send + Sync + 'static,
-    A::Response: Send,
-    A::Take: Send,
-{
-    type Response = A::Response;
-    type Error = S::Error;
-    type Future = ResponseFuture<S, X::Request, X::Read, A>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
-        self.handle(request, run::detached)
+        ResponseFuture::new(&mut self.inner, &self.route, &self.core, M::SPAWN, request)
     }
 }
 
@@ -140,9 +147,9 @@ impl<S: Clone, X, A, M> Clone for OfferDedup<S, X, A, M> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            offers: Arc::clone(&self.offers),
+            route: Arc::clone(&self.route),
             core: Arc::clone(&self.core),
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 }

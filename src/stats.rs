@@ -1,15 +1,27 @@
-//! [`Stats`]: what a layer has done so far, and what it holds.
+//! [`Stats`]: what a layer has done so far, and what it holds now.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::Reason;
+use crate::{Reason, outcome::Outcome};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// What a layer has done since it was built, and what it holds now.
         ///
-        /// Once nothing waits, every offer is counted once in `admitted`, `replayed`, `refused_*` or `waits_abandoned`;
-        /// once no claim is held, every one of `admitted` in `completed`, `failed` or `abandoned`.
+        /// Once nothing waits, every offer is counted once in `admitted`, `replayed`, `refused_*` or `waits_abandoned`.
+        /// Once no claim is held, each of `admitted` is counted in `completed`, `failed`, `abandoned` or `superseded`.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use tower_offer_dedup::{OfferDedupLayer, Refuse};
+        ///
+        /// let layer = OfferDedupLayer::builder()
+        ///     .answer(Refuse::with(|refusal| refusal.to_string()))
+        ///     .build();
+        /// let stats = layer.handle().stats();
+        /// assert_eq!((stats.admitted, stats.duplicate_rate()), (0, 0.0));
+        /// ```
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -18,8 +30,10 @@ macro_rules! counters {
             pub refused_in_flight: u64,
             /// Requests refused because the same offer was processed.
             pub refused_processed: u64,
-            /// Requests refused because the same offer was processed, and its answer was not kept.
+            /// Requests refused because the same offer was processed and its answer was not kept.
             pub refused_not_recorded: u64,
+            /// Requests refused because a newer offer of the peer had arrived.
+            pub refused_superseded: u64,
             /// Requests refused because another offer of the peer was being processed.
             pub refused_busy: u64,
             /// Requests refused because the peer was cooling down.
@@ -30,15 +44,17 @@ macro_rules! counters {
             pub refused_timed_out: u64,
             /// Requests refused for all other reasons.
             pub refused_otherwise: u64,
-            /// Memories thrown out inside their window because the memory was full: their duplicates pass.
+            /// Memories and cooldowns dropped inside their time to stay inside a limit: their duplicates pass.
             pub evicted: u64,
             /// Claims held now, those of detached tasks and forgotten ones included.
             pub claims: u64,
-            /// Requests that wait now, for their turn or for the answer of the same offer.
+            /// Requests that wait now, for their turn or for the answer to the same offer.
             pub waiters: u64,
-            /// Processed offers that are remembered; those past their window count until they are collected.
+            /// Offers that are remembered. Those past their window count until they are collected.
             pub memories: u64,
-            /// Bytes that the memories take, by estimate.
+            /// Peers that cool down. Those past their cooldown count until they are collected.
+            pub cooldowns: u64,
+            /// Bytes that memories and cooldowns take, by estimate.
             pub bytes: u64,
         }
 
@@ -53,7 +69,17 @@ macro_rules! counters {
                 &self.refused[reason as usize]
             }
 
-            /// The counters; what is held now is for the gate to fill in.
+            /// Returns the counter of claims that ended with `outcome`.
+            pub(crate) fn ended(&self, outcome: Outcome) -> &Counter {
+                match outcome {
+                    Outcome::Success => &self.completed,
+                    Outcome::Failure | Outcome::Broken => &self.failed,
+                    Outcome::Abandoned => &self.abandoned,
+                    Outcome::Superseded => &self.superseded,
+                }
+            }
+
+            /// Reads the counters. The gate adds what is held now.
             pub(crate) fn read(&self) -> Stats {
                 let refused = |reason| self.refused(reason).read();
                 let mut stats = Stats {
@@ -61,6 +87,7 @@ macro_rules! counters {
                     refused_in_flight: refused(Reason::InFlight),
                     refused_processed: refused(Reason::Processed),
                     refused_not_recorded: refused(Reason::NotRecorded),
+                    refused_superseded: refused(Reason::Superseded),
                     refused_busy: refused(Reason::Busy),
                     refused_cooling_down: refused(Reason::CoolingDown),
                     refused_queue_full: refused(Reason::QueueFull),
@@ -76,32 +103,39 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests that were no offer, or had no peer, and passed untouched.
+    /// Requests that are not offers, or have no peer, and passed through.
     passed,
-    /// Offers handed to the inner service.
+    /// Requests that may be offers but could not be checked, and passed through.
+    unchecked,
+    /// Offers passed to the inner service.
     admitted,
-    /// Duplicates that were given the recorded answer.
+    /// Duplicates that got the recorded answer.
     replayed,
     /// Offers that were processed.
     completed,
-    /// Offers that failed, by `Err` or with a failure for an answer.
+    /// Offers that failed, by `Err` or with a failure as the answer.
     failed,
     /// Offers whose processing was dropped, panicked or was aborted.
     abandoned,
+    /// Offers whose processing was ended because a newer offer of the peer arrived.
+    superseded,
+    /// Processed offers whose answer was not kept, so that their duplicates are refused.
+    not_recorded,
     /// Waiting requests that were dropped.
     waits_abandoned,
-    /// Claims that outlived their lease and lost their peer to the next offer.
+    /// Claims that lost their peer to the next offer: they outlived their lease, or nobody waited for them.
     taken_over,
-    /// Peers that were forgotten by [`forget`](crate::OfferDedupHandle::forget).
+    /// Peers, offers and sessions forgotten through a handle.
     forgotten,
 }
 
 impl Stats {
-    /// All refused requests.
+    /// Returns the number of all refused requests.
     pub fn refused(&self) -> u64 {
         self.refused_in_flight
             + self.refused_processed
             + self.refused_not_recorded
+            + self.refused_superseded
             + self.refused_busy
             + self.refused_cooling_down
             + self.refused_queue_full
@@ -109,7 +143,7 @@ impl Stats {
             + self.refused_otherwise
     }
 
-    /// The share of offers that were duplicates, 0 to 1; 0 before the first offer.
+    /// Returns the share of offers that were duplicates, from 0 to 1. It is 0 before the first offer.
     pub fn duplicate_rate(&self) -> f64 {
         let duplicates = self.replayed + self.refused_in_flight + self.refused_processed + self.refused_not_recorded;
         let offers = self.admitted + self.replayed + self.refused() + self.waits_abandoned;
@@ -121,7 +155,7 @@ impl Stats {
     }
 }
 
-/// Counts, on a best-effort order: it tells how often, never when.
+/// Counts events. Relaxed: the number says how often, and orders nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

@@ -1,4 +1,4 @@
-//! The room in real browsers: headless Chromium, driven through ChromeDriver.
+//! The room example in real browsers: headless Chromium, driven by ChromeDriver.
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -11,13 +11,13 @@ use crate::{
 mod chromium;
 mod room_server;
 
-/// Two browsers at a time are work enough for a small machine.
+/// Runs one test at a time: two browsers are enough load for a small machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const REJOINS: u64 = 6;
 
 impl Page {
-    /// Opens the page and joins; with a data channel alone.
+    /// Opens the page and joins with a data channel only.
     async fn join(&self, server: &RoomServer, name: &str) {
         self.open(server, name).await;
         self.click("use-media").await;
@@ -39,7 +39,7 @@ impl Page {
         .await;
     }
 
-    /// How many peer connections the page made to `peer` since that one joined last.
+    /// The number of peer connections that the page has made to `peer` since `peer` last joined.
     async fn made(&self, peer: &str) -> Value {
         self.value(&format!("{}.made", at(peer))).await
     }
@@ -56,7 +56,7 @@ fn at(peer: &str) -> String {
     format!("window.__room.peers[{}]", json!(peer))
 }
 
-/// Alice, and Bob who joined after her, so that it is Bob who offers.
+/// Alice and Bob. Bob joins second, so he makes the offer.
 async fn pair(chromium: &Chromium, server: &RoomServer) -> (Page, Page) {
     let (alice, bob) = tokio::join!(chromium.page(), chromium.page());
     alice.join(server, "alice").await;
@@ -65,13 +65,13 @@ async fn pair(chromium: &Chromium, server: &RoomServer) -> (Page, Page) {
 }
 
 #[tokio::test]
-async fn every_rejoin_makes_one_peer_connection_though_offers_come_four_times() {
+async fn each_rejoin_makes_one_peer_connection() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&["--repeat", "3"]);
     let chromium = Chromium::start().await;
     let (alice, bob) = pair(&chromium, &server).await;
     for join in 1..=REJOINS + 1 {
-        // The repetitions did come, and were ignored.
+        // The repeated offers arrived and were ignored.
         bob.until(&format!("window.__room.offers.ignored === {}", 3 * join))
             .await;
         bob.connected_to("alice").await;
@@ -95,7 +95,7 @@ async fn every_rejoin_makes_one_peer_connection_though_offers_come_four_times() 
 }
 
 #[tokio::test]
-async fn without_the_layer_every_rejoin_makes_several() {
+async fn rejoin_without_layer_makes_several_connections() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&["--no-dedup", "--repeat", "3"]);
     let chromium = Chromium::start().await;
@@ -112,7 +112,7 @@ async fn without_the_layer_every_rejoin_makes_several() {
     assert!(
         bob.log()
             .await
-            .contains("alice answered once more: no offer waits for that"),
+            .contains("alice answered again, but no offer is waiting"),
         "{}",
         bob.log().await
     );
@@ -120,7 +120,7 @@ async fn without_the_layer_every_rejoin_makes_several() {
 }
 
 #[tokio::test]
-async fn an_offer_sent_many_times_is_processed_once() {
+async fn repeated_offer_is_processed_once() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&["--cooldown-ms", "0"]);
     let chromium = Chromium::start().await;
@@ -128,7 +128,7 @@ async fn an_offer_sent_many_times_is_processed_once() {
     bob.connected_to("alice").await;
     alice.connected_to("bob").await;
 
-    // From the one who did not offer before.
+    // Sent by Alice, who has not made an offer before.
     alice.choose("copies", "5").await;
     alice.click("send-offers").await;
     alice.until("window.__room.offers.ignored === 4").await;
@@ -148,7 +148,7 @@ async fn an_offer_sent_many_times_is_processed_once() {
 }
 
 #[tokio::test]
-async fn an_offer_too_early_is_sent_again_and_connects() {
+async fn offer_during_cooldown_is_resent_and_connects() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&["--cooldown-ms", "5000"]);
     let chromium = Chromium::start().await;
@@ -162,7 +162,7 @@ async fn an_offer_too_early_is_sent_again_and_connects() {
     alice.connected_to("bob").await;
     let log = bob.log().await;
     assert!(
-        log.contains("Offer to alice ignored: the last offer is too recent, again in"),
+        log.contains("Offer to alice ignored: the last offer is too recent, retrying in"),
         "{log}"
     );
     assert!(log.contains("Offer to alice sent again"), "{log}");
@@ -170,7 +170,7 @@ async fn an_offer_too_early_is_sent_again_and_connects() {
 }
 
 #[tokio::test]
-async fn ice_restarts_on_the_connection_there_is() {
+async fn ice_restart_keeps_the_connection() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&["--queue", "--cooldown-ms", "0"]);
     let chromium = Chromium::start().await;
@@ -179,7 +179,7 @@ async fn ice_restarts_on_the_connection_there_is() {
     alice.connected_to("bob").await;
     for (restarter, other, name, offers) in [(&bob, &alice, "alice", 2), (&alice, &bob, "bob", 1)] {
         restarter.click("restart").await;
-        // It is no duplicate, or it would not get through.
+        // An ICE restart is a different offer, so it must get through.
         restarter
             .until(&format!("window.__room.offers.answered === {offers}"))
             .await;
@@ -197,12 +197,12 @@ async fn ice_restarts_on_the_connection_there_is() {
 }
 
 #[tokio::test]
-async fn camera_and_microphone_reach_the_other_side() {
+async fn media_reaches_the_other_side() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&[]);
     let chromium = Chromium::start().await;
     let (alice, bob) = tokio::join!(chromium.page(), chromium.page());
-    // Bob, who offers, has none himself and sees Alice all the same.
+    // Bob makes the offer. He has no camera and still sees Alice.
     alice.open(&server, "alice").await;
     alice.click("join").await;
     alice.until("window.__room.socket === 'open'").await;
@@ -218,7 +218,7 @@ async fn camera_and_microphone_reach_the_other_side() {
 }
 
 #[tokio::test]
-async fn a_second_tab_of_the_same_name_closes_the_first() {
+async fn same_name_closes_the_first_tab() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&[]);
     let chromium = Chromium::start().await;
@@ -244,7 +244,7 @@ async fn a_second_tab_of_the_same_name_closes_the_first() {
 }
 
 #[tokio::test]
-async fn pages_find_each_other_again_when_the_server_was_away() {
+async fn pages_reconnect_after_server_restart() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&[]);
     let chromium = Chromium::start().await;
@@ -262,7 +262,7 @@ async fn pages_find_each_other_again_when_the_server_was_away() {
 }
 
 #[tokio::test]
-async fn names_are_text_and_the_page_fits_its_screen() {
+async fn names_are_escaped_and_page_fits_screen() {
     let _alone = ALONE.lock().await;
     let server = RoomServer::start(&[]);
     let chromium = Chromium::start().await;

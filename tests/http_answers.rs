@@ -1,4 +1,4 @@
-//! What HTTP senders get: refusals, recorded answers, and whose they are.
+//! HTTP responses to duplicates: refusals, recorded answers, and who may get them.
 
 use std::{
     convert::Infallible,
@@ -16,11 +16,13 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
-    Answer, Inline, OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
+    OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
+    answer::Answer,
+    builder::Inline,
     http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom},
 };
 
-/// As a server's: neither `Clone` nor `Sync`.
+/// The body of a typical server: neither `Clone` nor `Sync`.
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<BufferedBody<Body>>, BoxError>;
 
@@ -40,7 +42,7 @@ fn streamed(frames: Vec<Result<&'static str, BoxError>>) -> Body {
     StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
 
-/// A server that numbers its answers: `answer(n)` is the n-th.
+/// A server that answers its n-th call with `answer(n)`.
 fn server(
     answer: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
 ) -> (Client, Arc<AtomicUsize>, OfferDedupHandle) {
@@ -78,7 +80,7 @@ fn created(n: usize, body: Body) -> Response<Body> {
 }
 
 #[test]
-fn every_reason_has_a_problem_document() {
+fn every_reason_has_problem_document() {
     let second = Some("1");
     let cases = [
         (Reason::InFlight, 409, second),
@@ -90,11 +92,13 @@ fn every_reason_has_a_problem_document() {
         (Reason::TimedOut, 503, second),
         (Reason::StoreUnavailable, 503, second),
         (Reason::BodyTooLarge, 413, None),
-        (Reason::BodyBroken, 400, None),
+        (Reason::BodyTimedOut, 408, None),
         (Reason::PeerMissing, 400, None),
     ];
     for (reason, status, retry_after) in cases {
-        let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &Refusal::new(reason));
+        let refused =
+            Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &Refusal::new(reason))
+                .unwrap();
         let (head, body) = refused.into_parts();
         let body = futures_util::FutureExt::now_or_never(body.collect())
             .unwrap()
@@ -120,16 +124,18 @@ fn every_reason_has_a_problem_document() {
 }
 
 #[test]
-fn what_is_left_of_a_cooldown_is_rounded_up() {
-    let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::from_millis(1001));
-    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
+fn retry_after_rounds_up() {
+    let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::from_millis(1001));
+    let refused =
+        Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &refusal).unwrap();
     assert_eq!(refused.headers()["retry-after"], "2");
 }
 
 #[test]
-fn a_wait_without_end_is_a_number_too() {
-    let refusal = Refusal::new(Reason::CoolingDown).retry_in(Duration::MAX);
-    let refused = Answer::<Response<Body>>::refuse(&HttpAnswer::refusing(), &refusal);
+fn endless_retry_after_is_a_number() {
+    let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::MAX);
+    let refused =
+        Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &refusal).unwrap();
     assert_eq!(refused.headers()["retry-after"], u64::MAX.to_string());
 }
 
@@ -140,13 +146,14 @@ fn refusals_are_replaceable() {
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
         response
     });
-    let refused = Answer::<Response<Body>>::refuse(&answer, &Refusal::new(Reason::Busy));
+    let refused =
+        Answer::<Response<Body>, std::convert::Infallible>::refuse(&answer, &Refusal::new(Reason::Busy)).unwrap();
     assert_eq!(refused.status(), StatusCode::IM_A_TEAPOT);
     assert!(refused.extensions().get::<Refusal>().is_some());
 }
 
 #[tokio::test]
-async fn the_first_answer_is_untouched_and_the_second_is_marked() {
+async fn first_answer_unchanged_replay_marked() {
     let (client, calls, _) = server(|n| {
         let mut response = created(n, full("an answer"));
         for (name, value) in [
@@ -192,7 +199,7 @@ async fn the_first_answer_is_untouched_and_the_second_is_marked() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_of_unknown_length_is_not_recorded() {
+async fn large_or_streamed_answer_is_unrecorded() {
     let bodies: [fn() -> Body; 3] = [
         || full(vec![b'x'; 64 * 1024 + 1]),
         || streamed(vec![Ok("an "), Ok("answer")]),
@@ -213,10 +220,10 @@ async fn what_is_too_large_or_of_unknown_length_is_not_recorded() {
     }
 }
 
-/// Says that it is short, and is not.
-struct Liar(usize);
+/// A body that is longer than its size hint says.
+struct WrongSizeHint(usize);
 
-impl http_body::Body for Liar {
+impl http_body::Body for WrongSizeHint {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -237,15 +244,15 @@ impl http_body::Body for Liar {
 }
 
 #[tokio::test]
-async fn a_body_that_lies_about_its_length_passes_whole_and_is_not_recorded() {
-    let (client, ..) = server(|n| created(n, Liar(100).boxed_unsync()));
+async fn wrong_size_hint_passes_unrecorded() {
+    let (client, ..) = server(|n| created(n, WrongSizeHint(100).boxed_unsync()));
     let (_, _, first) = send(&client, offer("/whip/a", "t", SDP)).await;
     assert_eq!(first.len(), 100 * 1024);
     let (status, ..) = send(&client, offer("/whip/a", "t", SDP)).await;
     assert_eq!(status, StatusCode::CONFLICT);
 }
 
-/// Sends some of what it promised, takes its time, then fails.
+/// Sends a part of the body, stays pending for a while, then fails.
 struct Failing {
     sends: Option<Bytes>,
     pauses: usize,
@@ -283,7 +290,7 @@ impl http_body::Body for Failing {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_passed_on_and_not_remembered() {
+async fn broken_answer_is_passed_on_unremembered() {
     let (client, calls, _) = server(|n| match n {
         0 => created(n, Failing::body()),
         _ => created(n, full("an answer")),
@@ -305,7 +312,7 @@ async fn an_answer_that_breaks_off_is_passed_on_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn of_those_who_wait_for_an_answer_that_breaks_off_one_goes_on() {
+async fn follower_leads_after_broken_answer() {
     let (client, calls, handle) = server(|n| match n {
         0 => created(n, Failing::body()),
         _ => created(n, full("an answer")),
@@ -325,7 +332,7 @@ async fn of_those_who_wait_for_an_answer_that_breaks_off_one_goes_on() {
 }
 
 #[tokio::test]
-async fn an_answer_without_content_has_no_length() {
+async fn empty_answer_has_no_content_length() {
     let (client, ..) = server(|_| {
         let mut response = Response::new(full(""));
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -338,7 +345,7 @@ async fn an_answer_without_content_has_no_length() {
     assert!(!headers.contains_key("content-length"));
 }
 
-/// A piece of a large buffer, which it keeps alive.
+/// A slice of a large buffer, which it keeps alive.
 struct Piece(Arc<[u8]>);
 
 impl AsRef<[u8]> for Piece {
@@ -348,7 +355,7 @@ impl AsRef<[u8]> for Piece {
 }
 
 #[tokio::test]
-async fn a_record_keeps_no_larger_buffer_alive() {
+async fn record_keeps_no_larger_buffer() {
     let buffer: Arc<[u8]> = vec![b'x'; 64 * 1024].into();
     let held = Arc::clone(&buffer);
     let (client, ..) = server(move |n| {
@@ -363,7 +370,7 @@ async fn a_record_keeps_no_larger_buffer_alive() {
         assert_eq!(headers["etag"], "xxxxxxxxx");
         assert_eq!(body, "xxxxxxxxx");
     }
-    // Here, and in the server.
+    // One reference here and one in the server.
     assert_eq!(Arc::strong_count(&buffer), 2);
 }
 
@@ -390,7 +397,7 @@ async fn only_2xx_is_remembered() {
 }
 
 #[tokio::test]
-async fn an_answer_goes_to_its_principal_only() {
+async fn answer_goes_only_to_its_principal() {
     let (client, calls, handle) = server(|n| created(n, full(format!("secret {n}"))));
     send(&client, offer("/whip/a", "victim", SDP)).await;
     for (path, token) in [
@@ -412,7 +419,7 @@ async fn an_answer_goes_to_its_principal_only() {
 }
 
 #[tokio::test]
-async fn another_offer_after_the_answer_is_a_new_session() {
+async fn another_offer_is_a_new_session() {
     let (client, calls, _) = server(|n| created(n, full("an answer")));
     for sdp in [SDP.to_owned(), SDP.replace("1 2", "1 3"), SDP.replace("1 2", "7 2")] {
         let (_, headers, _) = send(&client, offer("/whip/a", "t", sdp)).await;

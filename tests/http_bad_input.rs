@@ -1,4 +1,4 @@
-//! Bad requests: each has its answer, loses nothing, and leaves nothing behind.
+//! Malformed requests: each gets its answer, loses no data and leaves nothing behind.
 
 use std::{alloc::System, convert::Infallible, time::Duration};
 
@@ -21,7 +21,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 type Server = BoxCloneSyncService<Request<Body>, Response<BufferedBody<Full<Bytes>>>, BoxError>;
 
-/// Takes `/sdp` with a bearer token and `/json`, and answers 201 with the length of what arrived.
+/// Accepts SDP with a bearer token, and JSON. Answers 201 with the length of the received body.
 fn server() -> (Server, OfferDedupHandle) {
     let offers = HttpOffers::new()
         .peer(PeerFrom::path())
@@ -46,7 +46,7 @@ struct Case {
     media: &'static str,
     token: &'static [u8],
     body: fn() -> Body,
-    /// The status, and the length that the inner service saw.
+    /// The status, and the body length that the inner service received.
     expected: (u16, Option<usize>),
 }
 
@@ -56,7 +56,7 @@ fn full(body: impl Into<Bytes>) -> Body {
         .boxed_unsync()
 }
 
-/// A body without end and without a length.
+/// An endless body of unknown length.
 fn endless(piece: &'static str) -> Body {
     let frames = stream::repeat_with(move || Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
     StreamBody::new(frames).boxed_unsync()
@@ -90,14 +90,14 @@ const CASES: &[Case] = &[
         expected: (413, None),
     },
     Case {
-        name: "no end",
+        name: "endless",
         media: SDP,
         token: TOKEN,
         body: || endless("a=b\r\n"),
         expected: (413, None),
     },
     Case {
-        name: "no end, a byte at a time",
+        name: "endless, one byte at a time",
         media: SDP,
         token: TOKEN,
         body: || endless("a"),
@@ -118,7 +118,7 @@ const CASES: &[Case] = &[
         expected: (201, Some(7)),
     },
     Case {
-        name: "no SDP",
+        name: "not SDP",
         media: SDP,
         token: TOKEN,
         body: || full("hello"),
@@ -167,7 +167,7 @@ const CASES: &[Case] = &[
         expected: (201, Some(0)),
     },
     Case {
-        name: "half of JSON",
+        name: "half a JSON object",
         media: JSON,
         token: TOKEN,
         body: || full(r#"{"sdp":"v=0","from":"#),
@@ -229,7 +229,7 @@ async fn send(server: &Server, case: &Case) -> (u16, Option<usize>) {
     if !case.token.is_empty() {
         request = request.header("authorization", HeaderValue::from_bytes(case.token).unwrap());
     }
-    // A second, equal field must not confuse anything.
+    // Repeated fields and odd bytes must not matter.
     request = request
         .header("x-odd", HeaderValue::from_bytes(b"\xff").unwrap())
         .header("x-odd", "again");
@@ -243,11 +243,11 @@ async fn send(server: &Server, case: &Case) -> (u16, Option<usize>) {
     (status, std::str::from_utf8(&body).unwrap().parse().ok())
 }
 
-/// One test at a time, or one sees what the other allocates.
+/// Runs one test at a time, so that neither counts the other's allocations.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
-async fn each_has_its_answer() {
+async fn each_bad_request_has_its_answer() {
     let _alone = ALONE.lock().await;
     for case in CASES {
         let (server, handle) = server();
@@ -258,7 +258,7 @@ async fn each_has_its_answer() {
 }
 
 #[tokio::test]
-async fn memory_is_back_at_its_level_after_ten_thousand() {
+async fn memory_stays_flat_after_bad_requests() {
     let _alone = ALONE.lock().await;
     let (server, handle) = server();
     let light: Vec<_> = CASES

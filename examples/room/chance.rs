@@ -1,4 +1,4 @@
-//! Random numbers that a seed settles.
+//! Random numbers that a seed makes reproducible.
 
 use std::{
     ops::RangeInclusive,
@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-/// SplitMix64. Its clones go on with one sequence.
+/// SplitMix64. Clones continue one shared sequence.
 #[derive(Clone, Debug)]
 pub(crate) struct Chance(Arc<AtomicU64>);
 
@@ -18,12 +18,12 @@ impl Chance {
     }
 
     pub(crate) fn random_seed() -> u32 {
-        getrandom::u32().expect("the system has randomness")
+        getrandom::u32().expect("the system should have randomness")
     }
 
     pub(crate) fn within(&self, range: &RangeInclusive<u32>) -> u32 {
         let span = u64::from(range.end() - range.start()) + 1;
-        range.start() + u32::try_from(self.next() % span).expect("it is below the range's end")
+        range.start() + u32::try_from(self.next() % span).expect("the remainder should be below the span")
     }
 
     fn next(&self) -> u64 {

@@ -1,6 +1,6 @@
-//! A WebSocket room server that stays up under duplicated offers, with a page to try it on.
+//! A WebSocket room server that survives duplicated offers, with a page to try it.
 //!
-//! `cargo run --release --example room -- --help` lists what it can be told.
+//! `cargo run --release --example room -- --help` lists the options.
 
 use std::{
     env,
@@ -38,7 +38,7 @@ mod rooms;
 mod signaling;
 mod socket;
 
-/// How long sockets get to close, once the server is told to stop.
+/// The time that sockets get to close at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
@@ -81,7 +81,7 @@ async fn serve(settings: Settings) -> ExitCode {
     if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(interrupted).await {
         return fail(1, &error.to_string());
     }
-    // Every open socket holds a receiver.
+    // Every open socket holds a receiver, so this waits until all have closed.
     let _ = timeout(SHUTDOWN, shutdown.closed()).await;
     ExitCode::SUCCESS
 }
@@ -118,17 +118,17 @@ async fn join(
     Query(Joining { peer }): Query<Joining>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    // Somewhat more is read than is taken, so that most of what is too large can be told so.
+    // Reads more than it accepts, so that most oversized messages can be answered with an error.
     let limit = 16 * MAX_MESSAGE;
     upgrade
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(async move |socket| match app.rooms.join(room, peer) {
-            Ok(place) => {
+            Ok(joined) => {
                 let repeat = &app.settings.repeat;
-                socket::serve(socket, place, app.signaling, repeat, app.shutdown).await;
+                socket::serve(socket, joined, app.signaling, repeat, app.shutdown).await;
             }
-            Err(goodbye) => socket::turn_away(socket, goodbye).await,
+            Err(reason) => socket::reject(socket, reason).await,
         })
 }
 

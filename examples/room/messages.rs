@@ -1,4 +1,4 @@
-//! What clients and the server say to each other, in JSON.
+//! The JSON messages between clients and the server.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The longest message taken from a client, in bytes.
+/// The longest message accepted from a client, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The name of a room or of a peer in it: 1 to 128 bytes of text without control characters.
@@ -39,16 +39,16 @@ impl fmt::Display for Name {
     }
 }
 
-/// A message from a client, read.
+/// A parsed message from a client.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// The client leaves the room.
     Leave,
-    /// A message for another peer, and the text that it gets.
+    /// A message for another peer, with the text to send to it.
     For { to: Name, kind: Kind, text: Utf8Bytes },
 }
 
-/// What one peer says to another.
+/// The kind of a message between peers.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Offer { sdp: Arc<str> },
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
 }
 
 impl Incoming {
-    /// Reads a message of the peer `from`, whose name goes into it whatever the client wrote there.
+    /// Parses a message of the peer `from`, and sets its sender to that name.
     pub(crate) fn parse(text: &str, from: &Name) -> Result<Self, String> {
         let mut wire: Wire = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let kind = match (wire.kind, &wire.sdp) {
@@ -73,7 +73,7 @@ impl Incoming {
         let Some(to) = wire.to.take() else {
             return match kind {
                 Kind::Leave => Ok(Self::Leave),
-                _ => Err(r#"the message needs the peer it is for in "to""#.into()),
+                _ => Err(r#"the message needs its target peer in "to""#.into()),
             };
         };
         wire.rest.insert("from".into(), from.as_str().into());
@@ -108,7 +108,7 @@ enum WireKind {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Notice<'a> {
-    /// To the one who joins: who is in the room.
+    /// Sent to a client that joins: the peers already in the room.
     Peers {
         peers: Vec<&'a Name>,
     },
@@ -118,7 +118,7 @@ pub(crate) enum Notice<'a> {
     Left {
         peer: &'a Name,
     },
-    /// The offer to this peer went no further.
+    /// The offer to this peer was ignored.
     Ignored {
         to: &'a Name,
         reason: &'static str,
@@ -144,21 +144,21 @@ fn json(message: &impl Serialize) -> Utf8Bytes {
         .into()
 }
 
-/// Why the server closes a socket.
+/// The reason why the server closes a socket.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Goodbye {
+pub(crate) enum CloseReason {
     Left,
     Replaced,
     RoomFull,
     TooSlow,
     TooLarge,
-    Silent,
+    Unresponsive,
     Broken,
     ShuttingDown,
 }
 
-impl Goodbye {
-    /// Close code and reason; codes from 4000 on are this server's own.
+impl CloseReason {
+    /// Close code and reason. Codes from 4000 on are this server's own.
     pub(crate) fn code_and_reason(self) -> (u16, &'static str) {
         match self {
             Self::Left => (1000, "left the room"),
@@ -168,7 +168,7 @@ impl Goodbye {
             Self::Replaced => (4001, "the same name joined from another place"),
             Self::RoomFull => (4002, "the room is full"),
             Self::TooSlow => (4003, "messages were read too slowly"),
-            Self::Silent => (4004, "no sign of life"),
+            Self::Unresponsive => (4004, "the client does not respond"),
         }
     }
 }

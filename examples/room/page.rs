@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 
-/// The page and its parts. None of it comes from anywhere else, and the browser is told to insist on that.
+/// The routes of the page and its parts. The browser is instructed to load nothing from elsewhere.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     macro_rules! file {
         ($name:literal, $media_type:literal) => {

@@ -1,10 +1,10 @@
-//! Fault injection: when an offer is handed on again.
+//! Fault injection: delivers offers more than once.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::chance::Chance;
 
-/// How often an offer is handed on again, and when.
+/// The number and the times of an offer's repetitions.
 #[derive(Clone, Debug)]
 pub(crate) struct Repeat {
     pub(crate) times: u32,
@@ -12,12 +12,12 @@ pub(crate) struct Repeat {
     pub(crate) chance: Chance,
 }
 
-/// How long after the offer a repetition comes.
+/// The delay of a repetition after its offer.
 #[derive(Clone, Debug)]
 pub(crate) enum Delay {
-    /// The k-th at k times that.
+    /// The k-th repetition comes after k times this duration.
     Step(Duration),
-    /// Each at a random time, in milliseconds.
+    /// Each repetition comes at a random time in this range, in milliseconds.
     Random(RangeInclusive<u32>),
 }
 

@@ -1,4 +1,4 @@
-//! One room: its peers, and what waits for each of them.
+//! One room: its peers, and the offers that wait for each of them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
-    messages::{Goodbye, Kind, Name, Notice},
+    messages::{CloseReason, Kind, Name, Notice},
     signaling::{Failure, Forward},
 };
 
-/// Everyone offers to everyone, so a larger room would not work anyway.
+/// Everyone sends an offer to everyone, so a larger room would not work anyway.
 const MAX_PEERS: usize = 64;
 
 pub(crate) struct Room {
@@ -21,17 +21,17 @@ pub(crate) struct Room {
 }
 
 struct Peer {
-    line: Line,
-    /// Offers passed to this peer that it has not answered, oldest first, by their sender.
+    socket: SocketHandle,
+    /// Offers passed to this peer that it has not answered, oldest first, by sender.
     unanswered: HashMap<Name, VecDeque<oneshot::Sender<()>>>,
 }
 
-/// The way to one socket.
-pub(crate) struct Line {
-    /// Tells sockets apart, so that a replaced one does not speak or leave for its successor.
-    pub(crate) socket: u64,
+/// A handle to one socket.
+pub(crate) struct SocketHandle {
+    /// Identifies the socket, so that a replaced one cannot act for its successor.
+    pub(crate) id: u64,
     pub(crate) outgoing: mpsc::Sender<Utf8Bytes>,
-    pub(crate) goodbye: oneshot::Sender<Goodbye>,
+    pub(crate) close: oneshot::Sender<CloseReason>,
 }
 
 impl Room {
@@ -47,75 +47,75 @@ impl Room {
         self.peers.is_empty()
     }
 
-    /// Lets a peer in. Whoever had its name is sent away first, whatever the room then has for the newcomer.
-    pub(crate) fn enter(&mut self, peer: Name, line: Line) -> Result<(), Goodbye> {
-        self.remove(&peer, Goodbye::Replaced);
+    /// Adds a peer. A peer of the same name is disconnected first, even if the room is full then.
+    pub(crate) fn enter(&mut self, peer: Name, socket: SocketHandle) -> Result<(), CloseReason> {
+        self.remove(&peer, CloseReason::Replaced);
         if self.peers.len() >= MAX_PEERS {
-            return Err(Goodbye::RoomFull);
+            return Err(CloseReason::RoomFull);
         }
         let peers = self.peers.keys().collect();
-        line.send(Notice::Peers { peers }.text());
-        self.tell_all(&Notice::Joined { peer: &peer }.text());
+        socket.send(Notice::Peers { peers }.text());
+        self.broadcast(&Notice::Joined { peer: &peer }.text());
         let unanswered = HashMap::new();
-        self.peers.insert(peer, Peer { line, unanswered });
+        self.peers.insert(peer, Peer { socket, unanswered });
         Ok(())
     }
 
     pub(crate) fn leave(&mut self, peer: &Name, socket: u64) {
-        if self.is_seated(peer, socket) {
-            self.remove(peer, Goodbye::Left);
+        if self.is_member(peer, socket) {
+            self.remove(peer, CloseReason::Left);
         }
     }
 
-    /// Puts a message into its target's queue. For an offer, what comes back resolves when the target's answer has
+    /// Queues a message for its target. For an offer, the returned receiver resolves when the target's answer has
     /// passed, and fails when there will be none.
     pub(crate) fn pass(&mut self, message: &Forward) -> Result<Option<oneshot::Receiver<()>>, Failure> {
         let Forward { from, to, socket, .. } = message;
-        if !self.is_seated(from, *socket) {
+        if !self.is_member(from, *socket) {
             return Err(Failure::NotInRoom);
         }
         let target = self.peers.get_mut(to).ok_or(Failure::NoSuchPeer)?;
-        if !target.line.send(message.text.clone()) {
-            self.remove(to, Goodbye::TooSlow);
+        if !target.socket.send(message.text.clone()) {
+            self.remove(to, CloseReason::TooSlow);
             return Err(Failure::TargetLeft);
         }
         match message.kind {
-            Kind::Offer { .. } => return Ok(Some(target.awaits_answer(from))),
+            Kind::Offer { .. } => return Ok(Some(target.expect_answer(from))),
             Kind::Answer => self.answered(to, from),
-            Kind::Leave => self.part(from, to),
+            Kind::Leave => self.end_call(from, to),
             Kind::Candidate => {}
         }
         Ok(None)
     }
 
-    fn is_seated(&self, peer: &Name, socket: u64) -> bool {
-        self.peers.get(peer).is_some_and(|peer| peer.line.socket == socket)
+    fn is_member(&self, peer: &Name, socket: u64) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.socket.id == socket)
     }
 
-    fn remove(&mut self, peer: &Name, goodbye: Goodbye) {
-        let Some(gone) = self.peers.remove(peer) else { return };
+    fn remove(&mut self, peer: &Name, reason: CloseReason) {
+        let Some(removed) = self.peers.remove(peer) else { return };
         let others: Vec<Name> = self.peers.keys().cloned().collect();
         for other in &others {
-            self.part(peer, other);
+            self.end_call(peer, other);
         }
-        // A socket that ended by itself listens no more.
-        let _ = gone.line.goodbye.send(goodbye);
-        self.tell_all(&Notice::Left { peer }.text());
+        // A socket that ended by itself no longer listens.
+        let _ = removed.socket.close.send(reason);
+        self.broadcast(&Notice::Left { peer }.text());
     }
 
-    fn tell_all(&mut self, text: &Utf8Bytes) {
+    fn broadcast(&mut self, text: &Utf8Bytes) {
         let slow: Vec<Name> = self
             .peers
             .iter()
-            .filter(|(_, peer)| !peer.line.send(text.clone()))
+            .filter(|(_, peer)| !peer.socket.send(text.clone()))
             .map(|(name, _)| name.clone())
             .collect();
         for peer in slow {
-            self.remove(&peer, Goodbye::TooSlow);
+            self.remove(&peer, CloseReason::TooSlow);
         }
     }
 
-    /// One answer settles one offer: the oldest whose sender still waits.
+    /// Resolves one offer: the oldest whose sender still waits.
     fn answered(&mut self, offerer: &Name, answerer: &Name) {
         let offers = self
             .peers
@@ -126,8 +126,8 @@ impl Room {
         }
     }
 
-    /// Ends what is between two peers: no offer waits any more, and the next one passes whoever makes it.
-    fn part(&mut self, one: &Name, other: &Name) {
+    /// Ends the call between two peers. No offer waits any more, and the next offer of either passes.
+    fn end_call(&mut self, one: &Name, other: &Name) {
         for (from, to) in [(one, other), (other, one)] {
             self.dedup.forget((self.name.as_str(), from.as_str(), to.as_str()));
             if let Some(target) = self.peers.get_mut(to) {
@@ -138,7 +138,7 @@ impl Room {
 }
 
 impl Peer {
-    fn awaits_answer(&mut self, offerer: &Name) -> oneshot::Receiver<()> {
+    fn expect_answer(&mut self, offerer: &Name) -> oneshot::Receiver<()> {
         let (answered, answer) = oneshot::channel();
         let offers = self.unanswered.entry(offerer.clone()).or_default();
         offers.retain(|offer| !offer.is_closed());
@@ -147,8 +147,8 @@ impl Peer {
     }
 }
 
-impl Line {
-    /// Whether there was space in the socket's queue.
+impl SocketHandle {
+    /// Returns `false` if the socket's queue is full.
     fn send(&self, text: Utf8Bytes) -> bool {
         self.outgoing.try_send(text).is_ok()
     }

@@ -1,4 +1,4 @@
-//! All rooms, and the sockets' places in them.
+//! All rooms, and the sockets' memberships in them.
 
 use std::{
     collections::HashMap,
@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
-    messages::{Goodbye, Kind, Name},
-    room::{Line, Room},
+    messages::{CloseReason, Kind, Name},
+    room::{Room, SocketHandle},
     signaling::{Failure, Forward},
 };
 
-/// Messages that may wait for one socket; whoever lets more pile up is sent away.
+/// Messages that may wait for one socket. A client that lets more pile up is disconnected.
 const MAX_WAITING: usize = 128;
 
 pub(crate) struct Rooms {
@@ -28,25 +28,25 @@ pub(crate) struct Rooms {
     offers_passed: AtomicU64,
 }
 
-/// A socket's place in a room. Dropping it leaves the room.
+/// A socket's membership in a room. Dropping it leaves the room.
 #[must_use]
-pub(crate) struct Seat {
+pub(crate) struct Member {
     rooms: Arc<Rooms>,
     pub(crate) room: Name,
     pub(crate) peer: Name,
     socket: u64,
-    /// What the server answers this socket itself.
+    /// The server's own replies to this socket.
     pub(crate) replies: mpsc::Sender<Utf8Bytes>,
 }
 
-/// What the room has for a socket.
+/// The room's messages for a socket.
 pub(crate) struct Inbox {
     pub(crate) outgoing: mpsc::Receiver<Utf8Bytes>,
-    pub(crate) goodbye: oneshot::Receiver<Goodbye>,
+    pub(crate) closed: oneshot::Receiver<CloseReason>,
 }
 
 impl Rooms {
-    /// No rooms yet. Whoever leaves one is forgotten by `dedup`.
+    /// Creates the list without any room. `dedup` forgets every peer that leaves.
     pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
         Self {
             rooms: Mutex::default(),
@@ -64,28 +64,28 @@ impl Rooms {
         self.offers_passed.load(Ordering::Relaxed)
     }
 
-    /// Takes a place in a room. Whoever had this name there loses it.
-    pub(crate) fn join(self: &Arc<Self>, room: Name, peer: Name) -> Result<(Seat, Inbox), Goodbye> {
+    /// Joins a room. A peer of the same name loses its membership.
+    pub(crate) fn join(self: &Arc<Self>, room: Name, peer: Name) -> Result<(Member, Inbox), CloseReason> {
         let socket = self.sockets.fetch_add(1, Ordering::Relaxed);
         let (replies, outgoing) = mpsc::channel(MAX_WAITING);
-        let (send_away, goodbye) = oneshot::channel();
-        let line = Line {
-            socket,
+        let (close, closed) = oneshot::channel();
+        let handle = SocketHandle {
+            id: socket,
             outgoing: replies.clone(),
-            goodbye: send_away,
+            close,
         };
         self.lock()
             .entry(room.clone())
             .or_insert_with(|| Room::new(room.clone(), self.dedup.clone()))
-            .enter(peer.clone(), line)?;
-        let seat = Seat {
+            .enter(peer.clone(), handle)?;
+        let member = Member {
             rooms: Arc::clone(self),
             room,
             peer,
             socket,
             replies,
         };
-        Ok((seat, Inbox { outgoing, goodbye }))
+        Ok((member, Inbox { outgoing, closed }))
     }
 
     /// Passes a message to its target, as [`Room::pass`] does.
@@ -104,8 +104,8 @@ impl Rooms {
     }
 }
 
-impl Seat {
-    /// A message from this seat.
+impl Member {
+    /// A message from this peer.
     pub(crate) fn forward(&self, to: Name, kind: Kind, text: Utf8Bytes) -> Forward {
         Forward {
             room: self.room.clone(),
@@ -118,7 +118,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Member {
     fn drop(&mut self) {
         let mut rooms = self.rooms.lock();
         let Some(room) = rooms.get_mut(&self.room) else { return };

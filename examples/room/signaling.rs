@@ -1,4 +1,4 @@
-//! The service that passes messages between peers, and the layer that lets each offer through it once.
+//! The service that passes messages between peers, and the layer that lets each offer through once.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use crate::{
     rooms::Rooms,
 };
 
-/// Handles one message of one peer for another.
+/// Handles a message from one peer to another.
 pub(crate) type Signaling = BoxCloneSyncService<Forward, Outcome, Failure>;
 
 const QUEUE: WhenBusy = WhenBusy::Queue {
@@ -36,22 +36,22 @@ pub(crate) struct Forward {
     /// The sender's socket.
     pub(crate) socket: u64,
     pub(crate) kind: Kind,
-    /// What the target gets.
+    /// The text for the target.
     pub(crate) text: Utf8Bytes,
 }
 
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// The target has it, and if it was an offer, has answered it.
+    /// The target has the message. If it was an offer, the target has answered it.
     Passed,
-    /// An offer that went no further.
+    /// The offer was ignored.
     Ignored {
         reason: Reason,
         retry_after: Option<Duration>,
     },
 }
 
-/// Why a message did not do what it was for. The offer in it may be sent again at once.
+/// The reason why a message failed. An offer may be sent again at once.
 #[derive(Debug)]
 pub(crate) enum Failure {
     NotInRoom,
@@ -61,16 +61,16 @@ pub(crate) enum Failure {
     NotAnswered,
 }
 
-/// One for the whole server: the pairs of peers in it are told apart by key.
+/// One layer for the whole server. The key distinguishes pairs of peers.
 pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
     let once = OfferDedupLayer::builder()
         .offers(offer)
         .window(settings.window)
         .cooldown(settings.cooldown)
         .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
-        // Longer than any offer waits: it ends by itself first.
+        // Longer than any offer waits, so the answer time-out always comes first.
         .lease(settings.answer_timeout + Duration::from_secs(5))
-        .answer(Refuse::with(|refusal: &Refusal| Outcome::Ignored {
+        .answer(Refuse::with(|refusal| Outcome::Ignored {
             reason: refusal.reason(),
             retry_after: refusal.retry_after(),
         }))
@@ -79,7 +79,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
     let rooms = Arc::new(Rooms::new(once.handle()));
     let service = ServiceBuilder::new()
         .option_layer(settings.dedup.then_some(once))
-        .service(PassOn {
+        .service(Forwarder {
             rooms: Arc::clone(&rooms),
             answer_timeout: settings.answer_timeout,
         });
@@ -96,12 +96,12 @@ fn offer(message: &Forward) -> Option<Offer> {
 }
 
 #[derive(Clone)]
-struct PassOn {
+struct Forwarder {
     rooms: Arc<Rooms>,
     answer_timeout: Duration,
 }
 
-impl Service<Forward> for PassOn {
+impl Service<Forward> for Forwarder {
     type Response = Outcome;
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
@@ -111,7 +111,7 @@ impl Service<Forward> for PassOn {
     }
 
     fn call(&mut self, message: Forward) -> Self::Future {
-        // Here rather than in the future, so that messages pass in the order of the calls.
+        // Passes the message here and not in the future, so that messages keep the order of the calls.
         let passed = self.rooms.pass(&message);
         let answer_timeout = self.answer_timeout;
         Box::pin(async move {

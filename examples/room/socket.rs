@@ -1,4 +1,4 @@
-//! One WebSocket: reads a client's messages, handles them side by side, and writes what the room has for it.
+//! One WebSocket: reads a client's messages, handles them concurrently, and writes the room's messages.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -17,52 +17,52 @@ use tokio::{
 use tower::ServiceExt;
 
 use crate::{
-    messages::{Goodbye, Incoming, Kind, MAX_MESSAGE, Notice},
+    messages::{CloseReason, Incoming, Kind, MAX_MESSAGE, Notice},
     repeat::Repeat,
-    rooms::{Inbox, Seat},
+    rooms::{Inbox, Member},
     signaling::{Forward, Outcome, Signaling},
 };
 
-/// Messages of one client that may be on their way at once; mostly offers that wait for their answers.
-const MAX_ON_THEIR_WAY: usize = 512;
+/// Messages of one client that may be in progress at once. Most are offers that wait for their answers.
+const MAX_IN_PROGRESS: usize = 512;
 
 const PING_EVERY: Duration = Duration::from_secs(15);
-const SILENCE: Duration = Duration::from_secs(45);
-const FAREWELL: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Sink = SplitSink<WebSocket, Message>;
 
-/// A message that is being handled, and what its sender is then told.
-type OnItsWay = Pin<Box<dyn Future<Output = Option<Utf8Bytes>> + Send>>;
+/// A message in progress, which resolves to the reply for its sender.
+type InProgress = Pin<Box<dyn Future<Output = Option<Utf8Bytes>> + Send>>;
 
-/// Serves a client until it leaves. What is still on its way then goes no further.
+/// Serves a client until it leaves. Messages that are then still in progress are dropped.
 pub(crate) async fn serve(
     socket: WebSocket,
-    (seat, inbox): (Seat, Inbox),
+    (member, inbox): (Member, Inbox),
     signaling: Signaling,
     repeat: &Repeat,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let Inbox { mut outgoing, goodbye } = inbox;
+    let Inbox { mut outgoing, closed } = inbox;
     let (mut sink, mut stream) = socket.split();
-    tracing::info!(room = %seat.room, peer = %seat.peer, "joined");
+    tracing::info!(room = %member.room, peer = %member.peer, "joined");
 
-    let goodbye = tokio::select! {
-        goodbye = goodbye => goodbye.ok(),
-        _ = shutdown.wait_for(|shutdown| *shutdown) => Some(Goodbye::ShuttingDown),
+    let reason = tokio::select! {
+        reason = closed => reason.ok(),
+        _ = shutdown.wait_for(|shutdown| *shutdown) => Some(CloseReason::ShuttingDown),
         () = write(&mut sink, &mut outgoing) => None,
-        goodbye = read(&mut stream, &seat, &signaling, repeat) => goodbye,
+        reason = read(&mut stream, &member, &signaling, repeat) => reason,
     };
-    tracing::info!(room = %seat.room, peer = %seat.peer, reason = ?goodbye, "left");
-    drop(seat);
-    let _ = timeout(FAREWELL, part(sink, stream, outgoing, goodbye)).await;
+    tracing::info!(room = %member.room, peer = %member.peer, ?reason, "left");
+    drop(member);
+    let _ = timeout(CLOSE_TIMEOUT, close(sink, stream, outgoing, reason)).await;
 }
 
-/// Closes a socket that got no seat.
-pub(crate) async fn turn_away(socket: WebSocket, goodbye: Goodbye) {
+/// Closes a socket that could not join.
+pub(crate) async fn reject(socket: WebSocket, reason: CloseReason) {
     let (sink, stream) = socket.split();
     let (_, nothing) = mpsc::channel(1);
-    let _ = timeout(FAREWELL, part(sink, stream, nothing, Some(goodbye))).await;
+    let _ = timeout(CLOSE_TIMEOUT, close(sink, stream, nothing, Some(reason))).await;
 }
 
 async fn write(sink: &mut Sink, outgoing: &mut mpsc::Receiver<Utf8Bytes>) {
@@ -78,40 +78,40 @@ async fn write(sink: &mut Sink, outgoing: &mut mpsc::Receiver<Utf8Bytes>) {
     }
 }
 
-/// Returns why the socket must be closed, or nothing if the client is gone already.
+/// Returns the reason for closing the socket, or `None` if the client is already gone.
 async fn read(
     stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
-    seat: &Seat,
+    member: &Member,
     signaling: &Signaling,
     repeat: &Repeat,
-) -> Option<Goodbye> {
-    let mut on_their_way: FuturesUnordered<OnItsWay> = FuturesUnordered::new();
+) -> Option<CloseReason> {
+    let mut in_progress: FuturesUnordered<InProgress> = FuturesUnordered::new();
     loop {
         let message = tokio::select! {
-            // An offer whose answer has passed is done before the client, which has the answer, is heard again.
+            // Completed offers come first: a client that has its answer must not find its offer still in progress.
             biased;
-            Some(reply) = on_their_way.next() => {
-                if !tell(seat, reply) {
-                    return Some(Goodbye::TooSlow);
+            Some(reply) = in_progress.next() => {
+                if !reply_to(member, reply) {
+                    return Some(CloseReason::TooSlow);
                 }
                 continue;
             }
-            message = timeout(SILENCE, stream.next()) => message,
+            message = timeout(IDLE_TIMEOUT, stream.next()) => message,
         };
         let reply = match message {
-            Err(_) => return Some(Goodbye::Silent),
+            Err(_) => return Some(CloseReason::Unresponsive),
             Ok(None | Some(Ok(Message::Close(_)))) => return None,
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
             Ok(Some(Err(broken))) => {
-                tell(seat, Some(error(&broken.to_string())));
-                return Some(Goodbye::Broken);
+                reply_to(member, Some(error(&broken.to_string())));
+                return Some(CloseReason::Broken);
             }
             Ok(Some(Ok(Message::Text(text)))) if text.len() <= MAX_MESSAGE => {
-                match Incoming::parse(&text, &seat.peer) {
-                    Ok(Incoming::Leave) => return Some(Goodbye::Left),
+                match Incoming::parse(&text, &member.peer) {
+                    Ok(Incoming::Leave) => return Some(CloseReason::Left),
                     Ok(Incoming::For { to, kind, text }) => {
-                        let message = seat.forward(to, kind, text);
-                        handle(message, signaling, repeat, &mut on_their_way).await
+                        let message = member.forward(to, kind, text);
+                        handle(message, signaling, repeat, &mut in_progress).await
                     }
                     Err(unreadable) => Some(error(&unreadable)),
                 }
@@ -120,43 +120,46 @@ async fn read(
                 Some(error("messages are JSON text, not binary"))
             }
             Ok(Some(Ok(Message::Text(_) | Message::Binary(_)))) => {
-                tell(seat, Some(error(&format!("a message has at most {MAX_MESSAGE} bytes"))));
-                return Some(Goodbye::TooLarge);
+                reply_to(
+                    member,
+                    Some(error(&format!("a message has at most {MAX_MESSAGE} bytes"))),
+                );
+                return Some(CloseReason::TooLarge);
             }
         };
-        if !tell(seat, reply) {
-            return Some(Goodbye::TooSlow);
+        if !reply_to(member, reply) {
+            return Some(CloseReason::TooSlow);
         }
     }
 }
 
-/// Starts on a message, and goes on with it beside the next ones if it has to wait.
+/// Starts a message. If the message has to wait, it continues alongside the next ones.
 async fn handle(
     message: Forward,
     signaling: &Signaling,
     repeat: &Repeat,
-    on_their_way: &mut FuturesUnordered<OnItsWay>,
+    in_progress: &mut FuturesUnordered<InProgress>,
 ) -> Option<Utf8Bytes> {
     let repetitions: Vec<Duration> = match message.kind {
         Kind::Offer { .. } => repeat.delays().collect(),
         Kind::Answer | Kind::Candidate | Kind::Leave => Vec::new(),
     };
-    if on_their_way.len() + repetitions.len() >= MAX_ON_THEIR_WAY {
-        return Some(error("too many offers wait for their answers"));
+    if in_progress.len() + repetitions.len() >= MAX_IN_PROGRESS {
+        return Some(error("too many offers are waiting for answers"));
     }
     for later in repetitions {
         let again = signal(signaling.clone(), message.clone());
-        on_their_way.push(Box::pin(async move {
+        in_progress.push(Box::pin(async move {
             sleep(later).await;
             again.await
         }));
     }
-    let mut first: OnItsWay = Box::pin(signal(signaling.clone(), message));
-    // Polled before the next message is read: an offer reaches its target ahead of the candidates behind it.
+    let mut first: InProgress = Box::pin(signal(signaling.clone(), message));
+    // Polled before the next message is read, so that an offer reaches its target ahead of its candidates.
     match poll!(&mut first) {
         std::task::Poll::Ready(reply) => reply,
         std::task::Poll::Pending => {
-            on_their_way.push(first);
+            in_progress.push(first);
             None
         }
     }
@@ -179,34 +182,34 @@ async fn signal(signaling: Signaling, message: Forward) -> Option<Utf8Bytes> {
     Some(notice.text())
 }
 
-/// Rounded up: a retry at that time must not come too early.
+/// Rounds up, so that a retry at that time is not too early.
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-/// Whether the client keeps up with what it is told.
-fn tell(seat: &Seat, reply: Option<Utf8Bytes>) -> bool {
-    reply.is_none_or(|reply| seat.replies.try_send(reply).is_ok())
+/// Returns `false` if the client does not keep up with its replies.
+fn reply_to(member: &Member, reply: Option<Utf8Bytes>) -> bool {
+    reply.is_none_or(|reply| member.replies.try_send(reply).is_ok())
 }
 
 fn error(message: &str) -> Utf8Bytes {
     Notice::Error { message, to: None }.text()
 }
 
-/// Sends what is left, then closes, and hears the client out: a socket closed with input unread is reset, and its
-/// client might never see why.
-async fn part(
+/// Sends the remaining messages, closes, and reads until the client closes. A socket closed with unread input is reset,
+/// and the client might never see the reason.
+async fn close(
     mut sink: Sink,
     mut stream: impl Stream<Item = Result<Message, Error>> + Unpin,
     mut outgoing: mpsc::Receiver<Utf8Bytes>,
-    goodbye: Option<Goodbye>,
+    reason: Option<CloseReason>,
 ) -> Result<(), Error> {
-    let Some(goodbye) = goodbye else { return Ok(()) };
+    let Some(reason) = reason else { return Ok(()) };
     while let Ok(text) = outgoing.try_recv() {
         sink.send(Message::Text(text)).await?;
     }
-    let (code, reason) = goodbye.code_and_reason();
-    let reason = reason.into();
+    let (code, text) = reason.code_and_reason();
+    let reason = text.into();
     sink.send(Message::Close(Some(CloseFrame { code, reason }))).await?;
     while let Some(Ok(_)) = stream.next().await {}
     Ok(())

@@ -7,21 +7,21 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::chance::Chance;
 
 pub(crate) const HELP: &str = "\
-Headless browsers rejoin a room while the network repeats their offers, with the layer and without
+Headless browsers rejoin a room while the network repeats their offers, with and without the layer
 
 Usage: trial [OPTIONS]
 
 Options:
-  --rejoins N      how many rejoins make one figure [default: 102]
-  --pairs N        how many pairs of browsers work side by side [default: 6]
-  --within-ms MS   how long a rejoin has to connect, from 1000 to 20000 [default: 5000]
-  --seed SEED      settles the random delays [default: a random one, which is printed]
+  --rejoins N      number of rejoins per figure [default: 102]
+  --pairs N        number of browser pairs that run in parallel [default: 6]
+  --within-ms MS   time limit for a rejoin to connect, from 1000 to 20000 [default: 5000]
+  --seed SEED      seed of the random delays [default: random, and printed]
   --short          fewer networks, for a first impression
-  --into DIR       where trial.json, trial.md and trial.svg go [default: target/benchmarks]
-  -h, --help       print this
+  --into DIR       folder for trial.json, trial.md and trial.svg [default: target/benchmarks]
+  -h, --help       print this help
 ";
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
@@ -75,7 +75,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The command that does the same again.
+    /// The command that repeats this run.
     pub(crate) fn command(&self) -> String {
         let Self {
             rejoins,
@@ -95,6 +95,6 @@ fn number(flag: &str, parser: &mut Parser, least: u32, most: u32) -> Result<u32,
     let value = parser.value()?.string()?;
     match value.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{flag} wants a whole number from {least} to {most}, not {value:?}").into()),
+        _ => Err(format!("{flag} takes a whole number from {least} to {most}, not {value:?}").into()),
     }
 }

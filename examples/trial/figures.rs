@@ -1,20 +1,20 @@
-//! What is told of many outcomes.
+//! Figures over many outcomes.
 
 use crate::pair::Outcome;
 
-/// Of one arm.
+/// The figures of one arm.
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) tries: usize,
-    /// Percent that connected, or were answered, in time.
+    /// Percentage that connected, or was answered, in time.
     pub(crate) in_time: f64,
-    /// Percent that did, and still worked when the time was over.
+    /// Percentage that did so and still worked at the end.
     pub(crate) works: f64,
-    /// Percent of which no offer was refused.
+    /// Percentage without a refused offer.
     pub(crate) unrefused: f64,
-    /// Peer connections that the receiver made, on average and at most.
+    /// Peer connections made by the receiver, on average and at most.
     pub(crate) made: (f64, u32),
-    /// Milliseconds of those in time: median and 95th percentile.
+    /// Median and 95th percentile of those in time, in milliseconds.
     pub(crate) took: Option<(f64, f64)>,
 }
 
@@ -40,7 +40,7 @@ impl Figures {
     }
 }
 
-/// The nearest rank: a value that was measured.
+/// The nearest-rank percentile, so that the result is a measured value.
 fn rank(sorted: &[f64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()

@@ -1,6 +1,7 @@
-//! The original story, measured: headless Chromium pages rejoin a room while the network repeats each offer.
+//! Measures the original problem: headless Chromium pages rejoin a room while the network repeats each offer.
 //!
-//! `examples/trial/run` installs Chromium, builds this and the room server, and runs it; `--help` lists its options.
+//! `examples/trial/run` installs Chromium, builds the trial and the room server, and starts the trial. `--help` lists
+//! the options.
 
 use std::{env, fs, io, process::ExitCode};
 
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(settings: &Settings) -> ExitCode {
-    // Whatever ends first, servers and browsers end with it: what is dropped stops them.
+    // Whatever ends first, dropping `measure` stops the servers and the browsers.
     let report = tokio::select! {
         report = measure(settings) => report,
         () = interrupted() => return fail(1, "interrupted"),
@@ -57,7 +58,7 @@ async fn run(settings: &Settings) -> ExitCode {
 async fn measure(settings: &Settings) -> Report {
     eprintln!("{}", settings.command());
     let chromium = Chromium::start().await;
-    // One after another: many browsers that start at once only hold each other up.
+    // Starts one pair after another, because browsers that start at once only slow each other down.
     let pairs: Vec<Pair> = iter(0..settings.pairs)
         .then(async |_| Pair::open(&chromium).await)
         .collect()
@@ -72,7 +73,7 @@ async fn interrupted() {
     #[cfg(unix)]
     {
         let terminate = signal::unix::signal(signal::unix::SignalKind::terminate());
-        let mut terminate = terminate.expect("signals can be heard");
+        let mut terminate = terminate.expect("the signal handler should install");
         tokio::select! {
             _ = signal::ctrl_c() => {}
             _ = terminate.recv() => {}

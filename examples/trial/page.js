@@ -1,11 +1,11 @@
-// What the trial does in a page: it presses the page's own buttons, and reads what the page tells scripts.
+// The trial's part of the page: it clicks the page's own buttons, and reads the state that the page exposes to scripts.
 
 const at = (name) => window.__room.peers[name];
 const offers = () => window.__room.offers;
 const press = (id) => document.querySelector(`[data-testid=${id}]`).click();
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** How many milliseconds after `start` it became true; null if it did not within `most`. */
+/** Milliseconds from `start` until `check` was true, or null if that took longer than `most`. */
 async function took(check, start, most) {
   for (;;) {
     const passed = performance.now() - start;
@@ -17,7 +17,7 @@ async function took(check, start, most) {
 }
 
 window.__trial = {
-  /** Rejoins: when the first ping came back from `name`. Returns when `within` is over. */
+  /** Rejoins. Resolves after `within` with the time of the first ping back from `name`. */
   async rejoin(name, within) {
     const ignored = offers().ignored;
     const start = performance.now();
@@ -27,7 +27,7 @@ window.__trial = {
     return { after, refused: offers().ignored - ignored };
   },
 
-  /** Rejoins, and restarts ICE `pause` after the answer: when the restart was answered. Returns as above. */
+  /** Rejoins, and restarts ICE `pause` after the answer. Resolves after `within` with the time of the new answer. */
   async restart(name, pause, within) {
     const joins = offers().answered;
     press("rejoin");
@@ -41,11 +41,11 @@ window.__trial = {
     return { after, refused: offers().ignored - ignored };
   },
 
-  /** Whether the page calls itself connected and gets one more ping back, and what it made since `name` joined. */
-  async works(name, patience) {
+  /** Whether the page is connected and gets one more ping back, and its connections since `name` joined. */
+  async works(name, within) {
     const before = at(name)?.pings ?? 0;
     const again = () => at(name)?.state === "connected" && at(name).pings > before;
-    const works = (await took(again, performance.now(), patience)) !== null;
+    const works = (await took(again, performance.now(), within)) !== null;
     return { works, made: at(name)?.made ?? 0 };
   },
 };

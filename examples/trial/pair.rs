@@ -1,4 +1,4 @@
-//! Two pages in browsers of their own: Alice stays in the room, Bob rejoins. Bob joins last, so it is he who offers.
+//! Two pages in two browsers: Alice stays in the room, Bob rejoins. Bob joins last, so he makes the offer.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use crate::{
 
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page pings once a second.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for one more ping. The page pings once a second.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Pair {
     alice: Page,
     bob: Page,
 }
 
-/// What became of one rejoin, or of the restart after it.
+/// The outcome of one rejoin, or of the restart after it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// How long it took to connect, or the restart to be answered, in milliseconds.
+    /// Milliseconds until connected, or until the restart was answered. `None` if it took too long.
     pub(crate) after: Option<f64>,
-    /// Whether, when the time was over, both pages called themselves connected and got pings back from each other.
+    /// `true` if at the end both pages were connected and got pings back from each other.
     pub(crate) works: bool,
-    /// How many peer connections Alice made of Bob's offers.
+    /// The number of peer connections that Alice made for Bob's offers.
     pub(crate) made: u32,
-    /// How often an offer of Bob's was refused.
+    /// The number of Bob's refused offers.
     pub(crate) refused: u32,
 }
 
@@ -68,7 +68,7 @@ impl Pair {
         self.outcome(&act).await
     }
 
-    /// Rejoins, and restarts ICE that long after the answer.
+    /// Rejoins, and restarts ICE `pause` milliseconds after the answer.
     pub(crate) async fn restart(&self, pause: u32, within: Duration) -> Outcome {
         let act = format!("window.__trial.restart('alice', {pause}, {})", within.as_millis());
         self.outcome(&act).await
@@ -76,7 +76,7 @@ impl Pair {
 
     pub(crate) async fn version(&self) -> String {
         let version = self.bob.value("navigator.userAgent.match(/Chrome.([0-9]+)/)[1]").await;
-        version.as_str().expect("a number").to_owned()
+        version.as_str().expect("the version should be text").to_owned()
     }
 
     pub(crate) fn pages(self) -> [Page; 2] {
@@ -85,7 +85,7 @@ impl Pair {
 
     async fn outcome(&self, act: &str) -> Outcome {
         let Acted { after, refused } = read(self.bob.value(act).await);
-        let works = |peer| format!("window.__trial.works('{peer}', {})", PATIENCE.as_millis());
+        let works = |peer| format!("window.__trial.works('{peer}', {})", PING_TIMEOUT.as_millis());
         let (at_alice, at_bob) = (works("bob"), works("alice"));
         let (alice, bob) = tokio::join!(self.alice.value(&at_alice), self.bob.value(&at_bob));
         let (alice, bob): (State, State) = (read(alice), read(bob));
@@ -99,5 +99,5 @@ impl Pair {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(value: Value) -> T {
-    serde_json::from_value(value).expect("what page.js returns")
+    serde_json::from_value(value).expect("page.js should return this shape")
 }

@@ -1,4 +1,4 @@
-//! Before and after, as a picture. It has its own ground, so that it can be read on light and dark pages.
+//! The figures as a picture. It has its own background, so that it is readable on light and dark pages.
 
 use std::fmt::{Display, Write};
 
@@ -10,7 +10,7 @@ use crate::{
 const WIDTH: u32 = 880;
 const LEFT: u32 = 32;
 
-/// Where bars start, and how long the longest are.
+/// Start of the bars, and length of the longest.
 const LABELS: u32 = 222;
 const MADE: u32 = 600;
 const WORKS_LONG: f64 = 280.0;
@@ -41,7 +41,7 @@ pub(crate) fn svg(report: &Report) -> String {
     );
     y += 24;
     let about = format!(
-        "{} rejoins a bar, in headless Chromium. The page makes a peer connection of each offer that arrives.",
+        "{} rejoins per bar, in headless Chromium. The page makes a peer connection for each offer that arrives.",
         report.rejoins
     );
     picture.text("soft", LEFT, y, about);
@@ -56,7 +56,7 @@ pub(crate) fn svg(report: &Report) -> String {
     y += 42;
     picture.text("head", LEFT, y, "Offer repeated");
     picture.text("head", LABELS, y, format!("Sessions that work after {within} s"));
-    picture.text("head", MADE, y, "Peer connections a rejoin");
+    picture.text("head", MADE, y, "Peer connections per rejoin");
     y += 18;
     let rejoins: Vec<_> = report.rows(Act::Rejoin).collect();
     let most = rejoins.iter().map(|row| row.figures.made.0).fold(1.0, f64::max);
@@ -120,7 +120,7 @@ pub(crate) fn svg(report: &Report) -> String {
     picture.done(y + 14)
 }
 
-/// How long a restart took, and how many succeeded.
+/// The duration of a restart, and the share that succeeded.
 fn outcome(row: &Row<'_>) -> String {
     let took = row
         .figures
@@ -145,7 +145,7 @@ impl Arm {
     fn short_name(self) -> &'static str {
         match self {
             Self::Without => "without the layer",
-            Self::Default => "with it, as by default",
+            Self::Default => "with the defaults",
             Self::Queue => "queue, no cooldown",
         }
     }
@@ -160,7 +160,7 @@ impl Picture {
         let _ = writeln!(self.body, r#"<text class="{class}" x="{x}" y="{y}">{text}</text>"#);
     }
 
-    /// Never quite nothing: a short stub says that there is a figure.
+    /// Draws a short stub even for zero, to show that there is a figure.
     fn bar(&mut self, class: &str, x: u32, y: u32, long: f64) {
         let long = long.max(2.0);
         let _ = writeln!(
@@ -181,7 +181,7 @@ impl Picture {
         let (wide, high) = (WIDTH - 1, height - 1);
         format!(
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif">
-<title>Rejoins with the layer and without</title>
+<title>Rejoins with and without the layer</title>
 <style>{STYLE}</style>
 <rect class="ground" x="0.5" y="0.5" width="{wide}" height="{high}" rx="14"/>
 {}</svg>

@@ -1,4 +1,4 @@
-//! The result as tables in Markdown, and as JSON.
+//! The result as Markdown tables and as JSON.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     measured: Vec<Measured>,
 }
 
-/// One line of a table.
+/// One row of a table.
 pub(crate) struct Row<'a> {
     pub(crate) network: &'static str,
     pub(crate) arm: Arm,
@@ -38,18 +38,17 @@ impl Report {
     pub(crate) fn new(settings: &Settings, browser: &str, measured: Vec<Measured>) -> Self {
         let within = settings.within.as_secs_f64();
         let about = format!(
-            "Pairs of pages of examples/room in headless Chromium {browser} on one machine, each page in a browser of its \
-own, {} pairs side by side; an arm with the layer and one without run at the same time. Alice stays; Bob presses Rejoin, \
-which closes his socket and his connection, joins again and sends Alice an offer. The page makes a new \
-RTCPeerConnection of each offer that arrives, in place of the one before, and takes the first answer; it does nothing \
-against repetitions itself. The server hands each offer on again as the row says, with delays drawn from the same seed \
-with the layer and without. A rejoin has connected when a ping came back to Bob over its data channel, counted from the \
-press of the button. It works if {within} s after the press both pages call themselves connected and one more ping of \
-each comes back within 2 s. One that connected and does not work then broke. What took more than {within} s is \
-in no median. An ICE restart is a second offer on the same connection, sent by Bob 0 to 500 ms after the answer to his \
-first, and counted from there; it has succeeded when it was answered within {within} s and the connection works when \
-they are over. The page sends a refused offer again when the server says when: of a client that does not, only those \
-restarts succeed that were never refused.",
+            "Pairs of pages of examples/room in headless Chromium {browser} on one machine, each page in its own browser, \
+{} pairs in parallel. An arm with the layer and one without run at the same time. Alice stays. Bob presses Rejoin, which \
+closes his socket and his connection, joins again and sends Alice an offer. The page makes a new RTCPeerConnection for \
+each offer that arrives, in place of the previous one, and takes the first answer. It does nothing against repetitions \
+itself. The server repeats each offer as the row says, with delays drawn from the same seed with and without the layer. \
+A rejoin has connected when a ping came back to Bob over its data channel, counted from the press of the button. It works \
+if {within} s after the press both pages are connected and each gets one more ping back within 2 s. One that connected \
+and does not work broke in between. Medians leave out what took more than {within} s. An ICE restart is a second offer on \
+the same connection, which Bob sends 0 to 500 ms after the answer to his first, and is counted from there. It has \
+succeeded when it was answered within {within} s and the connection works at the end. The page sends a refused offer \
+again when the server says so. For a client that does not, only the restarts that were never refused succeed.",
             settings.pairs
         );
         Self {
@@ -148,7 +147,7 @@ restarts succeed that were never refused.",
                     format!("connected within {within} s"),
                     format!("works after {within} s"),
                     "connected, then broke".into(),
-                    "peer connections a rejoin, at the receiver".into(),
+                    "peer connections per rejoin, at the receiver".into(),
                     "time to connect, median".into(),
                     "95th percentile".into(),
                 ],

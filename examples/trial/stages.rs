@@ -1,4 +1,4 @@
-//! What is tried: each stage under one network, its arms side by side, so that they have the same machine.
+//! The stages: each under one network, with its arms side by side on the same machine.
 
 use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     room_server::RoomServer,
 };
 
-/// How long after the answer ICE is restarted, in milliseconds.
+/// The delay of an ICE restart after the answer, in milliseconds.
 const SOON: std::ops::RangeInclusive<u32> = 0..=500;
 
-/// What the network does to each offer.
+/// The faults of the network.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) name: &'static str,
     flags: &'static [&'static str],
 }
 
-/// A room server, set one way.
+/// A room server in one configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
     Without,
@@ -36,7 +36,7 @@ pub(crate) enum Act {
     Restart,
 }
 
-/// What was measured of one arm.
+/// The outcomes of one arm.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) act: Act,
@@ -113,7 +113,7 @@ async fn stage(
         .iter()
         .map(|arm| RoomServer::start(&[network.flags, arm.flags(), &["--repeat-seed", &seed]].concat()))
         .collect();
-    // Shares of all arms take turns, so that as many pairs work for one arm as for another.
+    // The shares of all arms take turns, so that as many pairs work for one arm as for another.
     let shares_each = (pairs.len() / arms.len()).max(1) as u32;
     let shares: VecDeque<_> = (0..shares_each)
         .flat_map(|share| (0..arms.len()).map(move |arm| (arm, share)))
@@ -123,10 +123,10 @@ async fn stage(
 
     let work = async |pair: &Pair| {
         loop {
-            let next = shares.lock().expect("nobody panics with it").pop_front();
+            let next = shares.lock().expect("the lock should not be poisoned").pop_front();
             let Some((arm, share)) = next else { return };
             pair.join(&servers[arm], &format!("room-{share}")).await;
-            // What is still to come of the first join is not to be counted with the first rejoin.
+            // Waits until the first join is over, so that it does not count in the first rejoin.
             tokio::time::sleep(Duration::from_secs(1)).await;
             let rejoins = settings.rejoins / shares_each + u32::from(share < settings.rejoins % shares_each);
             for _ in 0..rejoins {
@@ -134,7 +134,10 @@ async fn stage(
                     Act::Rejoin => pair.rejoin(settings.within).await,
                     Act::Restart => pair.restart(chance.within(&SOON), settings.within).await,
                 };
-                outcomes[arm].lock().expect("nobody panics with it").push(outcome);
+                outcomes[arm]
+                    .lock()
+                    .expect("the lock should not be poisoned")
+                    .push(outcome);
             }
         }
     };
@@ -146,7 +149,7 @@ async fn stage(
             act,
             network: network.name,
             arm: *arm,
-            outcomes: outcomes.into_inner().expect("nobody panics with it"),
+            outcomes: outcomes.into_inner().expect("the lock should not be poisoned"),
         })
         .collect()
 }

@@ -9,31 +9,31 @@ use std::{
 use lexopt::{Arg, Parser, ValueExt};
 
 pub(crate) const HELP: &str = "\
-A WHIP endpoint that makes one session of each WebRTC offer, however often it arrives
+A WHIP endpoint that makes one session per WebRTC offer, however often the offer arrives
 
 Usage: whip [OPTIONS]
 
 Options:
-  --listen ADDRESS       where to listen, port 0 for any free one [default: 127.0.0.1:8080]
-  --media-ip IP          the address that publishers send media to, on any free UDP port [default: the one of --listen,
-                         or if that is any, the one this machine has towards the network]
-  --token TOKEN          let in only who has this bearer token
-  --no-dedup             leave the offer deduplication out, to see what then happens
-  --answer-delay-ms MS   testing aid: take this much longer to answer an offer, at most 60000 [default: 0]
-  -h, --help             print this
+  --listen ADDRESS       address to listen on, with port 0 for any free port [default: 127.0.0.1:8080]
+  --media-ip IP          address for the publishers' media, on any free UDP port [default: the address of
+                         --listen, or this machine's address on the network if that one is unspecified]
+  --token TOKEN          require this bearer token
+  --no-dedup             turn the offer deduplication off, to see the difference
+  --answer-delay-ms MS   for tests: delay every answer by this much, at most 60000 [default: 0]
+  -h, --help             print this help
 
 Publish to http://ADDRESS/whip/NAME. The log goes to stderr, filtered by RUST_LOG: RUST_LOG=tower_offer_dedup=debug shows
 every repeated offer.
 ";
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
     Serve(Settings),
 }
 
-/// How the server runs.
+/// The settings of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
@@ -55,20 +55,20 @@ impl Command {
                 Arg::Long("media-ip") => {
                     let ip: IpAddr = value("--media-ip", "an IP address", &mut parser)?;
                     if ip.is_unspecified() {
-                        return Err("--media-ip wants an address that publishers can send to".into());
+                        return Err("--media-ip takes an address that publishers can send to".into());
                     }
                     settings.media_ip = Some(ip);
                 }
                 Arg::Long("token") => match parser.value()?.string()? {
-                    empty if empty.is_empty() => return Err("--token wants a token, not nothing".into()),
+                    empty if empty.is_empty() => return Err("--token must not be empty".into()),
                     token => settings.token = Some(token),
                 },
                 Arg::Long("no-dedup") => settings.dedup = false,
                 Arg::Long("answer-delay-ms") => {
-                    let wanted = "a whole number up to 60000";
-                    let delay = value("--answer-delay-ms", wanted, &mut parser)?;
+                    let expected = "a whole number up to 60000";
+                    let delay = value("--answer-delay-ms", expected, &mut parser)?;
                     if delay > 60_000 {
-                        return Err(format!("--answer-delay-ms wants {wanted}, not {delay}").into());
+                        return Err(format!("--answer-delay-ms takes {expected}, not {delay}").into());
                     }
                     settings.answer_delay = Duration::from_millis(delay);
                 }
@@ -92,9 +92,9 @@ impl Default for Settings {
     }
 }
 
-fn value<T: std::str::FromStr>(flag: &str, wanted: &str, parser: &mut Parser) -> Result<T, lexopt::Error> {
+fn value<T: std::str::FromStr>(flag: &str, expected: &str, parser: &mut Parser) -> Result<T, lexopt::Error> {
     let value = parser.value()?.string()?;
     value
         .parse()
-        .map_err(|_| format!("{flag} wants {wanted}, not {value:?}").into())
+        .map_err(|_| format!("{flag} takes {expected}, not {value:?}").into())
 }

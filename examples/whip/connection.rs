@@ -1,4 +1,4 @@
-//! One publisher's peer connection, on a UDP socket of its own.
+//! A publisher's peer connection, on its own UDP socket.
 
 use std::{
     fmt, io,
@@ -24,10 +24,10 @@ use crate::{
     progress::{End, Progress},
 };
 
-/// How long a publisher may take to connect.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for a publisher to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest datagram that WebRTC sends is smaller.
+/// Larger than any datagram that WebRTC sends.
 const MAX_DATAGRAM: usize = 2048;
 
 pub(crate) struct Connection {
@@ -35,26 +35,26 @@ pub(crate) struct Connection {
     socket: UdpSocket,
     address: SocketAddr,
     offer: String,
-    /// The publisher's ICE name and password.
+    /// The publisher's ICE user fragment and password.
     credentials: (String, String),
     /// Counts ICE sessions, for the entity tag.
     ice_session: u64,
-    /// Whether media can flow, or could at one time.
+    /// `true` once media could flow.
     has_connected: bool,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// It is no offer.
+    /// The body is not an offer.
     Malformed(String),
-    /// None of its media is something that this endpoint takes.
+    /// The endpoint supports none of the media.
     NoMedia,
-    /// There is no socket for it.
+    /// No UDP socket is available.
     NoSocket(io::Error),
 }
 
-/// A `PATCH`, on its way to the connection.
+/// A `PATCH` for the connection.
 pub(crate) struct Patch {
     pub(crate) fragment: Fragment,
     pub(crate) if_match: IfMatch,
@@ -76,7 +76,7 @@ pub(crate) enum Patched {
 }
 
 impl Connection {
-    /// Accepts an offer. Beside the connection comes the answer.
+    /// Accepts an offer. Returns the connection and the answer.
     pub(crate) async fn accept(offer: String, ip: IpAddr) -> Result<(Self, String), Refused> {
         // RFC 9725 §4.2: an offer may say sendrecv, and is answered as if it said sendonly.
         let offer = offer.replace("a=sendrecv", "a=sendonly");
@@ -85,7 +85,7 @@ impl Connection {
                 credentials: Some(credentials),
                 ..
             }) => credentials,
-            Ok(_) => return Err(Refused::Malformed("there are no ICE credentials".into())),
+            Ok(_) => return Err(Refused::Malformed("it has no ICE credentials".into())),
             Err(malformed) => return Err(Refused::Malformed(malformed.to_string())),
         };
         let parsed = SdpOffer::from_sdp_string(&offer).map_err(Refused::malformed)?;
@@ -100,7 +100,7 @@ impl Connection {
             .enable_vp8(true)
             .enable_h264(true)
             .build(Instant::now());
-        rtc.add_local_candidate(Candidate::host(address, "udp").expect("a bound socket has an address"));
+        rtc.add_local_candidate(Candidate::host(address, "udp").expect("a bound socket should have an address"));
         let answer = rtc
             .sdp_api()
             .accept_offer(parsed)
@@ -132,7 +132,7 @@ impl Connection {
     /// Receives media until the connection ends, or until nobody can send patches any more.
     pub(crate) async fn run(mut self, mut patches: mpsc::Receiver<Patch>, progress: &Progress) -> Option<End> {
         let end = self.receive(&mut patches, progress).await.err();
-        // A publisher that is told need not find out by itself.
+        // Closes properly, so that the publisher need not wait for a time-out.
         if self.rtc.close().is_ok() {
             let _ = self.drain(progress).await;
         }
@@ -140,7 +140,7 @@ impl Connection {
     }
 
     async fn receive(&mut self, patches: &mut mpsc::Receiver<Patch>, progress: &Progress) -> Result<(), End> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
         let mut datagram = vec![0; MAX_DATAGRAM];
         loop {
             let mut timeout = self.drain(progress).await?;
@@ -154,7 +154,7 @@ impl Connection {
                 () = sleep_until(timeout.into()) => self.input(Input::Timeout(Instant::now()))?,
                 received = self.socket.recv_from(&mut datagram) => match received {
                     Ok((length, source)) => self.datagram(&datagram[..length], source)?,
-                    Err(error) => debug!(%error, "a datagram was not received"),
+                    Err(error) => debug!(%error, "receiving a datagram failed"),
                 },
                 patch = patches.recv() => match patch {
                     Some(patch) => self.patch(patch),
@@ -164,14 +164,14 @@ impl Connection {
         }
     }
 
-    /// Does all there is to do, and tells when there is more.
+    /// Processes all pending output. Returns the time of the next.
     async fn drain(&mut self, progress: &Progress) -> Result<Instant, End> {
         loop {
             match self.rtc.poll_output().map_err(|error| failed(&error))? {
                 Output::Timeout(at) => return Ok(at),
                 Output::Transmit(packet) => {
                     if let Err(error) = self.socket.send_to(&packet.contents, packet.destination).await {
-                        debug!(%error, "a datagram was not sent");
+                        debug!(%error, "sending a datagram failed");
                     }
                 }
                 Output::Event(Event::Connected) => {
@@ -208,7 +208,7 @@ impl Connection {
                 contents,
             },
         );
-        // The socket is open to anyone.
+        // Anyone can send to the socket.
         if self.rtc.accepts(&input) {
             self.input(input)
         } else {
@@ -231,7 +231,7 @@ impl Connection {
         } else {
             Patched::OtherIceSession
         };
-        // Its sender may have gone.
+        // The sender may be gone.
         let _ = done.send(patched);
     }
 
@@ -249,7 +249,7 @@ impl Connection {
                 Err(error) => return Patched::Failed(error),
             },
         };
-        // RFC 9725 §4.3.2: what cannot be resolved or is not supported is discarded in silence.
+        // RFC 9725 §4.3.2: unresolvable or unsupported candidates are discarded silently.
         let candidates = fragment
             .candidates
             .iter()
@@ -260,7 +260,7 @@ impl Connection {
         restarted
     }
 
-    /// There is no second offer in WHIP, but in str0m: the first one with the new credentials.
+    /// WHIP has no second offer, but str0m needs one: the first offer with the new credentials.
     fn restart(&mut self, (name, password): &(String, String)) -> Result<String, RtcError> {
         let offer = fragment::restart(&self.offer, name, password);
         let parsed = SdpOffer::from_sdp_string(&offer)?;
@@ -273,7 +273,7 @@ impl Connection {
 }
 
 impl IfMatch {
-    /// Of a header's value (RFC 9110 §13.1.1). RFC 9725's own example has the asterisk in quotes.
+    /// Parses a field value (RFC 9110 §13.1.1). RFC 9725's own example has the asterisk in quotes.
     pub(crate) fn parse(value: &str) -> Self {
         match value.trim() {
             "*" | "\"*\"" => Self::Any,
@@ -299,7 +299,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(error) => write!(f, "not an offer: {error}"),
-            Self::NoMedia => f.write_str("no media in the offer that this endpoint takes: Opus, H.264 and VP8"),
+            Self::NoMedia => f.write_str("the offer has no media that this endpoint accepts (Opus, H.264, VP8)"),
             Self::NoSocket(error) => write!(f, "no UDP socket: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The endpoint: what RFC 9725 says over HTTP.
+//! The endpoint's HTTP interface (RFC 9725).
 
 use axum::{
     Extension, Router,
@@ -10,7 +10,8 @@ use axum::{
 };
 use tokio::{sync::oneshot, time::sleep};
 use tower_offer_dedup::{
-    Detached, OfferDedupLayer, PeerKey,
+    OfferDedupLayer, PeerKey,
+    builder::Detached,
     http::{HttpAnswer, HttpOffers},
 };
 
@@ -27,10 +28,10 @@ const SDP: &str = "application/sdp";
 /// The layer that [`OfferDedupLayer::whip`] builds.
 pub(crate) type Dedup = OfferDedupLayer<HttpOffers, HttpAnswer, Detached>;
 
-/// What a request is refused with.
+/// Status and message of a refused request.
 type Refusal = (StatusCode, String);
 
-/// The routes, with the layer around the one that takes offers.
+/// The routes. The layer wraps only the one that takes offers.
 pub(crate) fn router(app: &App, dedup: Dedup) -> Router<App> {
     let publish = post(publish);
     let publish = if app.settings.dedup {
@@ -45,7 +46,7 @@ pub(crate) fn router(app: &App, dedup: Dedup) -> Router<App> {
         .layer(middleware::from_fn(share))
 }
 
-/// RFC 9725 §4.2: an offer, and a session for it.
+/// Creates a session for an offer (RFC 9725 §4.2).
 async fn publish(
     State(app): State<App>,
     Path(stream): Path<String>,
@@ -66,7 +67,7 @@ async fn publish(
     })?;
     let etag = connection.etag();
     let client = text(&headers, header::USER_AGENT).unwrap_or_default().to_owned();
-    // The layer has put the peer there, for the end of the session to forget it.
+    // The layer has inserted the peer, so that the end of the session can forget it.
     let peer = peer.map(|Extension(peer)| peer);
     let id = app.sessions.start(connection, Publisher { stream, client, peer });
     let location = format!("{}/{id}", uri.path());
@@ -78,7 +79,7 @@ async fn publish(
     Ok((StatusCode::CREATED, headers, answer).into_response())
 }
 
-/// RFC 9725 §4.3: more candidates, or an ICE restart.
+/// Adds candidates or restarts ICE (RFC 9725 §4.3).
 async fn change(
     State(app): State<App>,
     Path((_, session)): Path<(String, String)>,
@@ -106,12 +107,18 @@ async fn change(
             let headers = [(header::CONTENT_TYPE, fragment::MEDIA_TYPE), (header::ETAG, &etag)];
             Ok((headers, fragment).into_response())
         }
-        Patched::OtherIceSession => Err((StatusCode::PRECONDITION_FAILED, "that is not the ICE session".into())),
-        Patched::Failed(error) => Err((StatusCode::UNPROCESSABLE_ENTITY, format!("no ICE restart: {error}"))),
+        Patched::OtherIceSession => Err((
+            StatusCode::PRECONDITION_FAILED,
+            "If-Match names another ICE session".into(),
+        )),
+        Patched::Failed(error) => Err((
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("the ICE restart failed: {error}"),
+        )),
     }
 }
 
-/// RFC 9725 §4.2: the end of a session.
+/// Ends a session (RFC 9725 §4.2).
 async fn end(State(app): State<App>, Path((_, session)): Path<(String, String)>) -> Result<StatusCode, Refusal> {
     let was_live = SessionId::parse(&session).is_some_and(|id| app.sessions.end(id, End::Deleted));
     if was_live {
@@ -121,7 +128,7 @@ async fn end(State(app): State<App>, Path((_, session)): Path<(String, String)>)
     }
 }
 
-/// Lets in who has the token, if there is one to have (RFC 6750).
+/// Requires the bearer token, if one is set (RFC 6750).
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     let Some(expected) = &app.settings.token else {
         return next.run(request).await;
@@ -134,15 +141,10 @@ async fn authorize(State(app): State<App>, request: Request, next: Next) -> Resp
         return next.run(request).await;
     }
     let headers = [(header::WWW_AUTHENTICATE, "Bearer")];
-    (
-        StatusCode::UNAUTHORIZED,
-        headers,
-        "a bearer token is wanted, and not this one",
-    )
-        .into_response()
+    (StatusCode::UNAUTHORIZED, headers, "a valid bearer token is required").into_response()
 }
 
-/// Lets pages of other origins publish. A preflight comes without a token.
+/// Lets pages of other origins publish. A preflight carries no token.
 async fn share(request: Request, next: Next) -> Response {
     const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
     let mut response = if request.method() == Method::OPTIONS {
@@ -176,7 +178,7 @@ fn expect_type(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> {
     } else {
         Err((
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("{expected} is wanted, not {given:?}"),
+            format!("expected {expected}, got {given:?}"),
         ))
     }
 }
@@ -185,7 +187,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Compares in a time that does not tell where the first difference is.
+/// Compares in constant time, so that timing does not reveal the first difference.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len()
         && one
@@ -196,5 +198,5 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 fn no_session() -> Refusal {
-    (StatusCode::NOT_FOUND, "there is no such session".into())
+    (StatusCode::NOT_FOUND, "no such session".into())
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 pub(crate) const MEDIA_TYPE: &str = "application/trickle-ice-sdpfrag";
 
-/// What a publisher tells about its side of ICE.
+/// A publisher's side of ICE.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Fragment {
-    /// Name and password; there only together.
+    /// User fragment and password, which only come together.
     pub(crate) credentials: Option<(String, String)>,
     /// Values of `a=candidate`.
     pub(crate) candidates: Vec<String>,
@@ -24,7 +24,7 @@ impl Fragment {
             if line.as_bytes().get(1) != Some(&b'=') {
                 return Err(Malformed("a line is not TYPE=VALUE"));
             }
-            // With everything in one bundle, the first section's stand for all of them.
+            // With everything in one bundle, the first section's credentials hold for all.
             if let Some(value) = line.strip_prefix("a=ice-ufrag:") {
                 name.get_or_insert_with(|| value.to_owned());
             } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
@@ -36,10 +36,10 @@ impl Fragment {
         let credentials = match (name, password) {
             (Some(name), Some(password)) => Some((name, password)),
             (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => return Err(Malformed("ice-ufrag and ice-pwd go together")),
+            (Some(_), None) | (None, Some(_)) => return Err(Malformed("ice-ufrag and ice-pwd must come together")),
         };
         if credentials.is_none() && candidates.is_empty() && !text.contains("a=end-of-candidates") {
-            return Err(Malformed("there is nothing about ICE in it"));
+            return Err(Malformed("it has no ICE attributes"));
         }
         Ok(Self {
             credentials,
@@ -54,7 +54,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// The fragment that tells a publisher the endpoint's side of ICE, out of an answer.
+/// Extracts from an answer the fragment with the endpoint's side of ICE.
 pub(crate) fn of_answer(answer: &str) -> String {
     const KEPT: [&str; 9] = [
         "a=ice-lite",
@@ -78,7 +78,7 @@ pub(crate) fn of_answer(answer: &str) -> String {
         .collect()
 }
 
-/// An offer with other ICE credentials and without its candidates: what a publisher would offer to restart ICE.
+/// An offer with new ICE credentials and without candidates, as a publisher would send it to restart ICE.
 pub(crate) fn restart(offer: &str, name: &str, password: &str) -> String {
     let mut restarted = String::with_capacity(offer.len());
     for line in offer.lines() {

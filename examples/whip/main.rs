@@ -1,6 +1,6 @@
-//! A WHIP endpoint (RFC 9725) that receives media over real WebRTC, and makes one session of each offer.
+//! A WHIP endpoint (RFC 9725) that receives media over real WebRTC, and makes one session per offer.
 //!
-//! `cargo run --release --example whip -- --help` lists what it can be told. What it does not do: hand the media on.
+//! `cargo run --release --example whip -- --help` lists the options. The endpoint does not forward the media.
 
 use std::{
     env,
@@ -33,7 +33,7 @@ mod progress;
 mod report;
 mod sessions;
 
-/// How long requests get to end, and then connections to close, once the server is told to stop.
+/// The time that requests get to end at shutdown, and then connections to close.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
@@ -91,7 +91,7 @@ async fn serve(settings: Settings) -> ExitCode {
     let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(interrupted());
     let served = tokio::select! {
         served = server => served,
-        // Whoever is slower than that must not keep the server up.
+        // A slow client must not keep the server up.
         () = async { interrupted().await; sleep(SHUTDOWN).await } => Ok(()),
     };
     let _ = timeout(SHUTDOWN, app.dedup.drain()).await;
@@ -103,12 +103,12 @@ async fn serve(settings: Settings) -> ExitCode {
     }
 }
 
-/// Where publishers reach a server that listens on `address`.
+/// The address at which publishers reach a server that listens on `address`.
 fn media_ip(address: SocketAddr) -> IpAddr {
     if !address.ip().is_unspecified() {
         return address.ip();
     }
-    // Nothing is sent: it is asked which of its addresses this machine would use towards one of RFC 5737's.
+    // Sends nothing. The system picks the local address for a target from RFC 5737.
     let towards_network = || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect("192.0.2.1:9")?;

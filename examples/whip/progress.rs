@@ -1,4 +1,4 @@
-//! How a session is doing.
+//! The progress of a session.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,7 +7,7 @@ use std::{
 
 use str0m::format::Codec;
 
-/// How a session is doing; shared by the session and whoever reports on it.
+/// The progress of a session, shared by the session and its reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<Mutex<Snapshot>>);
 
@@ -15,7 +15,7 @@ pub(crate) struct Progress(Arc<Mutex<Snapshot>>);
 pub(crate) struct Snapshot {
     pub(crate) state: State,
     pub(crate) started: Instant,
-    /// What it has received, a codec each.
+    /// Media received, one entry per codec.
     pub(crate) media: Vec<Media>,
     ended: Option<Instant>,
 }
@@ -23,12 +23,12 @@ pub(crate) struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Connecting,
-    /// ICE and DTLS are up, so SRTP is.
+    /// ICE and DTLS are up, and so is SRTP.
     Connected,
     Ended(End),
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Deleted,
@@ -39,12 +39,12 @@ pub(crate) enum End {
     Shutdown,
 }
 
-/// What was received of one codec.
+/// Media received with one codec.
 #[derive(Clone, Debug)]
 pub(crate) struct Media {
     pub(crate) codec: Codec,
     pub(crate) packets: u64,
-    /// Of RTP payload.
+    /// Bytes of RTP payload.
     pub(crate) bytes: u64,
 }
 
@@ -106,7 +106,7 @@ impl Snapshot {
         self.media.iter().map(|media| media.bytes).sum()
     }
 
-    /// How long it has lasted, or lasted.
+    /// The duration of the session, up to now if it is live.
     pub(crate) fn duration(&self) -> Duration {
         self.ended.unwrap_or_else(Instant::now) - self.started
     }

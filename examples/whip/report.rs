@@ -1,4 +1,4 @@
-//! What the server tells of itself: a page for people, JSON for the page, and text for Prometheus.
+//! The server's reports: a page, JSON for the page, and text for Prometheus.
 
 use std::fmt::Write;
 
@@ -26,7 +26,7 @@ pub(crate) fn router() -> Router<App> {
 }
 
 async fn page() -> impl IntoResponse {
-    // Streams are named by whoever publishes: nothing but this page's own text is to be loaded or run.
+    // Publishers choose the stream names, so the page must not load or run anything but its own text.
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                   img-src data:; frame-ancestors 'none'";
     let headers = [
@@ -119,7 +119,7 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
     text.family(
         "offer_dedup_offers_total",
         "counter",
-        "What became of offers.",
+        "Offers by outcome.",
         "outcome",
         outcomes(&dedup),
     );
@@ -127,7 +127,7 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
         text.single(
             &format!("offer_dedup_{name}"),
             "gauge",
-            "What the layer holds now.",
+            "Current holdings of the layer.",
             value,
         );
     }

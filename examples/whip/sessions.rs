@@ -1,4 +1,4 @@
-//! All sessions: those that are live, and the last that ended.
+//! All sessions: the live ones, and those that ended last.
 
 use std::{
     cmp::Reverse,
@@ -16,7 +16,7 @@ use crate::{
     progress::{End, Progress, Snapshot},
 };
 
-/// How many of the ended sessions are kept to be looked at.
+/// Number of ended sessions that are kept for display.
 const KEPT: usize = 24;
 
 #[derive(Clone)]
@@ -32,12 +32,12 @@ struct Book {
     created: u64,
     live: HashMap<SessionId, Session>,
     ended: VecDeque<Record>,
-    /// What sessions that are no longer kept have received.
+    /// Media received by sessions that are no longer kept.
     past: Received,
     ends: [u64; End::ALL.len()],
 }
 
-/// Who knows it may end the session, so it is not for others to see.
+/// A secret: its holder may end the session, so it is never shown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(u128);
 
@@ -48,10 +48,10 @@ struct Session {
     patches: mpsc::Sender<Patch>,
 }
 
-/// What there is to tell about a session.
+/// The public data of a session.
 #[derive(Clone)]
 pub(crate) struct Record {
-    /// Counts sessions, from 1.
+    /// Numbers sessions from 1.
     pub(crate) number: u64,
     pub(crate) stream: String,
     pub(crate) client: String,
@@ -64,16 +64,16 @@ pub(crate) struct Received {
     pub(crate) bytes: u64,
 }
 
-/// Everything at one moment.
+/// All figures at one moment.
 pub(crate) struct Overview {
     pub(crate) created: u64,
     pub(crate) received: Received,
-    /// Live ones first, and the newest of each.
+    /// Live sessions first, then ended ones, each newest first.
     pub(crate) sessions: Vec<(Record, Snapshot)>,
     pub(crate) ends: [(End, u64); End::ALL.len()],
 }
 
-/// Who publishes.
+/// The publisher of a session.
 pub(crate) struct Publisher {
     pub(crate) stream: String,
     pub(crate) client: String,
@@ -113,7 +113,7 @@ impl Sessions {
         tokio::spawn(async move {
             match connection.await {
                 Ok(Some(end)) => sessions.end(id, end),
-                // It was told to.
+                // The session was ended from outside.
                 Ok(None) => false,
                 Err(_panicked) => sessions.end(id, End::Failed),
             };
@@ -122,12 +122,12 @@ impl Sessions {
         id
     }
 
-    /// The way to a live session.
+    /// Returns the sender of patches for a live session.
     pub(crate) fn patches(&self, id: SessionId) -> Option<mpsc::Sender<Patch>> {
         self.lock().live.get(&id).map(|session| session.patches.clone())
     }
 
-    /// Ends a session; whether it was live.
+    /// Ends a session. Returns `false` if it was not live.
     pub(crate) fn end(&self, id: SessionId, end: End) -> bool {
         let mut book = self.lock();
         let Some(Session { record, peer, .. }) = book.live.remove(&id) else {
@@ -143,8 +143,7 @@ impl Sessions {
         book.ends[end as usize] += 1;
         book.keep(record);
         if let Some(peer) = peer {
-            // A publisher that comes back may be ahead of the end of its old session: what is remembered is then of the
-            // new one.
+            // A publisher may return before its old session ends. The memory then belongs to the new session.
             let is_back = book.live.values().any(|session| session.peer == Some(peer));
             if !is_back && !self.dedup.is_processing(peer) {
                 self.dedup.forget(peer);
@@ -160,7 +159,7 @@ impl Sessions {
         }
     }
 
-    /// Resolves when no connection is open any more.
+    /// Resolves when every connection is closed.
     pub(crate) async fn closed(&self) {
         self.tasks.closed().await;
     }
@@ -212,7 +211,7 @@ impl Received {
 impl SessionId {
     fn random() -> Self {
         let mut id = [0; 16];
-        getrandom::fill(&mut id).expect("the system has randomness");
+        getrandom::fill(&mut id).expect("the system should have randomness");
         Self(u128::from_ne_bytes(id))
     }
 

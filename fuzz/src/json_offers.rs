@@ -2,7 +2,7 @@
 //!
 //! An input is a line of rules, two letters each, and a message.
 
-use tower_offer_dedup::{ExtractOffer, Found};
+use tower_offer_dedup::extract::{ExtractOffer, Found};
 
 use crate::tree::{POINTERS, Rules, key};
 

@@ -1,6 +1,9 @@
 //! Keys of peers, for miri.
 
-use tower_offer_dedup::{ExtractOffer, Found, JsonOffers, PeerKey};
+use tower_offer_dedup::{
+    JsonOffers, PeerKey,
+    extract::{ExtractOffer, Found},
+};
 
 #[test]
 fn different_parts_make_different_keys() {

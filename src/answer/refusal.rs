@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use crate::metrics;
 
-/// Why a request was not handed to the inner service, and when to try again.
+/// The reason why a request was not passed to the inner service, and when to try again.
 ///
 /// # Examples
 ///
@@ -14,7 +14,7 @@ use crate::metrics;
 /// assert_eq!(refusal.retry_after(), Some(Duration::from_secs(1)));
 /// assert_eq!(refusal.to_string(), "another offer of this peer is being processed");
 ///
-/// // A second try of what was processed would be a second session.
+/// // A retry of a processed offer would create a second session.
 /// assert_eq!(Refusal::new(Reason::Processed).retry_after(), None);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal for `reason`, with a hint to retry in 1 s where retrying helps.
+    /// Makes a refusal. It hints to retry after 1 s where retrying helps.
     pub fn new(reason: Reason) -> Self {
         Self {
             reason,
@@ -32,21 +32,20 @@ impl Refusal {
         }
     }
 
-    /// Hints to retry after `time`.
-    #[must_use]
-    pub fn retry_in(self, time: Duration) -> Self {
+    /// Makes a refusal that hints to retry after `retry_after`.
+    pub fn with_retry_after(reason: Reason, retry_after: Duration) -> Self {
         Self {
-            retry_after: Some(time),
-            ..self
+            reason,
+            retry_after: Some(retry_after),
         }
     }
 
-    /// Why.
+    /// Returns the reason.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// How long to wait before a retry; `None` where a retry helps nothing.
+    /// Returns how long to wait before a retry, or `None` where a retry does not help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -61,6 +60,14 @@ impl fmt::Display for Refusal {
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $text:literal;)*) => {
         /// Why a request was refused.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use tower_offer_dedup::Reason;
+        ///
+        /// assert_eq!(Reason::CoolingDown.as_str(), "cooling_down");
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason {
@@ -70,7 +77,7 @@ macro_rules! reasons {
         impl Reason {
             pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// A name for machines: `"in_flight"`, `"cooling_down"` and so on.
+            /// Returns a name for machines, such as `"in_flight"`. It never changes.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $id,)*
@@ -98,29 +105,32 @@ reasons! {
     InFlight = "in_flight", "the same offer is being processed";
     /// The same offer was processed.
     Processed = "processed", "the same offer was processed";
-    /// The same offer was processed, and there is no answer to give again: it was too large, vetoed or dropped.
+    /// The same offer was processed, and its answer was not kept: it was too large, vetoed or evicted.
     NotRecorded = "not_recorded", "the same offer was processed and its answer was not kept";
+    /// A newer offer of the peer arrived, under [`WhenBusy::Supersede`](crate::WhenBusy::Supersede).
+    Superseded = "superseded", "a newer offer of this peer arrived";
     /// Another offer of the peer is being processed.
     Busy = "busy", "another offer of this peer is being processed";
-    /// The peer's last offer was processed less than a cooldown ago.
+    /// An offer of the peer was processed less than a cooldown ago.
     CoolingDown = "cooling_down", "the peer's last offer was processed a moment ago";
-    /// Too many offers of the peer, or duplicates of them, wait already.
+    /// Too many offers of the peer, or too many duplicates, wait already.
     QueueFull = "queue_full", "too many offers of this peer wait already";
-    /// The wait was too long, or the processing outlived its lease and was aborted.
+    /// The offer waited too long, or its processing outlived the lease and was ended.
     TimedOut = "timed_out", "the offer took too long";
-    /// The request's body is larger than the cap.
+    /// Processing was ended from outside: its runtime shut down, or its claim was lost.
+    Aborted = "aborted", "processing of the offer was aborted";
+    /// The body of the request is larger than the cap.
     BodyTooLarge = "body_too_large", "the body is too large";
-    /// The request's body could not be read to its end.
-    BodyBroken = "body_broken", "the body could not be read";
+    /// The body of the request did not arrive in time.
+    BodyTimedOut = "body_timed_out", "the body did not arrive in time";
     /// The request names no peer, and one is required.
     PeerMissing = "peer_missing", "the request names no peer";
-    /// A store that is shared between servers cannot be reached. The layer has none of its own: it is there for an
-    /// [`ExtractOffer`](crate::ExtractOffer) that asks one.
+    /// A store that several nodes share cannot be reached. For extractors that ask one.
     StoreUnavailable = "store_unavailable", "the shared store cannot be reached";
 }
 
 impl Reason {
-    /// Whether the same request may be handled when it is sent again later.
+    /// Returns whether the same request may be handled if it is sent again later.
     fn is_temporary(self) -> bool {
         match self {
             Self::InFlight
@@ -128,8 +138,14 @@ impl Reason {
             | Self::CoolingDown
             | Self::QueueFull
             | Self::TimedOut
+            | Self::Aborted
             | Self::StoreUnavailable => true,
-            Self::Processed | Self::NotRecorded | Self::BodyTooLarge | Self::BodyBroken | Self::PeerMissing => false,
+            Self::Processed
+            | Self::NotRecorded
+            | Self::Superseded
+            | Self::BodyTooLarge
+            | Self::BodyTimedOut
+            | Self::PeerMissing => false,
         }
     }
 }

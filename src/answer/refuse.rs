@@ -4,21 +4,48 @@ use std::{
     future::{Ready, ready},
 };
 
-use super::{Answer, EveryOk, Refusal, Success, Taken};
+use super::{Answer, EveryOk, Settled, Success};
+use crate::{Offer, Refusal};
 
-/// Refuses duplicates: they get what a closure makes of the [`Refusal`].
+/// Refuses duplicates: a closure turns the [`Refusal`] into a response or an error.
 ///
 /// It suits relays, whose senders know by other means that their offer arrived. A sender that needs the answer wants
-/// [`Replay`](super::Replay).
+/// [`Replay`](crate::Replay).
 ///
 /// # Examples
 ///
 /// ```
-/// use tower_offer_dedup::{Answer, Reason, Refusal, Refuse};
+/// use std::convert::Infallible;
+/// use tower_offer_dedup::{Reason, Refusal, Refuse, answer::Answer};
 ///
-/// let answer = Refuse::with(|refusal: &Refusal| format!("ignored: {}", refusal.reason()));
-/// let refused: String = answer.refuse(&Refusal::new(Reason::InFlight));
-/// assert_eq!(refused, "ignored: in_flight");
+/// let answer = Refuse::with(|refusal| format!("ignored: {}", refusal.reason()));
+/// let refused: Result<String, Infallible> =
+///     answer.refuse(&Refusal::new(Reason::InFlight));
+/// assert_eq!(refused, Ok("ignored: in_flight".to_owned()));
+/// ```
+///
+/// A service whose responses are `Result`s remembers only `Ok`:
+///
+/// ```
+/// use tower_offer_dedup::Refuse;
+///
+/// let answer = Refuse::with(|refusal| Err::<String, _>(refusal.reason()))
+///     .success_if(Result::is_ok);
+/// # let _ = answer;
+/// ```
+///
+/// A service that refuses by its own error type, such as tonic's `Status`:
+///
+/// ```
+/// use tower_offer_dedup::{Reason, Refusal, Refuse, answer::Answer};
+///
+/// #[derive(Debug, PartialEq)]
+/// struct Status(String);
+///
+/// let answer = Refuse::with_error(|refusal| Status(refusal.to_string()));
+/// let refused: Result<(), Status> = answer.refuse(&Refusal::new(Reason::Busy));
+/// let text = "another offer of this peer is being processed";
+/// assert_eq!(refused, Err(Status(text.to_owned())));
 /// ```
 #[derive(Clone, Copy)]
 pub struct Refuse<F, P = EveryOk> {
@@ -27,7 +54,7 @@ pub struct Refuse<F, P = EveryOk> {
 }
 
 impl<F> Refuse<F> {
-    /// Answers what is refused with what `refuse` makes of it.
+    /// Refuses with the response that `refuse` returns.
     pub fn with<Res>(refuse: F) -> Self
     where
         F: Fn(&Refusal) -> Res,
@@ -39,8 +66,21 @@ impl<F> Refuse<F> {
     }
 }
 
+impl<F> Refuse<WithError<F>> {
+    /// Refuses with the error that `refuse` returns.
+    pub fn with_error<E>(refuse: F) -> Self
+    where
+        F: Fn(&Refusal) -> E,
+    {
+        Self {
+            refuse: WithError(refuse),
+            success: EveryOk,
+        }
+    }
+}
+
 impl<F, P> Refuse<F, P> {
-    /// Remembers offers only where `success` holds for the response; by default, every `Ok` is a success.
+    /// Remembers an offer only if `success` returns `true` for its response. By default every `Ok` is a success.
     pub fn success_if<Res, Q>(self, success: Q) -> Refuse<F, Q>
     where
         Q: Fn(&Res) -> bool,
@@ -52,35 +92,73 @@ impl<F, P> Refuse<F, P> {
     }
 }
 
-impl<F, P, Res> Answer<Res> for Refuse<F, P>
+impl<F, P, Res, E> Answer<Res, E> for Refuse<F, P>
 where
-    F: Fn(&Refusal) -> Res,
+    F: BuildRefusal<Res, E>,
     P: Success<Res>,
 {
     type Response = Res;
     type Record = Infallible;
-    type Take = Ready<Taken<Res, Infallible>>;
+    type Settle = Ready<Settled<Res, Infallible>>;
 
     fn pass(&self, response: Res) -> Res {
         response
     }
 
-    fn take(&self, response: Res) -> Self::Take {
+    fn settle(&self, response: Res, _: &Offer) -> Self::Settle {
         let is_success = self.success.is_success(&response);
-        ready(Taken::of(response, is_success))
+        ready(Settled::of(response, is_success))
     }
 
     fn replay(&self, record: &Infallible) -> Res {
         match *record {}
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Res {
-        (self.refuse)(refusal)
+    fn refuse(&self, refusal: &Refusal) -> Result<Res, E> {
+        self.refuse.build(refusal)
     }
 }
 
 impl<F, P> fmt::Debug for Refuse<F, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refuse").finish_non_exhaustive()
+    }
+}
+
+/// Turns a [`Refusal`] into a response or an error of the inner service. A closure `Fn(&Refusal) -> Res` is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not build a refusal for a service that responds with `{Res}` and fails with `{E}`",
+    note = "the closure of `Refuse::with` and `Replay::with` returns the response of the inner service, that of \
+            `with_error` its error"
+)]
+pub trait BuildRefusal<Res, E> {
+    /// Builds the response or the error.
+    ///
+    /// # Errors
+    ///
+    /// The error that the sender gets in place of a response.
+    fn build(&self, refusal: &Refusal) -> Result<Res, E>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: Fn(&Refusal) -> Res, Res, E> BuildRefusal<Res, E> for F {
+    fn build(&self, refusal: &Refusal) -> Result<Res, E> {
+        Ok(self(refusal))
+    }
+}
+
+/// Refuses with the error that a closure returns; see [`Refuse::with_error`].
+#[derive(Clone, Copy)]
+pub struct WithError<F>(pub(super) F);
+
+impl<F: Fn(&Refusal) -> E, Res, E> BuildRefusal<Res, E> for WithError<F> {
+    fn build(&self, refusal: &Refusal) -> Result<Res, E> {
+        Err((self.0)(refusal))
+    }
+}
+
+impl<F> fmt::Debug for WithError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WithError").finish_non_exhaustive()
     }
 }

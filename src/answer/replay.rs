@@ -4,128 +4,134 @@ use std::{
     time::Duration,
 };
 
-use super::{Answer, Duplicates, EveryOk, Refusal, Success, Taken};
+use super::{Answer, BuildRefusal, Duplicates, EveryOk, Settled, Success, WithError};
+use crate::{Offer, Refusal};
 
-/// Gives duplicates the answer of the first, as RFC 3261 §17.2.1 has it for a retransmitted INVITE: a clone of the
-/// response. A duplicate of an offer in flight waits for it.
+/// Answers duplicates with a clone of the first response, as a SIP server does for a retransmitted INVITE (RFC 3261
+/// §17.2.1). A duplicate of an offer in flight waits for it.
 ///
-/// The record goes to whoever sends the same offer under the same peer key: answers hold ICE credentials, so the key
-/// must name the principal.
+/// The recorded answer goes to every sender of the same offer under the same peer key. Answers hold ICE credentials, so
+/// the key must identify the principal.
 ///
 /// # Examples
 ///
 /// ```
-/// use std::time::Duration;
-/// use tower_offer_dedup::{Answer, Duplicates, Refusal, Replay};
+/// use std::{convert::Infallible, time::Duration};
+/// use tower_offer_dedup::{Fingerprint, Offer, Replay, answer::Answer};
 ///
-/// let answer = Replay::with(|refusal: &Refusal| Err(refusal.reason()))
-///     .limit(16)
-///     .timeout(Duration::from_secs(3))
-///     .success_if(|reply: &Result<String, _>| reply.is_ok())
-///     .record(|reply: &Result<String, _>| reply.as_ref().ok().map(String::len));
+/// let answer = Replay::with(|refusal| Err(refusal.reason()))
+///     .max_waiters(16)
+///     .wait_timeout(Duration::from_secs(3))
+///     .success_if(Result::is_ok)
+///     .weigher(|reply: &Result<String, _>| reply.as_ref().ok().map(String::len));
 ///
-/// let taken = answer.take(Ok("v=0".to_owned())).into_inner();
-/// assert_eq!(taken.response(), &Ok("v=0".to_owned()));
+/// let offer = Offer::new("alice", Fingerprint::exact(b"v=0"));
+/// let settle = Answer::<_, Infallible>::settle(&answer, Ok("v=0".to_owned()), &offer);
+/// assert_eq!(settle.into_inner().record(), Some(&Ok("v=0".to_owned())));
 /// ```
 #[derive(Clone, Copy)]
-pub struct Replay<F, P = EveryOk, R = SizeOf> {
+pub struct Replay<F, P = EveryOk, W = SizeOf> {
     refuse: F,
     success: P,
-    record: R,
-    limit: usize,
-    timeout: Duration,
+    weigher: W,
+    max_waiters: usize,
+    wait_timeout: Duration,
 }
 
 impl<F> Replay<F> {
-    /// Answers what is refused after all with what `refuse` makes of it.
+    /// Refuses with the response that `refuse` returns, where no answer can be replayed.
     pub fn with<Res>(refuse: F) -> Self
     where
         F: Fn(&Refusal) -> Res,
     {
+        Self::new(refuse)
+    }
+}
+
+impl<F> Replay<WithError<F>> {
+    /// Refuses with the error that `refuse` returns, where no answer can be replayed.
+    pub fn with_error<E>(refuse: F) -> Self
+    where
+        F: Fn(&Refusal) -> E,
+    {
+        Self::new(WithError(refuse))
+    }
+}
+
+impl<F> Replay<F> {
+    fn new(refuse: F) -> Self {
         Self {
             refuse,
             success: EveryOk,
-            record: SizeOf,
-            limit: Duplicates::LIMIT,
-            timeout: Duplicates::TIMEOUT,
+            weigher: SizeOf,
+            max_waiters: Duplicates::MAX_WAITERS,
+            wait_timeout: Duplicates::WAIT_TIMEOUT,
         }
     }
 }
 
-impl<F, P, R> Replay<F, P, R> {
-    /// How many duplicates wait for an answer, per peer; 64 by default. Zero: a duplicate of an offer in flight is
-    /// refused.
+impl<F, P, W> Replay<F, P, W> {
+    /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer in
+    /// flight is refused.
     #[must_use]
-    pub fn limit(self, limit: usize) -> Self {
-        Self { limit, ..self }
+    pub fn max_waiters(self, max_waiters: usize) -> Self {
+        Self { max_waiters, ..self }
     }
 
-    /// How long a duplicate waits for an answer; 10 s by default.
+    /// Sets how long a duplicate may wait for an answer; 10 s by default.
     #[must_use]
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+    pub fn wait_timeout(self, wait_timeout: Duration) -> Self {
+        Self { wait_timeout, ..self }
     }
 
-    /// Remembers offers only where `success` holds for the response; by default, every `Ok` is a success.
-    pub fn success_if<Res, Q>(self, success: Q) -> Replay<F, Q, R>
+    /// Remembers an offer only if `success` returns `true` for its response. By default every `Ok` is a success.
+    pub fn success_if<Res, Q>(self, success: Q) -> Replay<F, Q, W>
     where
         Q: Fn(&Res) -> bool,
     {
-        let Self {
-            refuse,
-            record,
-            limit,
-            timeout,
-            ..
-        } = self;
         Replay {
-            refuse,
+            refuse: self.refuse,
             success,
-            record,
-            limit,
-            timeout,
+            weigher: self.weigher,
+            max_waiters: self.max_waiters,
+            wait_timeout: self.wait_timeout,
         }
     }
 
-    /// How many bytes a response takes in the layer's memory, or `None` not to keep it: its duplicates are then refused
-    /// as [`NotRecorded`](super::Reason::NotRecorded), or where it is a failure, those that wait already as
-    /// [`InFlight`](super::Reason::InFlight). By default the size of its type, without what it points to.
-    pub fn record<Res, Q>(self, record: Q) -> Replay<F, P, Q>
+    /// Sets how many bytes a response takes in the layer's memory. By default that is the size of its type, without what
+    /// it points to.
+    ///
+    /// `None` keeps no answer: duplicates are then refused as [`NotRecorded`](crate::Reason::NotRecorded), or, where the
+    /// response is a failure, those that wait already as [`InFlight`](crate::Reason::InFlight).
+    pub fn weigher<Res, V>(self, weigher: V) -> Replay<F, P, V>
     where
-        Q: Fn(&Res) -> Option<usize>,
+        V: Fn(&Res) -> Option<usize>,
     {
-        let Self {
-            refuse,
-            success,
-            limit,
-            timeout,
-            ..
-        } = self;
         Replay {
-            refuse,
-            success,
-            record,
-            limit,
-            timeout,
+            refuse: self.refuse,
+            success: self.success,
+            weigher,
+            max_waiters: self.max_waiters,
+            wait_timeout: self.wait_timeout,
         }
     }
 }
 
-impl<F, P, R, Res> Answer<Res> for Replay<F, P, R>
+impl<F, P, W, Res, E> Answer<Res, E> for Replay<F, P, W>
 where
-    F: Fn(&Refusal) -> Res,
+    F: BuildRefusal<Res, E>,
     P: Success<Res>,
-    R: Weigh<Res>,
+    W: Weigh<Res>,
     Res: Clone + Send + Sync + 'static,
 {
     type Response = Res;
     type Record = Res;
-    type Take = Ready<Taken<Res, Res>>;
+    type Settle = Ready<Settled<Res, Res>>;
 
     fn duplicates(&self) -> Duplicates {
         Duplicates::Wait {
-            limit: self.limit,
-            timeout: self.timeout,
+            max_waiters: self.max_waiters,
+            wait_timeout: self.wait_timeout,
         }
     }
 
@@ -133,12 +139,13 @@ where
         response
     }
 
-    fn take(&self, response: Res) -> Self::Take {
-        let record = self.record.weigh(&response).map(|bytes| (response.clone(), bytes));
+    fn settle(&self, response: Res, _: &Offer) -> Self::Settle {
+        let record = self.weigher.weigh(&response).map(|bytes| (response.clone(), bytes));
         let is_success = self.success.is_success(&response);
-        ready(Taken {
-            record,
-            ..Taken::of(response, is_success)
+        let settled = Settled::of(response, is_success);
+        ready(match record {
+            Some((record, bytes)) => settled.recorded(record, bytes),
+            None => settled,
         })
     }
 
@@ -146,14 +153,14 @@ where
         record.clone()
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Res {
-        (self.refuse)(refusal)
+    fn refuse(&self, refusal: &Refusal) -> Result<Res, E> {
+        self.refuse.build(refusal)
     }
 }
 
-/// Tells what a response takes in memory; see [`Replay::record`]. A closure `Fn(&Res) -> Option<usize>` does.
+/// Returns what a response takes in memory; see [`Replay::weigher`]. A closure `Fn(&Res) -> Option<usize>` is one.
 pub trait Weigh<Res> {
-    /// How many bytes `response` takes, or `None` not to keep it.
+    /// Returns how many bytes `response` takes, or `None` not to keep it.
     fn weigh(&self, response: &Res) -> Option<usize>;
 }
 
@@ -173,11 +180,11 @@ impl<Res> Weigh<Res> for SizeOf {
     }
 }
 
-impl<F, P, R> fmt::Debug for Replay<F, P, R> {
+impl<F, P, W> fmt::Debug for Replay<F, P, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replay")
-            .field("limit", &self.limit)
-            .field("timeout", &self.timeout)
+            .field("max_waiters", &self.max_waiters)
+            .field("wait_timeout", &self.wait_timeout)
             .finish_non_exhaustive()
     }
 }

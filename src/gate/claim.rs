@@ -1,174 +1,194 @@
-//! [`Claim`]: the held lock of one peer for one offer.
+//! The guards of an admitted offer: [`Claim`] holds the lock, [`Attendance`] waits for it, [`ClaimMemory`] forgets it.
 
-use std::sync::{
-    Arc,
-    atomic::Ordering::{AcqRel, Acquire},
-};
-
-use tokio::task::AbortHandle;
+use std::{fmt, sync::Arc, task::Context};
 
 use super::{
-    Gate,
     clock::Tick,
-    lock::{End, Number},
-    memory::{Processed, Record},
-    news::Ending,
+    decision::{Grant, Scope},
+    effects::Effects,
+    gate::Gate,
+    history::Record,
+    number::ClaimNumber,
+    peer::End,
+    revocation::{Revocation, Revoked},
 };
-use crate::{Offer, Reason, Refusal, observe};
+use crate::{
+    Offer, PeerKey, observe,
+    outcome::Outcome,
+    quiet::{catch, quietly},
+};
 
-/// The held lock of one peer for one offer. It ends by [`complete`](Self::complete), [`fail`](Self::fail) or by drop,
-/// which releases the peer and remembers nothing.
+/// The held lock of one peer for one offer. It ends by [`complete`](Self::complete), or by drop, which releases the peer
+/// and remembers nothing.
 #[derive(Debug)]
 #[must_use = "dropped, it releases the peer"]
 pub(crate) struct Claim {
     gate: Arc<Gate>,
     offer: Offer,
-    number: Number,
+    number: ClaimNumber,
     since: Tick,
+    revocation: Option<Arc<Revocation>>,
     has_ended: bool,
 }
 
-/// How an offer that was processed to its end ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Result {
-    Success,
-    Failure,
-}
-
 impl Claim {
-    pub(super) fn new(gate: Arc<Gate>, offer: Offer, (number, since): (Number, Tick)) -> Self {
-        gate.claims.fetch_add(1, AcqRel);
-        observe::admitted(&gate.counters);
-        observe::claims(1.0);
+    pub(super) fn new(gate: Arc<Gate>, offer: Offer, grant: Grant) -> Self {
         Self {
             gate,
             offer,
-            number,
-            since,
+            number: grant.number,
+            since: grant.since,
+            revocation: grant.revocation,
             has_ended: false,
         }
     }
 
+    pub(crate) fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
     /// Stops the lease while the inner service has no capacity.
     pub(crate) fn await_capacity(&self) {
-        self.set_lease(Tick::NEVER);
+        self.gate.set_lease(self.offer.peer(), self.number, |_| Tick::NEVER);
     }
 
     /// Starts the lease: the inner service is about to be called.
     pub(crate) fn start_lease(&self) {
-        let gate = &self.gate;
-        self.set_lease(gate.clock.now().after(gate.settings.lease));
+        let lease = self.gate.settings.lease;
+        self.gate
+            .set_lease(self.offer.peer(), self.number, |now| now.after(lease));
     }
 
-    /// What ties the claim to a task, once there is one.
-    pub(crate) fn tether(&self) -> Tether {
-        Tether {
+    /// Returns why the claim was revoked, or registers the task of `cx` to be woken when it is.
+    pub(crate) fn poll_revoked(&self, cx: &Context<'_>) -> Option<Revoked> {
+        self.revocation.as_ref()?.poll(cx)
+    }
+
+    /// Returns the guard of a response future that waits for this claim without holding it.
+    pub(crate) fn attend(&self) -> Attendance {
+        Attendance {
             gate: Arc::clone(&self.gate),
             offer: self.offer.clone(),
+            number: self.number,
+            is_over: false,
+        }
+    }
+
+    /// Returns a handle to what this claim remembers or will remember.
+    pub(crate) fn memory(&self) -> ClaimMemory {
+        ClaimMemory {
+            gate: Arc::clone(&self.gate),
+            peer: self.offer.peer(),
             number: self.number,
         }
     }
 
-    /// Tells operators that duplicates will be refused for want of an answer.
-    pub(crate) fn note_not_recorded(&self) {
-        observe::not_recorded(&self.offer);
+    /// Ends the claim: remembers the offer if that is due, releases the peer and answers its followers. `replays` says
+    /// whether duplicates would get the recorded answer.
+    ///
+    /// # Panics
+    ///
+    /// If a subscriber, a recorder or a waker panics, after the state is settled.
+    pub(crate) fn complete(mut self, outcome: Outcome, record: Option<Record>, replays: bool) {
+        let is_unrecorded = replays && outcome == Outcome::Success && record.is_none();
+        let (effects, now) = self.end(outcome, record);
+        let is_unrecorded = is_unrecorded || effects.trimmed.answers > 0;
+        let ran = catch(|| self.gate.run(self.offer.peer(), effects));
+        observe::ended(
+            self.gate.counters(),
+            &self.offer,
+            outcome,
+            now.since(self.since),
+            is_unrecorded,
+        );
+        ran.resume();
     }
 
-    /// The service answered: remembers the offer if that is due, then releases the peer and answers the duplicates.
-    pub(crate) fn complete(mut self, result: Result, record: Option<Record>) {
-        let is_remembered = result == Result::Success || self.gate.settings.remember_failures;
-        observe::completed(&self.gate.counters, &self.offer, result);
-        let ending = if record.is_none() && !is_remembered {
-            Ending::NotShared
-        } else {
-            Ending::Completed(record.clone())
-        };
-        self.end(is_remembered, record, &ending);
-    }
-
-    /// The service failed without an answer: the duplicates that wait look again.
-    pub(crate) fn fail(mut self) {
-        observe::completed(&self.gate.counters, &self.offer, Result::Failure);
-        self.end(self.gate.settings.remember_failures, None, &Ending::LookAgain);
-    }
-
-    /// Remembers and releases in one step, then publishes what is remembered.
-    fn end(&mut self, is_remembered: bool, record: Option<Record>, ending: &Ending) {
+    /// Settles the state. Nothing in here calls out, so nothing panics.
+    fn end(&mut self, outcome: Outcome, record: Option<Record>) -> (Effects, Tick) {
         self.has_ended = true;
-        let (gate, number, peer) = (&self.gate, self.number, self.offer.peer());
-        let now = gate.clock.now();
-        observe::processing(now.since(self.since));
-
-        let is_remembered_here = is_remembered && gate.remembers() && number >= gate.floor.load(Acquire);
-        let processed = is_remembered_here.then(|| Processed {
-            number,
-            fingerprint: self.offer.fingerprint(),
-            at: now,
-            record,
-        });
-        let cooldown = if is_remembered {
-            gate.settings.cooldown
-        } else {
-            <_>::default()
-        };
-        let end = End {
-            now,
-            cooling_until: now.after(cooldown),
-            ending,
-            processed,
-            horizon: &gate.horizon(now),
-            max_memory: gate.settings.max_memory,
-        };
-        let released = gate.shard(peer).with(|peers| peers.release(peer, number, end));
-        if let Some((mut after, edition)) = released {
-            after.carry_out();
-            if let Some(edition) = edition {
-                gate.publish(peer, edition);
-                gate.keep_collecting();
-            }
-        }
-    }
-
-    fn set_lease(&self, lease_end: Tick) {
-        let peer = self.offer.peer();
-        self.gate
-            .shard(peer)
-            .with(|peers| peers.set_lease(peer, self.number, lease_end));
+        let ended = self
+            .gate
+            .release(self.offer.peer(), self.number, End { outcome, record });
+        self.gate.live.claim_gone();
+        ended
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.has_ended {
-            observe::claim_abandoned(&self.gate.counters, &self.offer);
-            self.end(false, None, &Ending::LookAgain);
-        }
-        observe::claims(-1.0);
-        if self.gate.claims.fetch_sub(1, AcqRel) == 1 {
-            self.gate.idle.notify_waiters();
+            let (effects, now) = self.end(Outcome::Abandoned, None);
+            quietly(|| self.gate.run(self.offer.peer(), effects));
+            quietly(|| {
+                let held = now.since(self.since);
+                observe::ended(self.gate.counters(), &self.offer, Outcome::Abandoned, held, false);
+            });
         }
     }
 }
 
-/// Ties a claim to the task that processes its offer: the task is aborted if the claim is taken over.
+/// A response future that waits for a claim held by a task of its own. Dropped, it leaves the claim unattended unless a
+/// follower waits for it: a different offer of the peer then takes over.
 #[derive(Debug)]
-pub(crate) struct Tether {
+pub(crate) struct Attendance {
     gate: Arc<Gate>,
     offer: Offer,
-    number: Number,
+    number: ClaimNumber,
+    is_over: bool,
 }
 
-impl Tether {
-    pub(crate) fn tie(&self, task: AbortHandle) {
-        let peer = self.offer.peer();
-        self.gate
-            .shard(peer)
-            .with(|peers| peers.set_task(peer, self.number, task));
+impl Attendance {
+    /// Ends the attendance: the task is done.
+    pub(crate) fn end(mut self) {
+        self.is_over = true;
     }
 
-    /// What the sender is told whose processing was aborted.
-    pub(crate) fn refuse_aborted(&self) -> Refusal {
+    /// Ends the attendance: the runtime dropped the task.
+    pub(crate) fn end_aborted(mut self) {
+        self.is_over = true;
         observe::aborted(&self.offer);
-        Refusal::new(Reason::TimedOut)
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        quietly(|| {
+            self.gate.change(&self.offer, |active, effects| {
+                active.abandon(self.number, effects);
+            });
+        });
+    }
+}
+
+/// What one claim remembers or will remember. It never touches a newer claim of the same peer.
+#[derive(Clone)]
+pub(crate) struct ClaimMemory {
+    gate: Arc<Gate>,
+    peer: PeerKey,
+    number: ClaimNumber,
+}
+
+impl ClaimMemory {
+    /// Forgets it. While the claim is in flight, this only prevents remembering.
+    pub(crate) fn forget(&self) -> bool {
+        self.gate.forget(self.peer, Scope::Claim(self.number))
+    }
+
+    /// Returns whether the claim is one of `gate`.
+    pub(crate) fn is_of(&self, gate: &Arc<Gate>) -> bool {
+        Arc::ptr_eq(&self.gate, gate)
+    }
+}
+
+impl fmt::Debug for ClaimMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimMemory")
+            .field("peer", &self.peer)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }

@@ -1,29 +1,37 @@
-//! The one place that tells the time, on tokio's clock, so that tests pause and advance it.
+//! The one place that reads the time: tokio's clock, so that tests can pause and advance it.
 
 use std::time::Duration;
 
 use super::sync::Instant;
 
-/// Longer than anything takes, and short enough for any clock.
+/// Longer than anything takes, and short enough for every platform's clock.
 pub(super) const YEAR: Duration = Duration::from_secs(31_536_000);
 
-/// Nanoseconds since the gate was made: half the size of an [`Instant`] in state that is kept per peer.
+/// Nanoseconds since the gate was made. Half the size of an [`Instant`], which counts in state that is kept per peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
 
 impl Tick {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(nanos(time)))
     }
 
-    /// The first tick of which less than `time` has gone by at this one.
-    pub(crate) fn less_than(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(1).saturating_sub(nanos(time)))
+    /// Returns the oldest tick that is still inside a `window` ending now.
+    pub(crate) fn window_start(self, window: Duration) -> Self {
+        Self(self.0.saturating_add(1).saturating_sub(nanos(window)))
     }
 
-    /// How long after `earlier` this is; zero if it is before.
+    /// Returns the time from `earlier` to this tick, or zero if `earlier` is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -43,7 +51,7 @@ impl Clock {
         Tick(nanos(Instant::now().saturating_duration_since(self.start)))
     }
 
-    /// When a timer for `tick` fires. A tick beyond what the platform's clock can say is a year away.
+    /// Returns when a timer for `tick` fires. A tick beyond the range of the platform's clock is a year away.
     pub(crate) fn instant(&self, tick: Tick) -> Instant {
         let after_start = Duration::from_nanos(tick.0);
         self.start

@@ -1,331 +1,101 @@
-//! The gate: one atomic decision for each offer, from the memory of what was processed and the lock of its peer.
+//! The gate decides what becomes of each offer. It knows nothing of requests, stores or networks.
 //!
-//! It knows nothing of requests. An offer goes in by [`Gate::admit`]; what comes out is a [`Verdict`]: a [`Claim`] to
-//! process it, an answer to give again, a refusal, or a [`Wait`] that ends in one of these.
+//! [`Gate::admit`] returns a [`Verdict`]: a [`Claim`] to process the offer, an answer to replay, a refusal, or a
+//! [`Waiter`] that resolves to one of these. This page is the protocol. Each file implements one part of it.
+//!
+//! # Where the state is
+//!
+//! - The **lock table** (`table`, sharded by peer) has an entry for each peer that is busy, cooling down or waited for. An
+//!   active entry (`peer`) holds the lock, the queue and the newest history of its peer (`draft`). One mutex per shard
+//!   protects it.
+//! - The **memory** (`memory`) is a moka cache with the history (`history`) of every peer that has one.
+//! - The **guards** are values in callers' hands: `Claim` holds a lock, `Waiter` a place in the queue or behind a leader,
+//!   `Attendance` says that a response future waits for a detached claim.
+//!
+//! # Why no offer is processed twice
+//!
+//! 1. *One claim at a time.* A claim is granted only while the entry has no holder, under the shard's mutex. An offer that
+//!    is equal to the holder's or to a queued one never gets a claim of its own: it is refused or follows.
+//! 2. *Remembered before released.* A completion appends the offer to the entry's history and frees the lock in one step
+//!    under the mutex. From then on the entry's history refuses the offer.
+//! 3. *The entry stays until the cache has the history.* The new history is written to the cache after the mutex is free,
+//!    since moka runs maintenance inside its calls and drops users' answers. Each write carries the **version** of the
+//!    history, and the entry counts its **pending writes**. Two writes may overtake each other on the way. Each writer
+//!    returns to the entry (`written`); one that finds a newer version there writes that too. So the newest history
+//!    arrives last, and only then may the entry be removed.
+//! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
+//!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes** with the
+//!    one from before. If a write has arrived in between, it may have been this very offer: the decision starts over
+//!    (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
+//!
+//! So between the check and the claim no request can change what the decision was based on.
+//!
+//! # How a claim ends
+//!
+//! By completion, by drop, or by losing the lock: to `forget` and `clear`, to the next offer after its **lease**, to a
+//! different offer when nobody **attends** it any more, or to a newer offer under `Supersede`. The holder in the entry is
+//! compared with the claim's **number**. A claim that is no longer the holder changes nothing when it ends. Claims that
+//! must end early (detached ones, and all under `Supersede`) share a `Revocation` with the entry. Their processing checks
+//! it before each poll of the inner future.
+//!
+//! Every claim and every queue place gets the next number. `clear` takes a number too and makes it the **floor**: what was
+//! claimed below it is neither found nor stored. The floor is raised after the cache was emptied, so that nothing stored
+//! later is lost, and read again for every decision.
+//!
+//! # Waiting
+//!
+//! A queued offer has a place with a deadline, which counts whether its future is polled or not. A follower waits for the
+//! `Completion` of the offer in flight. Both subscribe before they look, so that what is resolved in between wakes them.
+//! They also look again by themselves at the end of a lease, a cooldown or their own deadline.
+//!
+//! # Order of locks and effects
+//!
+//! The shard's mutex is the outermost lock and is never held across an await. The mutexes of a `Revocation` and of the
+//! collector are taken alone. Under the shard's mutex nothing is woken, nothing of the user's is dropped and moka is not
+//! called: all of that is collected in `Effects` and runs when the mutex is free.
+//!
+//! Effects, events and metrics may panic in code that is not ours. So guards exist first, the state is settled next,
+//! effects run then, and counters, metrics and events come last. In a `Drop` panics are caught.
+//!
+//! # Time
+//!
+//! The time is read under the mutex (`Gate::with`), since an older time would find a deadline still ahead that another
+//! thread has found passed. A memory's deadline is compared with the time of its lookup.
+//!
+//! Expired memories and cooldowns are freed by the `collector`, one thread for the process. Decisions never depend on it.
 
 mod claim;
 mod clock;
-mod collect;
-mod entry;
-mod lock;
+mod collector;
+mod completion;
+pub(crate) mod decision;
+mod draft;
+mod effects;
+mod gate;
+mod history;
+mod in_flight;
+mod live;
 mod memory;
-mod news;
-mod publish;
+mod number;
+mod peer;
+mod revocation;
 mod sync;
-mod wait;
+mod table;
+mod waiter;
 
-// `cfg(test)` stands alone, for cargo-mutants to see that these are tests.
+// `cfg(test)` stands alone: cargo-mutants then sees that these are tests.
 #[cfg(test)]
 #[cfg(offer_dedup_loom)]
-mod models;
+mod loom;
 #[cfg(test)]
 #[cfg(not(offer_dedup_loom))]
 mod tests;
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc, PoisonError,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
-    },
-    time::Duration,
-};
-
 pub(crate) use self::{
-    claim::{Claim, Result, Tether},
-    memory::Record,
-    wait::Wait,
+    claim::{Attendance, Claim, ClaimMemory},
+    decision::{Arrival, DuplicatePolicy, Scope, Verdict},
+    gate::Gate,
+    history::Record,
+    revocation::Revoked,
+    waiter::Waiter,
 };
-use self::{
-    clock::{Clock, Tick},
-    entry::Aftermath,
-    lock::{Arrival, Decision, Number, Peers, Turn},
-    memory::{Horizon, Memory, PeerMemory},
-    sync::{AtomicU64, AtomicUsize, Mutex, Notify, SHARDS},
-    wait::Place,
-};
-use crate::{Offer, PeerKey, Reason, Refusal, Stats, answer::Duplicates, builder::Settings, observe, stats::Counters};
-
-/// The state that all clones of a layer share.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    settings: Settings,
-    clock: Clock,
-    shards: Box<[Shard]>,
-    memory: Memory,
-    next_number: AtomicU64,
-    /// Claims below are cleared: neither found nor stored.
-    floor: AtomicU64,
-    claims: AtomicUsize,
-    idle: Notify,
-    waiters: AtomicUsize,
-    is_collecting: AtomicBool,
-    counters: Counters,
-}
-
-/// What becomes of an offer.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Admitted(Claim),
-    Replay(Record),
-    Refused(Refusal),
-    /// Boxed, for few requests wait and all would pay for its size.
-    Wait(Pin<Box<Wait>>),
-}
-
-/// How duplicates are answered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Treatment {
-    pub(crate) duplicates: Duplicates,
-    /// Whether a record can be given again: services of one layer may answer with different types.
-    pub(crate) fits: fn(&Record) -> bool,
-}
-
-/// What is decided of an offer in one step.
-enum Step {
-    Admitted(Number, Tick),
-    Replay(Record),
-    Refused(Refusal),
-    Wait(Place),
-}
-
-impl Gate {
-    pub(crate) fn new(settings: Settings) -> Self {
-        let clock = Clock::new();
-        Self {
-            settings,
-            clock,
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            memory: Memory::new(&settings, clock),
-            next_number: AtomicU64::new(1),
-            floor: AtomicU64::new(0),
-            claims: AtomicUsize::new(0),
-            idle: Notify::new(),
-            waiters: AtomicUsize::new(0),
-            is_collecting: AtomicBool::new(false),
-            counters: Counters::default(),
-        }
-    }
-
-    /// Decides what becomes of `offer`.
-    pub(crate) fn admit(self: &Arc<Self>, offer: Offer, treatment: Treatment) -> Verdict {
-        match self.decide(&offer, treatment) {
-            Step::Admitted(number, now) => Verdict::Admitted(Claim::new(Arc::clone(self), offer, (number, now))),
-            Step::Replay(record) => Verdict::Replay(record),
-            Step::Refused(refusal) => Verdict::Refused(refusal),
-            Step::Wait(place) => {
-                let arrived = self.clock.now();
-                Verdict::Wait(Box::pin(Wait::new(Arc::clone(self), offer, treatment, arrived, place)))
-            }
-        }
-    }
-
-    /// Frees the peer and forgets what it sent, claims in flight included. Whether there was anything.
-    pub(crate) fn forget(&self, peer: PeerKey) -> bool {
-        let shard = self.shard(peer);
-        let (was_known, mut after, edition) = loop {
-            let now = self.clock.now();
-            let published = shard.with(|peers| peers.published);
-            let known = self.memory.get(peer);
-            let forgotten = shard.with(|peers| {
-                let is_still_known = peers.published == published;
-                is_still_known.then(|| peers.forget(peer, known.as_ref(), &self.horizon(now), now))
-            });
-            if let Some(forgotten) = forgotten {
-                break forgotten;
-            }
-        };
-        after.carry_out();
-        if let Some(edition) = edition {
-            self.publish(peer, edition);
-        }
-        if was_known {
-            observe::forgotten(&self.counters, peer);
-        }
-        was_known
-    }
-
-    /// Forgets everything, claims in flight included.
-    pub(crate) fn clear(&self) {
-        // moka drops what was there when it is called; what comes later must stay, so the floor rises after it.
-        self.memory.clear();
-        let floor = self.number();
-        self.floor.fetch_max(floor, AcqRel);
-        for shard in &self.shards {
-            let all = shard.with(|peers| peers.clear(floor, self.clock.now()));
-            all.into_iter().for_each(|mut after| after.carry_out());
-        }
-        observe::cleared();
-    }
-
-    pub(crate) fn is_processing(&self, peer: PeerKey) -> bool {
-        self.shard(peer).with(|peers| peers.is_processing(peer))
-    }
-
-    /// Resolves when no claim is held.
-    pub(crate) async fn drain(&self) {
-        loop {
-            let idle = self.idle.notified();
-            if self.claims.load(Acquire) == 0 {
-                return;
-            }
-            idle.await;
-        }
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            claims: self.claims.load(Relaxed) as u64,
-            waiters: self.waiters.load(Relaxed) as u64,
-            memories: self.memory.len(),
-            bytes: self.memory.bytes(),
-            evicted: self.memory.evicted(),
-            ..self.counters.read()
-        }
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    fn decide(&self, offer: &Offer, treatment: Treatment) -> Step {
-        let (now, (decision, after)) = self.look(offer, treatment.duplicates);
-        self.carry_out(after, offer, now);
-
-        match decision {
-            Decision::Admitted(number) => Step::Admitted(number, now),
-            Decision::Processed { at, record } => self.meet_memory(offer, treatment, record, now.since(at)),
-            Decision::Follow(news, wake) => Step::Wait(Place::Following(news, wake)),
-            Decision::Queued(place, turn) => Step::Wait(Place::Queued(place, turn)),
-            Decision::InFlight { since } => self.refuse(offer, Reason::InFlight, now.since(since)),
-            Decision::Busy { since } => self.refuse(offer, Reason::Busy, now.since(since)),
-            Decision::TooManyDuplicates | Decision::QueueFull => self.refuse(offer, Reason::QueueFull, Duration::ZERO),
-            Decision::Cooling { until } => {
-                let refusal = Refusal::new(Reason::CoolingDown).retry_in(until.since(now));
-                self.refuse_with(offer, refusal, Duration::ZERO)
-            }
-        }
-    }
-
-    /// Asks the lock table first, where a busy peer's memory is as well; then the published memory, and if the offer is not
-    /// in it, the lock table again.
-    fn look(&self, offer: &Offer, duplicates: Duplicates) -> (Tick, (Decision, Aftermath)) {
-        let shard = self.shard(offer.peer());
-        let next = || self.number();
-        loop {
-            let now = self.clock.now();
-            let horizon = &self.horizon(now);
-            let arrival = Arrival {
-                offer,
-                duplicates,
-                now,
-                horizon,
-            };
-            let asked = shard.with(|peers| {
-                let decided = peers.decide_if_busy(arrival, &self.settings, next);
-                decided.ok_or(peers.published)
-            });
-            let published = match asked {
-                Ok(decided) => return (now, decided),
-                Err(published) => published,
-            };
-            let known = self.remembered(offer.peer());
-            let processed = known
-                .as_ref()
-                .and_then(|known| known.find(offer.fingerprint(), horizon));
-            if let Some(processed) = processed {
-                return (now, (processed.into(), Aftermath::default()));
-            }
-            let decided = shard.with(|peers| {
-                // What was published since the look at the memory may have been this very offer.
-                (peers.published == published).then(|| peers.decide(known.as_ref(), arrival, &self.settings, next))
-            });
-            if let Some(decided) = decided {
-                return (now, decided);
-            }
-        }
-    }
-
-    /// The same offer was processed, `age` ago.
-    fn meet_memory(&self, offer: &Offer, treatment: Treatment, record: Option<Record>, age: Duration) -> Step {
-        match treatment.duplicates {
-            Duplicates::Refuse => self.refuse(offer, Reason::Processed, age),
-            Duplicates::Wait { .. } => self.repeat(offer, treatment, record, age),
-        }
-    }
-
-    /// The answer of the same offer, given again if it was recorded. The offer is `age` old.
-    fn repeat(&self, offer: &Offer, treatment: Treatment, record: Option<Record>, age: Duration) -> Step {
-        match record.filter(treatment.fits) {
-            Some(record) => {
-                observe::replayed(&self.counters, offer, age);
-                Step::Replay(record)
-            }
-            None => self.refuse(offer, Reason::NotRecorded, age),
-        }
-    }
-
-    /// Refuses `offer` for what has gone on for `age`.
-    fn refuse(&self, offer: &Offer, reason: Reason, age: Duration) -> Step {
-        self.refuse_with(offer, Refusal::new(reason), age)
-    }
-
-    fn refuse_with(&self, offer: &Offer, refusal: Refusal, age: Duration) -> Step {
-        observe::refused(&self.counters, offer, &refusal, age);
-        Step::Refused(refusal)
-    }
-
-    fn turn(&self, offer: &Offer, place: Number, now: Tick) -> Turn {
-        let next = || self.number();
-        let (turn, after) = self
-            .shard(offer.peer())
-            .with(|peers| peers.turn(offer.peer(), place, now, &self.settings, next));
-        self.carry_out(after, offer, now);
-        turn
-    }
-
-    fn leave(&self, peer: PeerKey, place: Number) {
-        let now = self.clock.now();
-        self.shard(peer).with(|peers| peers.leave(peer, place, now)).carry_out();
-    }
-
-    fn carry_out(&self, mut after: Aftermath, offer: &Offer, now: Tick) {
-        if let Some(since) = after.overdue_since {
-            observe::taken_over(&self.counters, offer, now.since(since));
-        }
-        after.carry_out();
-    }
-
-    fn horizon(&self, now: Tick) -> Horizon {
-        Horizon::new(now, self.settings.window, self.floor.load(Acquire))
-    }
-
-    fn remembered(&self, peer: PeerKey) -> Option<PeerMemory> {
-        self.remembers().then(|| self.memory.get(peer))?
-    }
-
-    fn remembers(&self) -> bool {
-        !self.settings.window.is_zero() && self.settings.max_memory > 0
-    }
-
-    fn number(&self) -> Number {
-        self.next_number.fetch_add(1, Relaxed)
-    }
-
-    fn shard(&self, peer: PeerKey) -> &Shard {
-        &self.shards[peer.shard(SHARDS)]
-    }
-}
-
-/// Some of the peers.
-#[derive(Debug, Default)]
-struct Shard(Mutex<Peers>);
-
-impl Shard {
-    fn with<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}

@@ -1,4 +1,4 @@
-//! What the gate synchronises and remembers by: std, tokio and moka, or what stands in for them in the models of loom.
+//! The types of std, tokio and moka that the gate synchronises by, or their doubles in the loom models.
 
 #[cfg(not(all(test, offer_dedup_loom)))]
 mod real {
@@ -19,4 +19,4 @@ mod real {
 #[cfg(not(all(test, offer_dedup_loom)))]
 pub(super) use self::real::*;
 #[cfg(all(test, offer_dedup_loom))]
-pub(super) use super::models::stand_ins::*;
+pub(super) use super::loom::doubles::*;

@@ -24,7 +24,10 @@ use super::{
     BufferedBody,
     body::{Outcome, Reading},
 };
-use crate::{Answer, Duplicates, Reason, Refusal, Taken};
+use crate::{
+    Offer, Reason, Refusal,
+    answer::{Answer, Duplicates, Settled},
+};
 
 const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
 
@@ -35,21 +38,25 @@ const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
 /// |---|---|---|
 /// | [`InFlight`](Reason::InFlight), [`Busy`](Reason::Busy) | 409 | 1 |
 /// | [`CoolingDown`](Reason::CoolingDown) | 409 | what is left |
-/// | [`Processed`](Reason::Processed), [`NotRecorded`](Reason::NotRecorded) | 409 | none: a retry would make a second session |
-/// | [`QueueFull`](Reason::QueueFull), [`TimedOut`](Reason::TimedOut), [`StoreUnavailable`](Reason::StoreUnavailable) | 503 | 1 |
+/// | [`Processed`](Reason::Processed), [`NotRecorded`](Reason::NotRecorded), [`Superseded`](Reason::Superseded) | 409 | none: a retry would make a second session |
+/// | [`QueueFull`](Reason::QueueFull), [`TimedOut`](Reason::TimedOut), [`Aborted`](Reason::Aborted), [`StoreUnavailable`](Reason::StoreUnavailable) | 503 | 1 |
 /// | [`BodyTooLarge`](Reason::BodyTooLarge) | 413 | none |
-/// | [`BodyBroken`](Reason::BodyBroken), [`PeerMissing`](Reason::PeerMissing) | 400 | none |
+/// | [`BodyTimedOut`](Reason::BodyTimedOut) | 408 | none |
+/// | [`PeerMissing`](Reason::PeerMissing) | 400 | none |
 ///
 /// The [`Refusal`] is in the response's extensions as well, for layers outside. `2xx` is a success.
 ///
 /// # Examples
 ///
 /// ```
+/// use std::convert::Infallible;
 /// use http::Response;
-/// use tower_offer_dedup::{Answer, Reason, Refusal, http::HttpAnswer};
+/// use tower_offer_dedup::{Reason, Refusal, answer::Answer, http::HttpAnswer};
 ///
 /// let answer = HttpAnswer::replaying();
-/// let refused = Answer::<Response<String>>::refuse(&answer, &Refusal::new(Reason::Busy));
+/// let refused: Result<_, Infallible> =
+///     Answer::<Response<String>, _>::refuse(&answer, &Refusal::new(Reason::Busy));
+/// let refused = refused.unwrap();
 /// assert_eq!(refused.status(), 409);
 /// assert_eq!(refused.headers()["retry-after"], "1");
 /// ```
@@ -88,18 +95,18 @@ impl HttpAnswer {
 
     /// How many duplicates wait for an answer that is [replayed](Self::replaying), per peer; 64 by default.
     #[must_use]
-    pub fn limit(mut self, most: usize) -> Self {
-        if let Duplicates::Wait { limit, .. } = &mut self.duplicates {
-            *limit = most;
+    pub fn max_waiters(mut self, most: usize) -> Self {
+        if let Duplicates::Wait { max_waiters, .. } = &mut self.duplicates {
+            *max_waiters = most;
         }
         self
     }
 
     /// How long a duplicate waits for an answer that is [replayed](Self::replaying); 10 s by default.
     #[must_use]
-    pub fn timeout(mut self, time: Duration) -> Self {
-        if let Duplicates::Wait { timeout, .. } = &mut self.duplicates {
-            *timeout = time;
+    pub fn wait_timeout(mut self, time: Duration) -> Self {
+        if let Duplicates::Wait { wait_timeout, .. } = &mut self.duplicates {
+            *wait_timeout = time;
         }
         self
     }
@@ -132,10 +139,10 @@ impl fmt::Debug for HttpAnswer {
     }
 }
 
-impl<B: Body> Answer<Response<B>> for HttpAnswer {
+impl<B: Body, E> Answer<Response<B>, E> for HttpAnswer {
     type Response = Response<BufferedBody<B>>;
     type Record = Recorded;
-    type Take = TakeAnswer<B>;
+    type Settle = SettleAnswer<B>;
 
     fn duplicates(&self) -> Duplicates {
         self.duplicates
@@ -145,7 +152,7 @@ impl<B: Body> Answer<Response<B>> for HttpAnswer {
         response.map(BufferedBody::untouched)
     }
 
-    fn take(&self, response: Response<B>) -> TakeAnswer<B> {
+    fn settle(&self, response: Response<B>, _: &Offer) -> SettleAnswer<B> {
         let is_replayed = self.duplicates != Duplicates::Refuse;
         let is_small = response
             .body()
@@ -154,11 +161,11 @@ impl<B: Body> Answer<Response<B>> for HttpAnswer {
             .is_some_and(|upper| upper <= self.max_record as u64);
         if is_replayed && is_small {
             let (head, body) = response.into_parts();
-            TakeAnswer {
+            SettleAnswer {
                 answer: Some(Taking::Reading(head, Reading::new(body, self.max_record))),
             }
         } else {
-            TakeAnswer {
+            SettleAnswer {
                 answer: Some(Taking::Passing(response.map(BufferedBody::untouched))),
             }
         }
@@ -173,16 +180,16 @@ impl<B: Body> Answer<Response<B>> for HttpAnswer {
         response
     }
 
-    fn refuse(&self, refusal: &Refusal) -> Self::Response {
+    fn refuse(&self, refusal: &Refusal) -> Result<Self::Response, E> {
         let mut response = (self.refuse)(refusal).map(BufferedBody::whole);
         response.extensions_mut().insert(refusal.clone());
-        response
+        Ok(response)
     }
 }
 
 /// Reads an answer to record it, or passes it on as it comes.
 #[pin_project]
-pub struct TakeAnswer<B: Body> {
+pub struct SettleAnswer<B: Body> {
     /// There until the answer is taken.
     answer: Option<Taking<B>>,
 }
@@ -192,8 +199,8 @@ enum Taking<B: Body> {
     Passing(Response<BufferedBody<B>>),
 }
 
-impl<B: Body> Future for TakeAnswer<B> {
-    type Output = Taken<Response<BufferedBody<B>>, Recorded>;
+impl<B: Body> Future for SettleAnswer<B> {
+    type Output = Settled<Response<BufferedBody<B>>, Recorded>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = self.project().answer;
@@ -201,7 +208,7 @@ impl<B: Body> Future for TakeAnswer<B> {
             Some(Taking::Reading(_, reading)) => Some(ready!(Pin::new(reading).poll(cx))),
             Some(Taking::Passing(_)) | None => None,
         };
-        let taken = match (answer.take().expect("`TakeAnswer` polled after completion"), outcome) {
+        let taken = match (answer.take().expect("`SettleAnswer` polled after completion"), outcome) {
             (Taking::Reading(head, _), Some(Outcome::Whole(bytes, body))) => {
                 let recorded = Recorded::new(&head, &bytes);
                 let weight = recorded.bytes();
@@ -209,7 +216,9 @@ impl<B: Body> Future for TakeAnswer<B> {
             }
             (Taking::Reading(head, _), Some(Outcome::TooLarge(body))) => taken(Response::from_parts(head, body)),
             // Its sender has no answer: the retry it owes, or has sent already, is to be processed.
-            (Taking::Reading(head, _), Some(Outcome::Broken(body))) => Taken::broken(Response::from_parts(head, body)),
+            (Taking::Reading(head, _), Some(Outcome::Broken(body))) => {
+                Settled::broken(Response::from_parts(head, body))
+            }
             (Taking::Reading(..), None) => unreachable!("it was read above"),
             (Taking::Passing(response), _) => taken(response),
         };
@@ -217,14 +226,14 @@ impl<B: Body> Future for TakeAnswer<B> {
     }
 }
 
-fn taken<B>(response: Response<B>) -> Taken<Response<B>, Recorded> {
+fn taken<B>(response: Response<B>) -> Settled<Response<B>, Recorded> {
     let is_success = response.status().is_success();
-    Taken::of(response, is_success)
+    Settled::of(response, is_success)
 }
 
-impl<B: Body> fmt::Debug for TakeAnswer<B> {
+impl<B: Body> fmt::Debug for SettleAnswer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TakeAnswer").finish_non_exhaustive()
+        f.debug_struct("SettleAnswer").finish_non_exhaustive()
     }
 }
 
@@ -313,12 +322,18 @@ fn kept_fields(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
 /// The problem document (RFC 9457) of a refusal.
 fn problem(refusal: &Refusal) -> Response<Bytes> {
     let status = match refusal.reason() {
-        Reason::InFlight | Reason::Busy | Reason::CoolingDown | Reason::Processed | Reason::NotRecorded => {
-            StatusCode::CONFLICT
+        Reason::InFlight
+        | Reason::Busy
+        | Reason::CoolingDown
+        | Reason::Processed
+        | Reason::NotRecorded
+        | Reason::Superseded => StatusCode::CONFLICT,
+        Reason::QueueFull | Reason::TimedOut | Reason::Aborted | Reason::StoreUnavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
         }
-        Reason::QueueFull | Reason::TimedOut | Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Reason::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Reason::BodyBroken | Reason::PeerMissing => StatusCode::BAD_REQUEST,
+        Reason::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+        Reason::PeerMissing => StatusCode::BAD_REQUEST,
     };
     let id = refusal.reason().as_str();
     let body = format!(

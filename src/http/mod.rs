@@ -24,12 +24,12 @@ mod peer;
 use std::time::Duration;
 
 pub use self::{
-    answer::{HttpAnswer, Recorded, TakeAnswer},
+    answer::{HttpAnswer, Recorded, SettleAnswer},
     body::BufferedBody,
     offers::{HttpOffers, ReadOffer},
     peer::PeerFrom,
 };
-use crate::{Detached, OfferDedupBuilder, OfferDedupLayer, WhenBusy};
+use crate::{OfferDedupBuilder, OfferDedupLayer, WhenBusy, builder::Detached};
 
 impl OfferDedupLayer<(), ()> {
     /// Starts from what HTTP ingest (RFC 9725) needs: path and bearer token are the peer; duplicates get the answer of the

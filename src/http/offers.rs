@@ -18,7 +18,11 @@ use super::{
 };
 #[cfg(feature = "json")]
 use crate::JsonOffers;
-use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, peer::Digest};
+use crate::{
+    Fingerprint, Offer, PeerKey, Reason, Refusal,
+    extract::{ExtractOffer, Found},
+    peer::Digest,
+};
 
 /// Finds offers in HTTP requests: a `POST` of `application/sdp`, as WHIP (RFC 9725 §4.2) and WHEP have it, or of
 /// `application/json` if [`json`](Self::json) says where.
@@ -34,7 +38,10 @@ use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, p
 ///
 /// ```
 /// use http::Request;
-/// use tower_offer_dedup::{ExtractOffer, Found, http::{HttpOffers, PeerFrom}};
+/// use tower_offer_dedup::{
+///     extract::{ExtractOffer, Found},
+///     http::{HttpOffers, PeerFrom},
+/// };
 ///
 /// let offers = HttpOffers::new().peer(PeerFrom::segment(1)).peer(PeerFrom::bearer().required()).max_body(32 * 1024);
 ///
@@ -45,7 +52,7 @@ use crate::{ExtractOffer, Fingerprint, Found, Offer, PeerKey, Reason, Refusal, p
 /// # Errors
 ///
 /// Refused are: an `application/sdp` body over the cap, as [`BodyTooLarge`](Reason::BodyTooLarge), unread if its length
-/// says so; a body that fails, as [`BodyBroken`](Reason::BodyBroken); a request without a required part of its peer, as
+/// says so; a request without a required part of its peer, as
 /// [`PeerMissing`](Reason::PeerMissing). A JSON body over the cap is somebody else's upload, and passes whole.
 #[derive(Clone)]
 pub struct HttpOffers {
@@ -303,7 +310,7 @@ impl<B: Body> Future for ReadOffer<B> {
         let outcome = ready!(Pin::new(&mut self.reading).poll(cx));
         let mut head = *self.head.take().expect("`ReadOffer` polled after completion");
         Poll::Ready(match outcome {
-            Outcome::Broken(_) => Found::Refused(Refusal::new(Reason::BodyBroken)),
+            Outcome::Broken(body) => Found::Unchecked(Request::from_parts(head, body)),
             Outcome::TooLarge(_) if self.media == Media::Sdp => Found::Refused(Refusal::new(Reason::BodyTooLarge)),
             Outcome::TooLarge(body) => Found::Pass(Request::from_parts(head, body)),
             Outcome::Whole(bytes, body) => match self.rules.offer(self.media, self.parts.as_deref(), &bytes) {

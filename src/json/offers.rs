@@ -8,7 +8,11 @@ use super::{
 };
 #[cfg(feature = "http")]
 use crate::peer::Digest;
-use crate::{ExtractOffer, Found, Offer, PeerParts, peer::BoundParts};
+use crate::{
+    Offer,
+    extract::{ExtractOffer, Found, PeerParts},
+    peer::BoundParts,
+};
 
 /// Finds offers in JSON messages by JSON pointers.
 ///
@@ -20,7 +24,8 @@ use crate::{ExtractOffer, Found, Offer, PeerParts, peer::BoundParts};
 ///
 /// ```
 /// use tower_offer_dedup::{
-///     ExtractOffer, Fingerprint, Found, JsonOffers, PeerKey,
+///     Fingerprint, JsonOffers, PeerKey,
+///     extract::{ExtractOffer, Found},
 /// };
 ///
 /// let offers = JsonOffers::new().sdp("/sdp").peer("/from").peer("/to");
@@ -57,7 +62,10 @@ use crate::{ExtractOffer, Found, Offer, PeerParts, peer::BoundParts};
 /// Amazon Kinesis Video Streams sends a description as base64 of JSON:
 ///
 /// ```
-/// use tower_offer_dedup::{ExtractOffer, Found, JsonOffers};
+/// use tower_offer_dedup::{
+///     JsonOffers,
+///     extract::{ExtractOffer, Found},
+/// };
 ///
 /// let offers = JsonOffers::new()
 ///     .kind("/action", "SDP_OFFER")
@@ -99,7 +107,10 @@ impl<F> JsonOffers<F> {
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{ExtractOffer, Found, JsonOffers};
+    /// use tower_offer_dedup::{
+    ///     JsonOffers,
+    ///     extract::{ExtractOffer, Found},
+    /// };
     ///
     /// enum Frame { Text(String), Close }
     ///
@@ -134,7 +145,10 @@ impl<F> JsonOffers<F> {
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{ExtractOffer, Found, JsonOffers};
+    /// use tower_offer_dedup::{
+    ///     JsonOffers,
+    ///     extract::{ExtractOffer, Found},
+    /// };
     ///
     /// let message = r#"{"data":"{\"type\":\"offer\",\"sdp\":\"v=0\\no=-\"}"}"#;
     ///
@@ -160,7 +174,10 @@ impl<F> JsonOffers<F> {
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{ExtractOffer, Found, JsonOffers};
+    /// use tower_offer_dedup::{
+    ///     JsonOffers,
+    ///     extract::{ExtractOffer, Found},
+    /// };
     ///
     /// let offers = JsonOffers::new()
     ///     .kind("/method", "join")
@@ -217,7 +234,10 @@ impl<F> JsonOffers<F> {
     /// # Examples
     ///
     /// ```
-    /// use tower_offer_dedup::{ExtractOffer, Found, JsonOffers, PeerKey};
+    /// use tower_offer_dedup::{
+    ///     JsonOffers, PeerKey,
+    ///     extract::{ExtractOffer, Found},
+    /// };
     ///
     /// let offers = JsonOffers::new().sdp("/sdp").peer("/to");
     ///

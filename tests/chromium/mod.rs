@@ -1,4 +1,4 @@
-//! Headless Chromium behind ChromeDriver, both gone when the test ends, however it ends.
+//! Headless Chromium behind ChromeDriver. Both stop when the test ends, even if it panics.
 
 use std::{
     env, fs,
@@ -14,8 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-/// Long enough for a slow machine; what is waited for is polled.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a slow machine. Conditions are polled, so a fast machine does not wait that long.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running ChromeDriver.
 pub(crate) struct Chromium {
@@ -29,7 +29,7 @@ pub(crate) struct Page {
     _profile: Profile,
 }
 
-/// A browser's own directory. Dropping it ends the browser, and then removes the directory.
+/// The user data directory of one browser. Dropping it ends the browser, then removes the directory.
 struct Profile(PathBuf);
 
 impl Chromium {
@@ -38,7 +38,7 @@ impl Chromium {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
-            .expect("chromedriver must be installed: tests/run does it (Debian: chromium, chromium-driver)");
+            .expect("chromedriver is missing; tests/run installs it (Debian: chromium, chromium-driver)");
         let stdout = driver.stdout.as_mut().expect("stdout is piped");
         let port = BufReader::new(stdout)
             .lines()
@@ -47,17 +47,17 @@ impl Chromium {
                 let (_, rest) = line.split_once("started successfully on port ")?;
                 Some(rest.trim_end_matches('.').to_owned())
             })
-            .expect("chromedriver says which port it took");
+            .expect("chromedriver should print its port");
         let url = format!("http://127.0.0.1:{port}");
         Self { driver, url }
     }
 
-    /// A page on a laptop.
+    /// Opens a page in a laptop-sized window.
     pub(crate) async fn page(&self) -> Page {
         self.page_with(json!({})).await
     }
 
-    /// A page on a phone, which is narrower than any window.
+    /// Opens a page on an emulated phone, which is narrower than any desktop window.
     pub(crate) async fn phone(&self) -> Page {
         let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 2, "touch": true });
         self.page_with(json!({ "mobileEmulation": { "deviceMetrics": metrics } }))
@@ -78,7 +78,7 @@ impl Chromium {
             "--disable-sync",
             "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
-            // There is nobody in a test's network to resolve the names that would hide its addresses.
+            // Nothing in a test's network resolves the mDNS names that would hide local addresses.
             "--disable-features=WebRtcHideLocalIpsWithMdns",
             "--window-size=1366,768",
             format!("--user-data-dir={}", profile.0.display()),
@@ -89,17 +89,17 @@ impl Chromium {
             .capabilities(capabilities)
             .connect(&self.url)
             .await
-            .expect("Chromium must be installed: tests/run does it (Debian: chromium, chromium-driver)");
+            .expect("Chromium is missing; tests/run installs it (Debian: chromium, chromium-driver)");
         Page {
             client,
             _profile: profile,
         }
     }
 
-    /// Ends in good order; a test that fails on the way ends by drop.
+    /// Closes the pages. A test that fails before this call ends its browsers on drop.
     pub(crate) async fn quit(self, pages: impl IntoIterator<Item = Page>) {
         for page in pages {
-            page.client.close().await.expect("the browser closes");
+            page.client.close().await.expect("the browser should close");
         }
     }
 }
@@ -113,28 +113,32 @@ impl Drop for Chromium {
 
 impl Page {
     pub(crate) async fn goto(&self, url: &str) {
-        self.client.goto(url).await.expect("the page loads");
+        self.client.goto(url).await.expect("the page should load");
     }
 
     pub(crate) async fn click(&self, test_id: &str) {
         let element = self
             .client
             .wait()
-            .at_most(PATIENCE)
+            .at_most(TIMEOUT)
             .for_element(Locator::Css(&selector(test_id)))
             .await;
-        element.expect("it is there").click().await.expect("it can be clicked");
+        element
+            .expect("the element should exist")
+            .click()
+            .await
+            .expect("the element should be clickable");
     }
 
-    /// Types into a field, in place of what is there.
+    /// Replaces the text of a field.
     pub(crate) async fn fill(&self, test_id: &str, text: &str) {
         let field = self
             .client
             .find(Locator::Css(&selector(test_id)))
             .await
-            .expect("it is there");
-        field.clear().await.expect("it can be emptied");
-        field.send_keys(text).await.expect("it can be typed in");
+            .expect("the element should exist");
+        field.clear().await.expect("the field should be clearable");
+        field.send_keys(text).await.expect("the field should be editable");
     }
 
     pub(crate) async fn choose(&self, test_id: &str, value: &str) {
@@ -142,23 +146,23 @@ impl Page {
             .client
             .find(Locator::Css(&selector(test_id)))
             .await
-            .expect("it is there");
-        select.select_by_value(value).await.expect("it has that value");
+            .expect("the element should exist");
+        select.select_by_value(value).await.expect("the option should exist");
     }
 
-    /// The value of a JavaScript expression.
+    /// Evaluates a JavaScript expression.
     pub(crate) async fn value(&self, expression: &str) -> Value {
         let value = self.client.execute(&format!("return {expression}"), Vec::new()).await;
         value.unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
-    /// Waits for a JavaScript expression to become true.
+    /// Waits until a JavaScript expression is true.
     pub(crate) async fn until(&self, expression: &str) {
         let start = Instant::now();
         while self.value(&format!("!!({expression})")).await != true {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 let page = "[window.__room, document.body.innerText]";
-                panic!("in vain for {expression}\n{:#}", self.value(page).await);
+                panic!("timed out waiting for {expression}\n{:#}", self.value(page).await);
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -170,11 +174,11 @@ impl Profile {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = env::temp_dir().join(format!("room-test-{}-{count}", process::id()));
-        fs::create_dir(&directory).expect("a directory of its own");
+        fs::create_dir(&directory).expect("the profile directory should be new");
         Self(directory)
     }
 
-    /// Processes started with this profile, found by its path in their command lines.
+    /// Ids of the processes that use this profile, found by its path in their command lines.
     fn processes(&self) -> Vec<String> {
         let path = self.0.to_string_lossy();
         let Ok(all) = fs::read_dir("/proc") else {

@@ -5,7 +5,10 @@ mod protocols;
 mod strings;
 mod tree;
 
-use tower_offer_dedup::{ExtractOffer, Fingerprint, Found, JsonOffers, PeerKey};
+use tower_offer_dedup::{
+    Fingerprint, JsonOffers, PeerKey,
+    extract::{ExtractOffer, Found},
+};
 
 const SDP: &str =
     "v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n";

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use tower_offer_dedup::{ExtractOffer, Fingerprint, JsonOffers, Offer, PeerKey};
+use tower_offer_dedup::{Fingerprint, JsonOffers, Offer, PeerKey, extract::ExtractOffer};
 
 use crate::{SDP, found, quoted};
 

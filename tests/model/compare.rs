@@ -1,4 +1,4 @@
-//! What has to be the same of the layer and the model.
+//! Compares the layer with the model.
 
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
 use tower_offer_dedup::{Reason, Stats};
@@ -10,7 +10,7 @@ use crate::{
     terms::{Id, PEERS, State, Time},
 };
 
-/// After a step that began at `then`.
+/// Compares both after a step that began at `then`.
 pub(crate) fn compare(real: &mut Real, model: &mut Model, then: Time, now: Time) -> Result<(), TestCaseError> {
     for (id, (request, expected)) in real.requests.iter_mut().zip(&model.requests).enumerate() {
         let state = match expected.state {
@@ -18,14 +18,14 @@ pub(crate) fn compare(real: &mut Real, model: &mut Model, then: Time, now: Time)
             state => Some(state),
         };
         prop_assert_eq!(request.state, state, "request {}: {:?}", id, expected);
-        if std::mem::take(&mut request.was_woken_in_vain) && expected.state == State::Waits {
-            // Since a lease may begin late, whoever waits looks once in the time of one.
+        if std::mem::take(&mut request.woke_without_result) && expected.state == State::Waits {
+            // A lease may begin late, so a waiter may check once per lease.
             let has_slept = request.polled - request.polled_before >= model.rules.lease;
-            let has_reason = model.has_stirred(expected.peer, then, now) || (now > then && has_slept);
-            prop_assert!(has_reason, "request {} is woken for nothing: {:?}", id, expected);
+            let has_reason = model.may_have_changed(expected.peer, then, now) || (now > then && has_slept);
+            prop_assert!(has_reason, "request {} was woken without a reason: {:?}", id, expected);
         }
     }
-    model.calm_down();
+    model.clear_changed();
 
     let requests = model.requests.iter().enumerate();
     let ids = |counts: fn(&Request) -> bool| {
@@ -43,7 +43,7 @@ pub(crate) fn compare(real: &mut Real, model: &mut Model, then: Time, now: Time)
     let claims = ids(Request::is_open).count() as u64;
     let waiters = ids(|request| request.state == State::Waits).count() as u64;
     prop_assert_eq!((stats.claims, stats.waiters), (claims, waiters));
-    // Those that are past their window may still be there.
+    // The layer may still hold memories past their window.
     prop_assert!(stats.memories >= model.live_memories(now).count() as u64);
     for peer in PEERS {
         prop_assert_eq!(real.handle.is_processing(peer), model.holder(peer).is_some());
@@ -52,18 +52,18 @@ pub(crate) fn compare(real: &mut Real, model: &mut Model, then: Time, now: Time)
     Ok(())
 }
 
-/// After everybody went away.
+/// Asserts that nothing is left once every client has gone away.
 pub(crate) fn nothing_is_left(real: &Real) -> Result<(), TestCaseError> {
     for peer in PEERS {
         real.handle.forget(peer);
-        prop_assert!(!real.handle.forget(peer), "something is left of {}", peer);
+        prop_assert!(!real.handle.forget(peer), "peer {} still has state", peer);
     }
     let Stats { claims, waiters, .. } = real.handle.stats();
     prop_assert_eq!((claims, waiters), (0, 0));
     Ok(())
 }
 
-/// The counters of a whole history.
+/// Compares the counters at the end of a history.
 pub(crate) fn count(stats: &Stats, model: &Model) -> Result<(), TestCaseError> {
     let count = |counts: &dyn Fn(&Request) -> bool| model.requests.iter().filter(|request| counts(request)).count();
     let refused = |reason| {
@@ -97,7 +97,7 @@ pub(crate) fn count(stats: &Stats, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What has happened in all histories: a walk in which something never does proves nothing of it.
+/// Counts each outcome over all histories. An outcome that never occurs is not tested.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     stats: Vec<(&'static str, u64)>,
@@ -135,7 +135,7 @@ impl Seen {
 
     pub(crate) fn assert_everything(&self) {
         for (name, times) in &self.stats {
-            assert!(*times > 0, "never {name}");
+            assert!(*times > 0, "no history had this outcome: {name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the model decides of an offer, and who looks again when.
+//! The model's decision on an offer, and when a waiter decides again.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ impl Model {
         }
         let (queue_timeout, duplicate_timeout) =
             (self.rules.queue.map(|(_, timeout)| timeout), self.rules.duplicates.1);
-        // Who waits for a lease of no length looks a moment later, so that he does not spin.
+        // A waiter behind a lease of zero checks a moment later, so that it does not spin.
         let is_overdue = self
             .holder(request.peer)
             .is_some_and(|holder| self.is_overdue(holder, now, Duration::from_millis(1)));
@@ -27,13 +27,16 @@ impl Model {
             let is_free = self.holder(request.peer).is_none() && self.cools(request.peer, now).is_none();
             is_overdue || (is_front && is_free) || queue_timeout.is_some_and(|timeout| request.arrived + timeout <= now)
         } else {
-            is_overdue || request.looks_again || self.leader(id).is_none() || request.arrived + duplicate_timeout <= now
+            is_overdue
+                || request.must_decide_again
+                || self.leader(id).is_none()
+                || request.arrived + duplicate_timeout <= now
         }
     }
 
-    pub(crate) fn look(&mut self, id: Id, now: Time) {
-        let has_leader = self.leader(id).is_some() && !self.requests[id].looks_again;
-        self.requests[id].looks_again = false;
+    pub(crate) fn decide_again(&mut self, id: Id, now: Time) {
+        let has_leader = self.leader(id).is_some() && !self.requests[id].must_decide_again;
+        self.requests[id].must_decide_again = false;
         let Request {
             peer,
             arrived,
@@ -55,7 +58,7 @@ impl Model {
         }
     }
 
-    /// The table of DESIGN.md §3.
+    /// The behaviour table of `docs/design.md`.
     pub(crate) fn decide(&mut self, id: Id, now: Time) {
         let Request { peer, offer, .. } = self.requests[id];
         let mut remembered = self
@@ -71,11 +74,11 @@ impl Model {
             };
         }
         drop(remembered);
-        // It is nowhere while it is decided where it goes.
+        // The request has no state while its next one is decided.
         self.requests[id].state = State::Dropped;
         self.take_over(peer, now);
         let cools = self.cools(peer, now);
-        if self.under_way(peer, offer).is_some() {
+        if self.active_offer(peer, offer).is_some() {
             let (limit, _) = self.rules.duplicates;
             if !self.rules.replays {
                 self.refuse(id, Reason::InFlight);
@@ -103,27 +106,27 @@ impl Model {
         }
     }
 
-    /// It gets the lock, and goes to the inner service.
+    /// Gives the lock to a request, and calls the inner service.
     pub(crate) fn process(&mut self, id: Id, now: Time) {
         self.leave(id, State::Processed);
         self.requests[id].work = Some(Work::default());
-        self.stirred.insert(self.requests[id].peer);
+        self.changed.insert(self.requests[id].peer);
         self.call(id, now);
     }
 
-    /// The lease begins with the call, which waits for capacity.
+    /// Calls the inner service, unless it is full. The lease begins with the call.
     pub(crate) fn call(&mut self, id: Id, now: Time) {
         let Request { peer, is_poison, .. } = self.requests[id];
         if self.capacity == Capacity::Full {
             return;
         }
-        let work = self.requests[id].work.as_mut().expect("it is admitted");
+        let work = self.requests[id].work.as_mut().expect("the request is admitted");
         work.leased = Some(now);
         work.was_called = self.capacity == Capacity::Ready;
         self.deadlines.push((peer, now + self.rules.lease));
         let was_called = work.was_called;
         if !was_called && !self.rules.detaches {
-            // A task of its own fails a moment later.
+            // A detached task fails a moment later.
             self.finish(id, End::Err, now);
         } else if was_called && is_poison {
             self.finish(id, End::Panic, now);
@@ -148,7 +151,7 @@ impl Model {
         );
     }
 
-    /// Past its lease, a holder loses the lock to whoever wants it, and its task is aborted.
+    /// Revokes the claim of an overdue holder, and aborts its task.
     fn take_over(&mut self, peer: Peer, now: Time) {
         let Some(holder) = self.holder(peer) else { return };
         if self.is_overdue(holder, now, Duration::ZERO) {
@@ -170,7 +173,7 @@ impl Model {
         self.rules.has_memory && now < memory.at + self.rules.window
     }
 
-    /// How long the peer is still cooling, if it is.
+    /// The rest of the peer's cooldown, or `None` if the peer is not cooling down.
     pub(crate) fn cools(&self, peer: Peer, now: Time) -> Option<Duration> {
         let mut cooling = self.cooling.iter();
         let (_, until) = cooling.rfind(|(whose, until)| *whose == peer && *until > now)?;
@@ -182,27 +185,27 @@ impl Model {
             .filter(move |id| self.requests[*id].peer == peer && self.requests[*id].state == State::Waits)
     }
 
-    /// The queue of a peer, first come, first served.
+    /// The queue of a peer, in first-in-first-out order.
     pub(crate) fn queue(&self, peer: Peer) -> impl Iterator<Item = Id> + use<> {
         let mut queue: Vec<Id> = self.waiting(peer).filter(|id| self.requests[*id].in_queue).collect();
         queue.sort_by_key(|id| self.requests[*id].place);
         queue.into_iter()
     }
 
-    fn under_way(&self, peer: Peer, offer: u8) -> Option<Id> {
+    fn active_offer(&self, peer: Peer, offer: u8) -> Option<Id> {
         self.holder(peer)
             .into_iter()
             .chain(self.queue(peer))
             .find(|id| self.requests[*id].offer == offer)
     }
 
-    /// The request whose answer a duplicate waits for.
+    /// The request whose answer a follower waits for.
     fn leader(&self, duplicate: Id) -> Option<Id> {
         let Request { peer, offer, .. } = self.requests[duplicate];
-        self.under_way(peer, offer)
+        self.active_offer(peer, offer)
     }
 
-    /// Those who wait for the answer of an offer that is under way.
+    /// The followers of an offer that is in flight or queued.
     pub(crate) fn duplicates(&self, peer: Peer, offer: u8) -> Vec<Id> {
         self.waiting(peer)
             .filter(|id| !self.requests[*id].in_queue && self.requests[*id].offer == offer)

@@ -1,4 +1,4 @@
-//! Random histories, and the settings of a layer for each.
+//! Random histories, each with the settings of its layer.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             window,
             cooldown,
             lease,
-            // Whoever looks first would be next: nobody can say who that is.
+            // With a zero lease the first waiter to be polled wins, which the model cannot predict.
             queue: queue.filter(|_| !lease.is_zero()),
             duplicates,
         },
@@ -74,7 +74,7 @@ fn peer() -> impl Strategy<Value = Peer> {
     select(&PEERS[..])
 }
 
-/// Between two steps, whatever it is added to.
+/// A time that falls between two steps, whatever step it is added to.
 fn between(steps: &'static [u64]) -> impl Strategy<Value = Duration> {
     select(steps).prop_map(|ms| Duration::from_millis(ms) + STEP / 2)
 }

@@ -1,5 +1,6 @@
-//! Random histories of one layer against the reference model of DESIGN.md §3: a million steps in a release build, or
-//! `MODEL_STEPS=100_000_000`. A failure prints the `MODEL_SEED` that brings it back, and the shortest history found.
+//! Random histories of one layer, compared with a reference model of `docs/design.md`. A release build runs a million
+//! steps; `MODEL_STEPS=100_000_000` runs more. A failure prints the `MODEL_SEED` that repeats it, and the shortest
+//! failing history.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -113,7 +114,7 @@ impl Pair {
     }
 
     fn end(&mut self, id: Id, end: End) -> Result<(), TestCaseError> {
-        prop_assert!(self.real.inner.end(id, end), "the call is not there");
+        prop_assert!(self.real.inner.end(id, end), "no such call is open");
         self.model.end(id, end, self.now);
         Ok(())
     }
@@ -124,14 +125,14 @@ impl Pair {
         self.model.settle(self.now);
     }
 
-    /// The end of a step that began at `then`.
+    /// Finishes a step that began at `then`.
     async fn settle(&mut self, then: Time) -> Result<(), TestCaseError> {
         self.steps += 1;
         self.real.settle(self.now).await?;
         compare(&mut self.real, &mut self.model, then, self.now)
     }
 
-    /// Everybody goes away.
+    /// Drops every request and ends every call.
     async fn wind_up(&mut self) -> Result<(), TestCaseError> {
         let count = self.model.requests.len();
         for id in 0..count {
@@ -151,7 +152,7 @@ impl Pair {
         Ok(())
     }
 
-    /// The n-th of the requests that count, around and around.
+    /// The n-th request for which `counts` holds, wrapping around.
     fn nth(&self, n: usize, counts: impl Fn(&Request) -> bool) -> Option<Id> {
         let requests = &self.model.requests;
         let ids: Vec<_> = (0..requests.len()).filter(|id| counts(&requests[*id])).collect();
@@ -170,7 +171,7 @@ async fn run(rules: Rules, ops: &[Op], seen: &RefCell<Seen>) -> Result<u64, Test
 }
 
 #[test]
-fn the_layer_does_what_the_model_does() {
+fn layer_behaves_like_the_model() {
     let seen = RefCell::new(Seen::default());
     walk("model", &histories(), |runtime, (rules, ops)| {
         runtime.block_on(run(*rules, ops, &seen))

@@ -1,4 +1,4 @@
-//! The behaviour of DESIGN.md §3, written down as plainly as it goes: every request in one list, nothing is clever.
+//! The behaviour of `docs/design.md` in its plainest form: every request in one list, nothing optimised.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::{
     terms::{Capacity, End, Id, Peer, Quality, Rules, State, Time},
 };
 
-/// How many processed offers of one peer are remembered.
+/// The number of processed offers that are remembered per peer.
 const MEMORIES: usize = 16;
 
 pub(crate) struct Memory {
@@ -30,11 +30,11 @@ pub(crate) struct Model {
     pub(crate) taken_over: usize,
     pub(crate) forgotten: usize,
     pub(crate) replayed: BTreeSet<Id>,
-    /// Memories that went because their peer had too many.
+    /// The number of memories dropped because their peer had too many.
     pub(crate) crowded_out: usize,
-    /// Those of whom a waiter may have learned something, since it was last asked.
-    pub(crate) stirred: BTreeSet<Peer>,
-    /// When leases and cooldowns end or would have ended.
+    /// Peers whose waiters may have something to learn since the last comparison.
+    pub(crate) changed: BTreeSet<Peer>,
+    /// The times at which leases and cooldowns end, or would have ended.
     pub(crate) deadlines: Vec<(Peer, Time)>,
 }
 
@@ -51,12 +51,12 @@ impl Model {
             forgotten: 0,
             replayed: BTreeSet::new(),
             crowded_out: 0,
-            stirred: BTreeSet::new(),
+            changed: BTreeSet::new(),
             deadlines: Vec::new(),
         }
     }
 
-    /// A new request.
+    /// A new request arrives.
     pub(crate) fn offer(&mut self, peer: Peer, offer: u8, is_poison: bool, now: Time) {
         self.requests.push(Request::new(peer, offer, is_poison, now));
         self.decide(self.requests.len() - 1, now);
@@ -69,7 +69,7 @@ impl Model {
         self.settle(now);
     }
 
-    /// The sender of a request goes away. What waits is gone, what is processed goes on only in a task of its own.
+    /// The client of a request goes away. A waiter is removed. Processing continues only if it is detached.
     pub(crate) fn drop(&mut self, id: Id, now: Time) {
         if self.requests[id].is_open() && !self.rules.detaches {
             self.close(id, Outcome::Abandoned, State::Dropped);
@@ -78,7 +78,7 @@ impl Model {
         self.settle(now);
     }
 
-    /// Whether there was anything to forget.
+    /// Returns `false` if there was nothing to forget.
     pub(crate) fn forget(&mut self, peer: Peer, now: Time) -> bool {
         let was_locked =
             self.holder(peer).is_some() || self.queue(peer).next().is_some() || self.cools(peer, now).is_some();
@@ -88,7 +88,7 @@ impl Model {
         }
         self.memories.retain(|memory| memory.peer != peer);
         self.cooling.retain(|(cooling, _)| *cooling != peer);
-        self.stirred.insert(peer);
+        self.changed.insert(peer);
         let was_known = was_locked || was_remembered;
         self.forgotten += usize::from(was_known);
         self.settle(now);
@@ -97,7 +97,7 @@ impl Model {
 
     pub(crate) fn clear(&mut self, now: Time) {
         for id in 0..self.requests.len() {
-            self.stirred.insert(self.requests[id].peer);
+            self.changed.insert(self.requests[id].peer);
             self.revoke(id);
         }
         self.memories.clear();
@@ -116,13 +116,13 @@ impl Model {
         self.settle(now);
     }
 
-    /// Those who have a reason look again, until none has.
+    /// Waiters that have a reason decide again, until none has one.
     pub(crate) fn settle(&mut self, now: Time) {
         loop {
             let mut ids = 0..self.requests.len();
             if let Some(id) = ids.find(|id| self.has_reason(*id, now)) {
-                self.look(id, now);
-            } else if let Some(id) = self.calls_in_vain() {
+                self.decide_again(id, now);
+            } else if let Some(id) = self.next_broken_call() {
                 self.finish(id, End::Err, now);
             } else {
                 return;
@@ -130,21 +130,21 @@ impl Model {
         }
     }
 
-    /// A request whose task finds the inner service broken.
-    fn calls_in_vain(&self) -> Option<Id> {
+    /// A request whose detached task finds the inner service broken.
+    fn next_broken_call(&self) -> Option<Id> {
         let mut ids = 0..self.requests.len();
         let is_broken = self.capacity == Capacity::Broken;
         ids.find(|id| is_broken && self.requests[*id].is_open() && !self.requests[*id].is_called())
     }
 
-    /// Whether somebody of this peer may have been woken for something since `then`, or since it was last asked.
-    pub(crate) fn has_stirred(&self, peer: Peer, then: Time, now: Time) -> bool {
+    /// Returns `true` if a waiter of this peer may have been woken since `then`, or since the last comparison.
+    pub(crate) fn may_have_changed(&self, peer: Peer, then: Time, now: Time) -> bool {
         let mut deadlines = self.deadlines.iter();
-        self.stirred.contains(peer) || deadlines.any(|(whose, at)| *whose == peer && then < *at && *at <= now)
+        self.changed.contains(peer) || deadlines.any(|(whose, at)| *whose == peer && then < *at && *at <= now)
     }
 
-    pub(crate) fn calm_down(&mut self) {
-        self.stirred.clear();
+    pub(crate) fn clear_changed(&mut self) {
+        self.changed.clear();
     }
 
     pub(crate) fn live_memories(&self, now: Time) -> impl Iterator<Item = &Memory> {
@@ -184,7 +184,7 @@ impl Model {
             self.remember(peer, offer, answer, now);
         }
         if let End::Answer(_) = end {
-            // What is not remembered may be tried again, also if there is no answer to share.
+            // An offer that is not remembered may be retried, also if there is no answer to share.
             let reason = if is_remembered {
                 Reason::NotRecorded
             } else {
@@ -207,47 +207,47 @@ impl Model {
         if self.live_memories(now).filter(|memory| of_peer(memory)).count() > MEMORIES {
             let is_oldest = |memory: &Memory| of_peer(memory) && self.is_live(memory, now);
             let oldest = self.memories.iter().position(is_oldest);
-            self.memories.remove(oldest.expect("there are many"));
+            self.memories.remove(oldest.expect("the peer has memories"));
             self.crowded_out += 1;
         }
     }
 
-    /// The work on a request is over.
+    /// Ends the processing of a request.
     pub(crate) fn close(&mut self, id: Id, outcome: Outcome, state: State) {
         self.release(id);
         let request = &mut self.requests[id];
-        request.work.as_mut().expect("it is admitted").outcome = Some(outcome);
+        request.work.as_mut().expect("the request is admitted").outcome = Some(outcome);
         if request.state != State::Dropped {
             request.state = state;
         }
     }
 
-    /// It waits no longer. Those behind the front of the queue learn nothing from it, unless they follow it.
+    /// Ends the wait of a request. Others notice only if it was the front of the queue or had followers.
     pub(crate) fn leave(&mut self, id: Id, state: State) {
         let Request { peer, offer, .. } = self.requests[id];
         let in_queue = self.requests[id].state == State::Waits && self.requests[id].in_queue;
         if in_queue && (self.queue(peer).next() == Some(id) || !self.duplicates(peer, offer).is_empty()) {
-            self.stirred.insert(peer);
+            self.changed.insert(peer);
         }
         self.requests[id].in_queue = false;
         self.requests[id].state = state;
     }
 
-    /// It loses the lock, and works on for nothing.
+    /// Takes the lock from a claim. Its result then counts for nothing.
     pub(crate) fn revoke(&mut self, id: Id) {
         self.release(id);
         if let Some(work) = &mut self.requests[id].work {
-            work.is_stray = true;
+            work.is_revoked = true;
         }
     }
 
-    /// The lock is free, if it had it, and those who follow it look again.
+    /// Frees the lock, if the request holds it. Its followers decide again.
     fn release(&mut self, id: Id) {
         let Request { peer, offer, .. } = self.requests[id];
         if self.requests[id].holds_lock() {
-            self.stirred.insert(peer);
+            self.changed.insert(peer);
             for duplicate in self.duplicates(peer, offer) {
-                self.requests[duplicate].looks_again = true;
+                self.requests[duplicate].must_decide_again = true;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A request, as the model sees it.
+//! A request as the model sees it.
 
 use crate::terms::{Peer, State, Time};
 
@@ -9,24 +9,24 @@ pub(crate) struct Request {
     pub(crate) is_poison: bool,
     pub(crate) arrived: Time,
     pub(crate) state: State,
-    /// Whether it is in the queue rather than a duplicate, as long as it waits.
+    /// `true` while the request waits in the queue, `false` while it follows another.
     pub(crate) in_queue: bool,
-    /// Whether it has lost whom it followed.
-    pub(crate) looks_again: bool,
-    /// Where it is in the queue.
+    /// `true` if the request has lost its leader.
+    pub(crate) must_decide_again: bool,
+    /// The position in the queue.
     pub(crate) place: usize,
-    /// What the layer does for it, once it is admitted.
+    /// The processing, once the request is admitted.
     pub(crate) work: Option<Work>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
-    /// Whether the inner service was called.
+    /// `true` once the inner service was called.
     pub(crate) was_called: bool,
-    /// When the lease began.
+    /// The start of the lease.
     pub(crate) leased: Option<Time>,
-    /// It lost the lock: what becomes of it counts for nothing.
-    pub(crate) is_stray: bool,
+    /// `true` once the claim has lost the lock. Its result then counts for nothing.
+    pub(crate) is_revoked: bool,
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -46,23 +46,23 @@ impl Request {
             arrived,
             state: State::Waits,
             in_queue: false,
-            looks_again: false,
+            must_decide_again: false,
             place: 0,
             work: None,
         }
     }
 
-    /// Whether the layer works on it, seen by its sender or not.
+    /// Returns `true` while the layer processes the request, attended or not.
     pub(crate) fn is_open(&self) -> bool {
         self.work.as_ref().is_some_and(|work| work.outcome.is_none())
     }
 
-    /// Whether the inner service works on it.
+    /// Returns `true` while the inner service processes the request.
     pub(crate) fn is_called(&self) -> bool {
         self.is_open() && self.work.as_ref().is_some_and(|work| work.was_called)
     }
 
     pub(crate) fn holds_lock(&self) -> bool {
-        self.is_open() && self.work.as_ref().is_some_and(|work| !work.is_stray)
+        self.is_open() && self.work.as_ref().is_some_and(|work| !work.is_revoked)
     }
 }

@@ -1,14 +1,14 @@
-//! The original: what a room manager in JavaScript did with a `Map`, a `Set` and two `setTimeout`s.
+//! The original: a room manager in JavaScript with a `Map`, a `Set` and two `setTimeout` calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// Since the start.
+/// Time since the start.
 pub(crate) type Time = Duration;
 pub(crate) type Peer = &'static str;
-/// The n-th offer that was processed.
+/// The index of a processed offer.
 pub(crate) type Ticket = usize;
 
 const PREFIX: usize = 100;
@@ -18,11 +18,11 @@ const LEASE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
-    /// Whether it does as DESIGN.md says where that says otherwise.
+    /// Follows `docs/design.md` where the original differs from it.
     is_amended: bool,
-    /// The `Map` of fingerprints, per peer, and whether their processing has ended.
+    /// The `Map`: fingerprints per peer, and whether their processing has ended.
     processed: BTreeMap<(Peer, String), bool>,
-    /// The `Set` of peers that are being processed, or were a moment ago.
+    /// The `Set`: peers that are being processed or cooling down.
     processing: BTreeSet<Peer>,
     timers: Vec<(Time, Timer)>,
     tickets: Vec<Processing>,
@@ -34,7 +34,7 @@ struct Processing {
     fingerprint: String,
     since: Time,
     has_ended: bool,
-    /// Amended: it was forgotten, or lost the lock.
+    /// Amended: the claim was forgotten or lost the lock.
     is_void: bool,
 }
 
@@ -44,17 +44,17 @@ enum Timer {
     Release(Peer),
 }
 
-/// What becomes of an offer.
+/// The decision on an offer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Verdict {
     Processed(Ticket),
-    /// The original has no words for it: it drops the offer.
-    Ignored(Why),
+    /// The original drops such an offer silently.
+    Ignored(Cause),
 }
 
-/// As the original's state tells it.
+/// The cause, derived from the original's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Why {
+pub(crate) enum Cause {
     InFlight,
     Processed,
     Busy,
@@ -76,11 +76,11 @@ impl Manager {
         }
         let key = (peer, fingerprint);
         if let Some(has_ended) = self.processed.get(&key) {
-            return Verdict::Ignored(if *has_ended { Why::Processed } else { Why::InFlight });
+            return Verdict::Ignored(if *has_ended { Cause::Processed } else { Cause::InFlight });
         }
         if self.processing.contains(peer) {
-            let is_busy = self.under_way(peer).is_some();
-            return Verdict::Ignored(if is_busy { Why::Busy } else { Why::CoolingDown });
+            let is_busy = self.active_ticket(peer).is_some();
+            return Verdict::Ignored(if is_busy { Cause::Busy } else { Cause::CoolingDown });
         }
         self.processing.insert(peer);
         self.processed.insert(key.clone(), false);
@@ -94,7 +94,7 @@ impl Manager {
         Verdict::Processed(self.tickets.len() - 1)
     }
 
-    /// Whatever its result, as in `finally`.
+    /// Ends processing whatever its result, as `finally` does.
     pub(crate) fn end(&mut self, ticket: Ticket, now: Time) {
         self.tickets[ticket].has_ended = true;
         let Processing {
@@ -113,8 +113,8 @@ impl Manager {
         self.timers.push((now + LOCKED, Timer::Release(peer)));
     }
 
-    /// It panicked, or its sender is gone and so is the processing. Rejected promises end like others, and no promise can
-    /// be dropped.
+    /// Ends processing that panicked or lost its client. In the original, a rejected promise ends like any other, and a
+    /// promise cannot be dropped.
     pub(crate) fn abandon(&mut self, ticket: Ticket, now: Time) {
         if !self.is_amended {
             return self.end(ticket, now);
@@ -150,7 +150,7 @@ impl Manager {
         }
     }
 
-    /// The timers up to now go off, in their order.
+    /// Fires the timers that are due, in order.
     pub(crate) fn advance(&mut self, now: Time) {
         self.timers.sort_by_key(|(at, _)| *at);
         let due = self.timers.partition_point(|(at, _)| *at <= now);
@@ -166,19 +166,19 @@ impl Manager {
         }
     }
 
-    /// Whether an offer of the peer is processed that still holds it.
+    /// Returns `true` while an offer of the peer is processed and holds the lock.
     pub(crate) fn is_busy(&self, peer: Peer) -> bool {
-        self.under_way(peer).is_some()
+        self.active_ticket(peer).is_some()
     }
 
-    fn under_way(&self, peer: Peer) -> Option<Ticket> {
+    fn active_ticket(&self, peer: Peer) -> Option<Ticket> {
         let holds = |processing: &Processing| processing.peer == peer && !processing.has_ended && !processing.is_void;
         self.tickets.iter().rposition(holds)
     }
 
     fn take_over(&mut self, peer: Peer, fingerprint: &str, now: Time) {
-        let Some(ticket) = self.under_way(peer) else { return };
-        // What is remembered is refused before anybody looks at the lock.
+        let Some(ticket) = self.active_ticket(peer) else { return };
+        // A remembered offer is refused before the lock is checked.
         let is_remembered = self.processed.get(&(peer, fingerprint.to_owned())) == Some(&true);
         if self.tickets[ticket].since + LEASE <= now && !is_remembered {
             let overdue = (peer, self.tickets[ticket].fingerprint.clone());
@@ -194,7 +194,7 @@ impl Manager {
         }
     }
 
-    /// `JSON.stringify(offer).substring(0, 100)`, which counts UTF-16 units. Amended, it counts bytes.
+    /// `JSON.stringify(offer).substring(0, 100)`, which counts UTF-16 units. The amended version counts bytes.
     fn fingerprint(&self, message: &str) -> String {
         if self.is_amended {
             let bytes = &message.as_bytes()[..PREFIX.min(message.len())];

@@ -1,4 +1,4 @@
-//! Random delays, which a seed settles.
+//! Random delays, reproducible from a seed.
 
 #[path = "../../examples/room/chance.rs"]
 mod server;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use server::Chance;
 
 #[test]
-fn a_seed_settles_the_numbers_whoever_draws_them() {
+fn seed_determines_the_numbers() {
     let draw = |seed| {
         let chance = Chance::new(seed);
         let other = chance.clone();
@@ -23,7 +23,7 @@ fn a_seed_settles_the_numbers_whoever_draws_them() {
 }
 
 #[test]
-fn numbers_fill_their_range_to_both_ends() {
+fn numbers_cover_their_whole_range() {
     let chance = Chance::new(0);
     let drawn: BTreeSet<u32> = (0..1_000).map(|_| chance.within(&(50..=60))).collect();
     assert_eq!(drawn, (50..=60).collect());

@@ -1,4 +1,4 @@
-//! A client of the room server, and what tests do with it again and again.
+//! A client of the room server, and steps that several tests share.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use tokio_tungstenite::{
 
 use crate::room_server::RoomServer;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Client {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Client {
-    /// Joins, and takes the list of peers.
+    /// Joins an empty room and reads the list of peers.
     pub(crate) async fn join(server: &RoomServer, room: &str, peer: &str) -> Self {
         Self::join_among(server, room, peer, &[]).await
     }
@@ -31,9 +31,11 @@ impl Client {
     pub(crate) async fn join_among(server: &RoomServer, room: &str, peer: &str, others: &[&str]) -> Self {
         let mut client = Self::open(server, room, peer)
             .await
-            .expect("the server takes the socket");
+            .expect("the server should accept the socket");
         let mut greeting = client.next().await;
-        let peers = greeting["peers"].as_array_mut().expect("a list of peers");
+        let peers = greeting["peers"]
+            .as_array_mut()
+            .expect("the greeting should list the peers");
         peers.sort_by_key(Value::to_string);
         assert_eq!(greeting, json!({ "type": "peers", "peers": others }));
         client
@@ -53,18 +55,18 @@ impl Client {
         self.socket
             .send(Message::text(text.into()))
             .await
-            .expect("the socket is open");
+            .expect("the socket should be open");
     }
 
-    /// The next message from the server.
+    /// Returns the next message from the server.
     pub(crate) async fn next(&mut self) -> Value {
         match self.frame().await {
-            Message::Text(text) => serde_json::from_str(&text).expect("JSON"),
+            Message::Text(text) => serde_json::from_str(&text).expect("the text should be JSON"),
             other => panic!("expected text, got {other:?}"),
         }
     }
 
-    /// Code and reason of the server's close frame, whatever comes before it.
+    /// Returns code and reason of the server's close frame, and skips the frames before it.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.frame().await {
@@ -84,16 +86,16 @@ impl Client {
                 }
             }
         };
-        let frame = timeout(PATIENCE, frame).await;
+        let frame = timeout(TIMEOUT, frame).await;
         frame
-            .expect("the server says something in time")
-            .expect("the socket is open")
-            .expect("a whole frame")
+            .expect("the server should send a frame in time")
+            .expect("the socket should be open")
+            .expect("the frame should be valid")
     }
 
-    /// Asserts that nothing has come, by what the server says to a message that it must answer after all before it.
-    /// Offers of this client that were answered are done by then.
-    pub(crate) async fn heard_nothing(&mut self) {
+    /// Asserts that no message is waiting: the next one must be the error for an invalid message sent now. By then,
+    /// earlier offers of this client that were answered are complete.
+    pub(crate) async fn assert_no_message(&mut self) {
         self.say_text("?").await;
         let reply = self.next().await;
         assert_eq!(reply["type"], "error", "something came: {reply}");
@@ -109,7 +111,7 @@ impl Client {
     }
 }
 
-/// An offer as browsers make them, new for each `id`.
+/// An SDP offer like a browser's, different for each `id`.
 pub(crate) fn sdp(id: u32) -> String {
     format!(
         "v=0\r\no=- {id} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
@@ -126,7 +128,7 @@ pub(crate) async fn pair(server: &RoomServer) -> (Client, Client) {
     (alice, bob)
 }
 
-/// Alice offers, Bob answers, both messages arrive.
+/// Sends an offer from Alice and an answer from Bob, and checks that both arrive.
 pub(crate) async fn negotiate(alice: &mut Client, bob: &mut Client, sdp: &str) {
     alice.offer("bob", sdp).await;
     assert_eq!(bob.next().await["sdp"], *sdp);
@@ -144,18 +146,28 @@ pub(crate) fn ignored(message: &Value, to: &str, reason: &str) -> Option<u64> {
 
 pub(crate) async fn stats(server: &RoomServer) -> Value {
     let response = get(server, "/stats").await;
-    let (_, body) = response.split_once("\r\n\r\n").expect("a body");
-    serde_json::from_str(body).expect("JSON")
+    let (_, body) = response
+        .split_once("\r\n\r\n")
+        .expect("the response should have a body");
+    serde_json::from_str(body).expect("the text should be JSON")
 }
 
 pub(crate) async fn get(server: &RoomServer, path: &str) -> String {
-    let mut stream = TcpStream::connect(&server.address).await.expect("the server listens");
+    let mut stream = TcpStream::connect(&server.address)
+        .await
+        .expect("the server should listen");
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
         server.address
     );
-    stream.write_all(request.as_bytes()).await.expect("it reads");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("the server should read");
     let mut response = String::new();
-    stream.read_to_string(&mut response).await.expect("it answers");
+    stream
+        .read_to_string(&mut response)
+        .await
+        .expect("the server should answer");
     response
 }

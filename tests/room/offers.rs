@@ -1,16 +1,16 @@
-//! Which offers pass, and what the sender of the others is told.
+//! Offers that pass, and the replies to those that do not.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Client, PATIENCE, ignored, negotiate, pair, sdp, stats},
+    client::{Client, TIMEOUT, ignored, negotiate, pair, sdp, stats},
     room_server::RoomServer,
 };
 
 #[tokio::test]
-async fn a_duplicate_in_flight_is_ignored() {
+async fn duplicate_in_flight_is_ignored() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -19,15 +19,15 @@ async fn a_duplicate_in_flight_is_ignored() {
     ignored(&alice.next().await, "bob", "in_flight");
     alice.offer("bob", &sdp(2)).await;
     assert!(ignored(&alice.next().await, "bob", "busy").is_some_and(|retry| retry > 0));
-    bob.heard_nothing().await;
+    bob.assert_no_message().await;
 
     bob.answer("alice").await;
     assert_eq!(alice.next().await["type"], "answer");
-    bob.heard_nothing().await;
+    bob.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn a_processed_duplicate_is_ignored_and_another_offer_cools_down() {
+async fn duplicate_and_early_offer_are_ignored() {
     let server = RoomServer::start(&["--window-ms", "60000", "--cooldown-ms", "3000"]);
     let (mut alice, mut bob) = pair(&server).await;
     negotiate(&mut alice, &mut bob, &sdp(1)).await;
@@ -35,9 +35,9 @@ async fn a_processed_duplicate_is_ignored_and_another_offer_cools_down() {
     alice.offer("bob", &sdp(1)).await;
     assert_eq!(ignored(&alice.next().await, "bob", "processed"), None);
     alice.offer("bob", &sdp(2)).await;
-    let retry = ignored(&alice.next().await, "bob", "cooling_down").expect("a time to retry after");
+    let retry = ignored(&alice.next().await, "bob", "cooling_down").expect("retry_after_ms should be set");
     assert!((1..=3000).contains(&retry), "{retry}");
-    bob.heard_nothing().await;
+    bob.assert_no_message().await;
 
     tokio::time::sleep(Duration::from_millis(retry)).await;
     negotiate(&mut alice, &mut bob, &sdp(2)).await;
@@ -46,7 +46,7 @@ async fn a_processed_duplicate_is_ignored_and_another_offer_cools_down() {
 }
 
 #[tokio::test]
-async fn past_the_window_an_offer_is_processed_again() {
+async fn expired_offer_is_processed_again() {
     let server = RoomServer::start(&["--window-ms", "300", "--cooldown-ms", "0"]);
     let (mut alice, mut bob) = pair(&server).await;
     let start = Instant::now();
@@ -57,14 +57,14 @@ async fn past_the_window_an_offer_is_processed_again() {
             again = bob.next() => break assert_eq!(again["sdp"], sdp(1)),
             reply = alice.next() => ignored(&reply, "bob", "processed"),
         };
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TIMEOUT);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
-async fn the_other_direction_and_other_targets_are_free() {
+async fn other_directions_and_targets_are_free() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     let mut carol = Client::join_among(&server, "r", "carol", &["alice", "bob"]).await;
@@ -79,12 +79,12 @@ async fn the_other_direction_and_other_targets_are_free() {
     assert_eq!(alice.next().await["from"], "bob");
     carol.answer("alice").await;
     assert_eq!(alice.next().await["from"], "carol");
-    alice.heard_nothing().await;
+    alice.assert_no_message().await;
     assert_eq!(stats(&server).await["stats"]["claims"], 2);
 }
 
 #[tokio::test]
-async fn a_waiting_offer_holds_up_no_candidate() {
+async fn waiting_offer_delays_no_candidate() {
     let server = RoomServer::start(&["--repeat", "3", "--repeat-delay-ms", "0"]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -96,7 +96,7 @@ async fn a_waiting_offer_holds_up_no_candidate() {
     assert_eq!(
         bob.next().await["type"],
         "offer",
-        "an offer arrives before its candidates"
+        "a candidate arrived before its offer"
     );
     for n in 0..50 {
         assert_eq!(bob.next().await["candidate"], n);
@@ -110,13 +110,13 @@ async fn a_waiting_offer_holds_up_no_candidate() {
     assert_eq!(
         alice.next().await["type"],
         "answer",
-        "an answer arrives before its candidates"
+        "a candidate arrived before its answer"
     );
     assert_eq!(alice.next().await["type"], "candidate");
 }
 
 #[tokio::test]
-async fn repeated_offers_arrive_once_with_the_layer_and_each_time_without() {
+async fn layer_delivers_repeated_offers_once() {
     for (flags, arrivals) in [(&["--repeat", "3"][..], 1), (&["--repeat", "3", "--no-dedup"], 4)] {
         let server = RoomServer::start(flags);
         let (mut alice, mut bob) = pair(&server).await;
@@ -134,13 +134,13 @@ async fn repeated_offers_arrive_once_with_the_layer_and_each_time_without() {
             }
         }
         assert_eq!(answers, arrivals, "{flags:?}");
-        bob.heard_nothing().await;
-        alice.heard_nothing().await;
+        bob.assert_no_message().await;
+        alice.assert_no_message().await;
     }
 }
 
 #[tokio::test]
-async fn repetitions_may_come_at_random_times() {
+async fn repetitions_arrive_at_random_times() {
     let flags = ["--no-dedup", "--repeat", "8", "--repeat-delay-ms", "100..600"];
     let server = RoomServer::start(&flags);
     let (mut alice, mut bob) = pair(&server).await;
@@ -156,18 +156,18 @@ async fn repetitions_may_come_at_random_times() {
     }
     let first = gaps.remove(0);
     assert!(first >= Duration::from_millis(100), "{first:?}");
-    // Equal steps, or all at once, would leave gaps alike.
+    // Without random delays, all gaps would be alike.
     let (least, most) = (gaps.iter().min(), gaps.iter().max());
     assert!(
         most.zip(least)
             .is_some_and(|(most, least)| *most > *least + Duration::from_millis(20)),
         "{gaps:?}"
     );
-    bob.heard_nothing().await;
+    bob.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn another_offer_may_wait_its_turn() {
+async fn another_offer_waits_in_the_queue() {
     let server = RoomServer::start(&["--queue", "--cooldown-ms", "0"]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -175,7 +175,7 @@ async fn another_offer_may_wait_its_turn() {
     alice.offer("bob", &sdp(2)).await;
     alice.offer("bob", &sdp(2)).await;
     ignored(&alice.next().await, "bob", "in_flight");
-    bob.heard_nothing().await;
+    bob.assert_no_message().await;
 
     bob.answer("alice").await;
     assert_eq!(alice.next().await["type"], "answer");
@@ -186,7 +186,7 @@ async fn another_offer_may_wait_its_turn() {
 }
 
 #[tokio::test]
-async fn an_offer_without_an_answer_fails_and_may_be_retried() {
+async fn unanswered_offer_fails_and_may_retry() {
     let server = RoomServer::start(&["--answer-timeout-ms", "200"]);
     let (mut alice, mut bob) = pair(&server).await;
     for _ in 0..2 {
@@ -196,7 +196,7 @@ async fn an_offer_without_an_answer_fails_and_may_be_retried() {
         assert_eq!(alice.next().await, error);
     }
     negotiate(&mut alice, &mut bob, &sdp(1)).await;
-    alice.heard_nothing().await;
+    alice.assert_no_message().await;
     let stats = stats(&server).await;
     assert_eq!(
         (&stats["stats"]["failed"], &stats["stats"]["completed"]),
@@ -205,21 +205,21 @@ async fn an_offer_without_an_answer_fails_and_may_be_retried() {
 }
 
 #[tokio::test]
-async fn too_many_waiting_offers_are_told() {
+async fn too_many_waiting_offers_are_refused() {
     let server = RoomServer::start(&["--no-dedup", "--repeat", "100", "--repeat-delay-ms", "3600000"]);
     let (mut alice, mut bob) = pair(&server).await;
-    // Each counts with its repetitions, and 512 may wait.
+    // Each offer counts together with its repetitions, and 512 may wait.
     for n in 0..5 {
         alice.offer("bob", &sdp(n)).await;
         assert_eq!(bob.next().await["sdp"], sdp(n));
     }
     alice.offer("bob", &sdp(5)).await;
-    assert_eq!(alice.next().await["message"], "too many offers wait for their answers");
-    bob.heard_nothing().await;
+    assert_eq!(alice.next().await["message"], "too many offers are waiting for answers");
+    bob.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn an_offer_to_one_who_leaves_fails_at_once() {
+async fn offer_fails_when_its_target_leaves() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -235,7 +235,7 @@ async fn an_offer_to_one_who_leaves_fails_at_once() {
 async fn rejoining_starts_afresh() {
     let server = RoomServer::start(&["--window-ms", "60000", "--cooldown-ms", "60000"]);
     let (mut alice, mut bob) = pair(&server).await;
-    // In either role: as the one who offers, and as the one who answers.
+    // Both as the offerer and as the answerer.
     for _ in 0..3 {
         negotiate(&mut alice, &mut bob, &sdp(1)).await;
         drop(alice);
@@ -252,7 +252,7 @@ async fn rejoining_starts_afresh() {
 }
 
 #[tokio::test]
-async fn hanging_up_on_a_peer_starts_afresh_too() {
+async fn hanging_up_starts_afresh() {
     let server = RoomServer::start(&["--window-ms", "60000", "--cooldown-ms", "60000"]);
     let (mut alice, mut bob) = pair(&server).await;
     negotiate(&mut alice, &mut bob, &sdp(1)).await;
@@ -262,12 +262,12 @@ async fn hanging_up_on_a_peer_starts_afresh_too() {
         alice.offer("bob", &sdp(1)).await;
         assert_eq!(bob.next().await["type"], "offer");
     }
-    // The first of the two waits no more, so the answer is the second one's.
+    // The first of the two offers no longer waits, so the answer belongs to the second.
     let error = json!({ "type": "error", "to": "bob", "message": "the call ended before the offer was answered" });
     assert_eq!(alice.next().await, error);
     bob.answer("alice").await;
     assert_eq!(alice.next().await["type"], "answer");
-    alice.heard_nothing().await;
+    alice.assert_no_message().await;
     let stats = stats(&server).await;
     assert_eq!(
         (&stats["stats"]["completed"], &stats["stats"]["claims"]),
@@ -276,7 +276,7 @@ async fn hanging_up_on_a_peer_starts_afresh_too() {
 }
 
 #[tokio::test]
-async fn what_is_on_its_way_is_dropped_with_its_socket() {
+async fn closed_socket_drops_its_pending_offers() {
     let server = RoomServer::start(&["--repeat", "3", "--repeat-delay-ms", "100"]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -286,20 +286,20 @@ async fn what_is_on_its_way_is_dropped_with_its_socket() {
     assert_eq!(bob.next().await, json!({ "type": "left", "peer": "alice" }));
     let start = Instant::now();
     while stats(&server).await["stats"]["claims"] != 0 {
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TIMEOUT);
     }
     let mut alice = Client::join_among(&server, "r", "alice", &["bob"]).await;
     bob.next().await;
-    // An answer that comes late is nobody's.
+    // A late answer belongs to no offer.
     bob.answer("alice").await;
     assert_eq!(alice.next().await["type"], "answer");
     tokio::time::sleep(Duration::from_millis(400)).await;
-    bob.heard_nothing().await;
-    alice.heard_nothing().await;
+    bob.assert_no_message().await;
+    alice.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn stats_count_what_happened() {
+async fn stats_count_every_outcome() {
     let server = RoomServer::start(&["--repeat", "2"]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -311,7 +311,7 @@ async fn stats_count_what_happened() {
     }
     replies.sort_by_key(Value::to_string);
     assert_eq!(replies, ["answer", "ignored", "ignored"]);
-    alice.heard_nothing().await;
+    alice.assert_no_message().await;
 
     let all = stats(&server).await;
     let expected = json!({ "dedup": true, "repeat": 2, "window_ms": 10_000, "cooldown_ms": 2_000 });

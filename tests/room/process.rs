@@ -1,4 +1,4 @@
-//! The process: flags, port, page, and its end.
+//! The process: flags, port, page and shutdown.
 
 use std::process::{Command, Output};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_page_and_its_parts_are_served() {
+async fn page_and_its_parts_are_served() {
     let server = RoomServer::start(&[]);
     let page = get(&server, "/").await;
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
@@ -24,7 +24,7 @@ async fn the_page_and_its_parts_are_served() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn an_interrupt_closes_every_socket_and_ends_well() {
+async fn interrupt_closes_sockets_and_exits() {
     let mut server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     alice.offer("bob", &sdp(1)).await;
@@ -32,16 +32,16 @@ async fn an_interrupt_closes_every_socket_and_ends_well() {
     let interrupt = Command::new("kill")
         .args(["-INT", &server.child.id().to_string()])
         .status();
-    assert!(interrupt.expect("kill runs").success());
+    assert!(interrupt.expect("kill should run").success());
     for client in [&mut alice, &mut bob] {
         assert_eq!(client.closed().await, (1001, "the server is shutting down".into()));
     }
     drop((alice, bob));
-    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(server.child.wait().expect("the server should exit").code(), Some(0));
 }
 
 #[test]
-fn wrong_flags_are_told_in_a_line() {
+fn wrong_flags_fail_with_one_line() {
     let wrong: &[(&[&str], &str)] = &[
         (&["--nonsense"], "invalid option '--nonsense'"),
         (&["-x"], "invalid option '-x'"),
@@ -49,34 +49,34 @@ fn wrong_flags_are_told_in_a_line() {
         (&["--listen"], "missing argument for option '--listen'"),
         (
             &["--listen", "here"],
-            "--listen wants ADDRESS:PORT such as 127.0.0.1:3000, not \"here\"",
+            "--listen takes ADDRESS:PORT such as 127.0.0.1:3000, not \"here\"",
         ),
         (
             &["--repeat", "many"],
-            "--repeat wants a whole number up to 100, not \"many\"",
+            "--repeat takes a whole number up to 100, not \"many\"",
         ),
         (
             &["--repeat", "101"],
-            "--repeat wants a whole number up to 100, not \"101\"",
+            "--repeat takes a whole number up to 100, not \"101\"",
         ),
         (
             &["--window-ms", "-1"],
-            "--window-ms wants a whole number up to 3600000, not \"-1\"",
+            "--window-ms takes a whole number up to 3600000, not \"-1\"",
         ),
         (
             &["--cooldown-ms", "1.5"],
-            "--cooldown-ms wants a whole number up to 3600000, not \"1.5\"",
+            "--cooldown-ms takes a whole number up to 3600000, not \"1.5\"",
         ),
         (
             &["--repeat-delay-ms", "500..50"],
-            "--repeat-delay-ms wants a whole number M up to 3600000, or M..N with N the larger, not \"500..50\"",
+            "--repeat-delay-ms takes a whole number M up to 3600000, or M..N with N the larger, not \"500..50\"",
         ),
         (&["--repeat-delay-ms", "3600001"], "not \"3600001\""),
         (&["--repeat-delay-ms", "1..3600001"], "not \"1..3600001\""),
         (&["--repeat-delay-ms", "..5"], "not \"..5\""),
         (
             &["--repeat-seed", "x"],
-            "--repeat-seed wants a whole number up to 4294967295, not \"x\"",
+            "--repeat-seed takes a whole number up to 4294967295, not \"x\"",
         ),
         (&["--no-dedup=1"], "unexpected argument for option '--no-dedup'"),
     ];
@@ -89,7 +89,7 @@ fn wrong_flags_are_told_in_a_line() {
 }
 
 #[test]
-fn a_busy_port_is_told_in_a_line() {
+fn busy_port_fails_with_one_line() {
     let server = RoomServer::start(&[]);
     let (code, stdout, stderr) = run(&["--listen", &server.address]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
@@ -120,7 +120,10 @@ fn help_lists_every_flag() {
 }
 
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = RoomServer::command().args(args).output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let Output { status, stdout, stderr } = RoomServer::command()
+        .args(args)
+        .output()
+        .expect("the server should run");
+    let text = |bytes| String::from_utf8(bytes).expect("the output should be UTF-8");
     (status.code(), text(stdout), text(stderr))
 }

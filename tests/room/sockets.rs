@@ -1,4 +1,4 @@
-//! Joining, leaving, and what a socket may say.
+//! Joining, leaving, and the messages of a socket.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::{
-    client::{Client, PATIENCE, negotiate, pair, sdp},
+    client::{Client, TIMEOUT, negotiate, pair, sdp},
     room_server::RoomServer,
 };
 
 #[tokio::test]
-async fn peers_hear_of_each_other() {
+async fn peers_learn_of_each_other() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     let carol = Client::join_among(&server, "r", "carol", &["alice", "bob"]).await;
@@ -28,11 +28,11 @@ async fn peers_hear_of_each_other() {
     bob.say(json!({ "type": "leave" })).await;
     assert_eq!(bob.closed().await, (1000, "left the room".into()));
     assert_eq!(alice.next().await, json!({ "type": "left", "peer": "bob" }));
-    alice.heard_nothing().await;
+    alice.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn messages_arrive_whole_with_the_true_sender() {
+async fn messages_arrive_whole_with_true_sender() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
 
@@ -56,11 +56,11 @@ async fn messages_arrive_whole_with_the_true_sender() {
     );
     alice.say(json!({ "type": "leave", "to": "bob" })).await;
     assert_eq!(bob.next().await, json!({ "type": "leave", "from": "alice" }));
-    alice.heard_nothing().await;
+    alice.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn errors_are_told_and_the_socket_stays_open() {
+async fn errors_leave_the_socket_open() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     let wrong = [
@@ -68,7 +68,7 @@ async fn errors_are_told_and_the_socket_stays_open() {
         ("[]", "expected an object"),
         (r#"{"to":"bob"}"#, "missing field `type`"),
         (r#"{"type":"hello","to":"bob"}"#, "unknown variant `hello`"),
-        (r#"{"type":"candidate"}"#, r#"needs the peer it is for in "to""#),
+        (r#"{"type":"candidate"}"#, r#"needs its target peer in "to""#),
         (r#"{"type":"candidate","to":7}"#, "expected a string"),
         (r#"{"type":"candidate","to":""}"#, "a name cannot be empty"),
         (r#"{"type":"offer","to":"bob"}"#, r#"needs its SDP as text in "sdp""#),
@@ -83,7 +83,10 @@ async fn errors_are_told_and_the_socket_stays_open() {
         let reply = alice.next().await;
         assert_eq!(reply["type"], "error", "{text}");
         assert!(
-            reply["message"].as_str().expect("text").contains(error),
+            reply["message"]
+                .as_str()
+                .expect("the message should be text")
+                .contains(error),
             "{text}: {reply}"
         );
     }
@@ -91,7 +94,7 @@ async fn errors_are_told_and_the_socket_stays_open() {
         .socket
         .send(Message::binary(b"{}".as_slice()))
         .await
-        .expect("open");
+        .expect("the socket should be open");
     assert_eq!(alice.next().await["message"], "messages are JSON text, not binary");
 
     alice.offer("nobody", &sdp(1)).await;
@@ -99,12 +102,12 @@ async fn errors_are_told_and_the_socket_stays_open() {
         alice.next().await,
         json!({ "type": "error", "to": "nobody", "message": "no such peer in the room" })
     );
-    bob.heard_nothing().await;
+    bob.assert_no_message().await;
     negotiate(&mut alice, &mut bob, &sdp(1)).await;
 }
 
 #[tokio::test]
-async fn a_message_too_large_closes_the_socket() {
+async fn oversized_message_closes_the_socket() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     let candidate = |bytes: usize| {
@@ -123,14 +126,14 @@ async fn a_message_too_large_closes_the_socket() {
     assert_eq!(alice.closed().await, (1009, "message too large".into()));
     assert_eq!(bob.next().await, json!({ "type": "left", "peer": "alice" }));
 
-    // Far too large, it is not even read.
+    // A far larger message is not even read.
     let _ = bob.socket.send(Message::binary(vec![0; 32 << 20])).await;
-    while let Ok(Some(Ok(_))) = timeout(PATIENCE, bob.socket.next()).await {}
+    while let Ok(Some(Ok(_))) = timeout(TIMEOUT, bob.socket.next()).await {}
     Client::join(&server, "r", "carol").await;
 }
 
 #[tokio::test]
-async fn names_are_checked_before_the_socket_opens() {
+async fn names_are_checked_before_upgrade() {
     let server = RoomServer::start(&[]);
     let long = "x".repeat(129);
     for (room, peer) in [
@@ -150,7 +153,7 @@ async fn names_are_checked_before_the_socket_opens() {
 }
 
 #[tokio::test]
-async fn the_newer_socket_of_a_name_wins() {
+async fn newer_socket_of_a_name_wins() {
     let server = RoomServer::start(&["--window-ms", "60000", "--cooldown-ms", "60000"]);
     let (mut old, mut bob) = pair(&server).await;
     negotiate(&mut old, &mut bob, &sdp(1)).await;
@@ -166,12 +169,12 @@ async fn the_newer_socket_of_a_name_wins() {
     assert_eq!(bob.next().await, json!({ "type": "joined", "peer": "alice" }));
     negotiate(&mut new, &mut bob, &sdp(1)).await;
     drop(old);
-    bob.heard_nothing().await;
-    new.heard_nothing().await;
+    bob.assert_no_message().await;
+    new.assert_no_message().await;
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_sent_away() {
+async fn slow_reader_is_disconnected() {
     let server = RoomServer::start(&[]);
     let (mut alice, mut bob) = pair(&server).await;
     let large = "x".repeat(60_000);
@@ -187,25 +190,29 @@ async fn a_slow_reader_is_sent_away() {
             assert!(message == gone || message == failed, "{message}");
             break;
         }
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < TIMEOUT);
     }
     assert_eq!(bob.closed().await, (4003, "messages were read too slowly".into()));
 }
 
 #[tokio::test]
-async fn a_full_room_turns_newcomers_away() {
+async fn full_room_rejects_newcomers() {
     let server = RoomServer::start(&[]);
-    let mut seated = Vec::new();
+    let mut members = Vec::new();
     for n in 0..64 {
         let mut peer = Client::open(&server, "r", &format!("peer-{n}"))
             .await
-            .expect("a socket");
-        // The socket opens before its peer is in the room, which the list of peers tells.
+            .expect("the socket should open");
+        // The socket opens before its peer joins the room. The list of peers shows that it has joined.
         assert_eq!(peer.next().await["peers"].as_array().map(Vec::len), Some(n));
-        seated.push(peer);
+        members.push(peer);
     }
-    let mut late = Client::open(&server, "r", "late").await.expect("told over the socket");
+    let mut late = Client::open(&server, "r", "late")
+        .await
+        .expect("the socket should open");
     assert_eq!(late.closed().await, (4002, "the room is full".into()));
-    let mut again = Client::open(&server, "r", "peer-0").await.expect("a seat of its own");
+    let mut again = Client::open(&server, "r", "peer-0")
+        .await
+        .expect("the socket should open");
     assert_eq!(again.next().await["peers"].as_array().map(Vec::len), Some(63));
 }

@@ -1,4 +1,4 @@
-//! aiortc, whose offer goes astray in many ways. Each time, one session is made and media flows.
+//! aiortc, whose offers get lost or repeated in many ways. Each time, one session is made and media flows.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     clients::python,
-    server::{PATIENCE, WhipServer},
+    server::{TIMEOUT, WhipServer},
 };
 
 struct Publisher {
@@ -28,26 +28,26 @@ impl Publisher {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python starts");
+            .expect("python should start");
         let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         Self { child, lines }
     }
 
-    async fn says(&mut self) -> Value {
-        let line = timeout(PATIENCE, self.lines.next_line())
+    async fn read_line(&mut self) -> Value {
+        let line = timeout(TIMEOUT, self.lines.next_line())
             .await
-            .expect("in time")
-            .expect("readable");
-        serde_json::from_str(&line.expect("it says something, see its log")).expect("JSON")
+            .expect("the publisher should print in time")
+            .expect("the publisher's output should be readable");
+        serde_json::from_str(&line.expect("the publisher ended early, see its log")).expect("the output should be JSON")
     }
 }
 
-/// Publishes, and asserts that one session was made, which receives media until it is deleted. Gives the responses to
-/// all the posts.
+/// Publishes, and asserts that one session is made and receives media until it is deleted. Returns the responses to all
+/// posts, and the counters of offers.
 async fn publish(flags: &[&str], way: &str) -> (Value, Value) {
     let server = WhipServer::start(flags);
     let mut publisher = Publisher::start(&server, way);
-    let responses = publisher.says().await;
+    let responses = publisher.read_line().await;
     let stats = server.receives(&[("opus", 50), ("VP8", 25)]).await;
     assert_eq!(
         (&stats["created"], &stats["live"]),
@@ -55,7 +55,7 @@ async fn publish(flags: &[&str], way: &str) -> (Value, Value) {
         "{way}: {stats:#}"
     );
     drop(publisher.child.stdin.take());
-    assert_eq!(publisher.says().await, 200);
+    assert_eq!(publisher.read_line().await, 200);
     let stats = server.stats().await;
     assert_eq!(
         (&stats["created"], &stats["ended"]["deleted"]),
@@ -65,9 +65,9 @@ async fn publish(flags: &[&str], way: &str) -> (Value, Value) {
     (responses, stats["offers"].clone())
 }
 
-/// Asserts that all responses are the same answer. How many were replayed?
+/// Asserts that all responses carry the same answer. Returns how many were replayed.
 fn replayed(responses: &Value) -> usize {
-    let responses = responses.as_array().expect("a list");
+    let responses = responses.as_array().expect("the responses should be a list");
     let first = &responses[0];
     for response in responses {
         assert_eq!(response["status"], 201, "{response:#}");
@@ -87,13 +87,13 @@ fn replayed(responses: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn normal() {
+async fn single_offer_is_admitted() {
     let (responses, offers) = publish(&[], "normal").await;
     assert_eq!((replayed(&responses), &offers["admitted"]), (0, &1.into()));
 }
 
 #[tokio::test]
-async fn sent_twenty_times_at_once() {
+async fn twenty_equal_offers_share_one_answer() {
     let (responses, offers) = publish(&["--answer-delay-ms", "300"], "twenty-at-once").await;
     assert_eq!(
         (replayed(&responses), responses.as_array().map(Vec::len)),
@@ -103,21 +103,21 @@ async fn sent_twenty_times_at_once() {
 }
 
 #[tokio::test]
-async fn sent_again_when_answered() {
+async fn offer_repeated_after_answer_is_replayed() {
     let (responses, offers) = publish(&[], "again-when-answered").await;
     assert_eq!((replayed(&responses), &offers["replayed"]), (2, &2.into()));
 }
 
 #[tokio::test]
-async fn sent_byte_by_byte() {
+async fn offer_sent_byte_by_byte_works() {
     let (responses, offers) = publish(&[], "byte-by-byte").await;
     assert_eq!((replayed(&responses), &offers["admitted"]), (0, &1.into()));
 }
 
 #[tokio::test]
-async fn cut_in_the_body_and_sent_again() {
+async fn offer_cut_in_body_is_retried() {
     let (responses, offers) = publish(&[], "cut-in-the-body").await;
-    // What was cut has never been an offer.
+    // The part that was sent before the cut never became an offer.
     assert_eq!(
         (replayed(&responses), &offers["admitted"], &offers["replayed"]),
         (0, &1.into(), &0.into())
@@ -125,7 +125,7 @@ async fn cut_in_the_body_and_sent_again() {
 }
 
 #[tokio::test]
-async fn cut_before_the_answer_and_sent_again() {
+async fn retry_while_answering_is_replayed() {
     let (responses, offers) = publish(&["--answer-delay-ms", "1500"], "cut-before-the-answer").await;
     assert_eq!(
         (replayed(&responses), &offers["admitted"], &offers["replayed"]),
@@ -134,7 +134,7 @@ async fn cut_before_the_answer_and_sent_again() {
 }
 
 #[tokio::test]
-async fn cut_before_the_answer_and_sent_again_when_it_was_made() {
+async fn retry_after_unsent_answer_is_replayed() {
     let (responses, offers) = publish(&["--answer-delay-ms", "1500"], "cut-and-answered-to-nobody").await;
     assert_eq!(
         (replayed(&responses), &offers["admitted"], &offers["replayed"]),

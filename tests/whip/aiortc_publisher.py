@@ -1,6 +1,6 @@
-"""Publishes through aiortc, with an offer that goes astray in the way that the first argument says.
+"""Publishes through aiortc. The first argument says how the offer gets lost or repeated.
 
-Prints a line of JSON when it is connected, and ends the session when its standard input ends.
+Prints one line of JSON once connected, and ends the session when standard input closes.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ async def send(request, size=None):
 
 
 async def send_and_hang_up(request, when):
-    """Sends a request, and closes the connection without reading when `when` says so."""
+    """Sends a request, waits for `when`, and closes the connection without reading."""
     _, writer = await connect()
     writer.write(request)
     await writer.drain()

@@ -1,4 +1,4 @@
-//! Chromium, which repeats a `POST` by itself when a connection that it uses again is closed before the answer.
+//! Chromium, which repeats a `POST` by itself if a reused connection closes before the answer.
 
 use std::fs;
 
@@ -12,16 +12,16 @@ use crate::{
     server::{WhipServer, packets},
 };
 
-/// One browser at a time is work enough for a small machine.
+/// Runs one test at a time: one browser is enough load for a small machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const CONNECTED: &str = "window.pc?.iceConnectionState === 'connected'";
 
 impl Page {
-    /// Opens a page of another origin than the endpoint's, so that there is a preflight before each `POST`: the
-    /// connection is then one that is used again.
+    /// Opens a page of another origin than the endpoint's. Each `POST` then follows a preflight, so that it uses an
+    /// existing connection.
     async fn open(&self, server: &WhipServer) {
-        let (_, port) = server.address.split_once(':').expect("host and port");
+        let (_, port) = server.address.split_once(':').expect("the address should have a port");
         self.goto(&format!("http://localhost:{port}/stats")).await;
         self.run(include_str!("publisher.js")).await;
     }
@@ -31,7 +31,7 @@ impl Page {
     }
 }
 
-/// Publishes through a proxy that loses the first answer, until media flows.
+/// Publishes through a proxy that loses the first answer, and returns once media flows.
 async fn publish(flags: &[&str], publish: &str) -> (Proxy, Value) {
     let _alone = ALONE.lock().await;
     let server = WhipServer::start(flags);
@@ -39,7 +39,7 @@ async fn publish(flags: &[&str], publish: &str) -> (Proxy, Value) {
     let chromium = Chromium::start().await;
     let page = chromium.page().await;
     page.open(&server).await;
-    let eyevinn = fs::read_to_string(installed("eyevinn.js")).expect("text");
+    let eyevinn = fs::read_to_string(installed("eyevinn.js")).expect("the client should be UTF-8");
     page.run(&format!("{eyevinn}; window.Eyevinn = Eyevinn")).await;
     page.run(&format!("{publish}('http://{}/whip/chromium')", proxy.address))
         .await;
@@ -49,7 +49,7 @@ async fn publish(flags: &[&str], publish: &str) -> (Proxy, Value) {
     (proxy, stats)
 }
 
-/// Asserts that the browser repeated its post, byte for byte and by itself.
+/// Asserts that the browser repeated its `POST` by itself, byte for byte.
 fn assert_repeated(proxy: &Proxy) {
     let posts = proxy.exchanges("POST");
     assert!(posts.len() >= 2, "the browser did not repeat its post: {posts:#?}");
@@ -60,7 +60,7 @@ fn assert_repeated(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn a_post_that_chromium_repeats_makes_one_session() {
+async fn repeated_post_makes_one_session() {
     let (proxy, stats) = publish(&[], "publish").await;
     assert_repeated(&proxy);
     assert_eq!((&stats["created"], &stats["live"]), (&1.into(), &1.into()), "{stats:#}");
@@ -68,28 +68,28 @@ async fn a_post_that_chromium_repeats_makes_one_session() {
 }
 
 #[tokio::test]
-async fn without_the_layer_a_post_that_chromium_repeats_makes_several() {
+async fn repeated_post_without_layer_makes_several() {
     let (proxy, stats) = publish(&["--no-dedup"], "publish").await;
     assert_repeated(&proxy);
     assert_eq!(stats["created"], proxy.exchanges("POST").len(), "{stats:#}");
 }
 
 #[tokio::test]
-async fn a_post_of_the_eyevinn_client_that_chromium_repeats_makes_one_session() {
+async fn repeated_eyevinn_post_makes_one_session() {
     let (proxy, stats) = publish(&[], "publishWithEyevinn").await;
     assert_repeated(&proxy);
     assert_eq!((&stats["created"], &stats["live"]), (&1.into(), &1.into()), "{stats:#}");
 }
 
 #[tokio::test]
-async fn without_the_layer_a_post_of_the_eyevinn_client_makes_several() {
+async fn repeated_eyevinn_post_without_layer_makes_several() {
     let (proxy, stats) = publish(&["--no-dedup"], "publishWithEyevinn").await;
     assert_repeated(&proxy);
     assert_eq!(stats["created"], proxy.exchanges("POST").len(), "{stats:#}");
 }
 
 #[tokio::test]
-async fn chromium_trickles_restarts_ice_and_stops() {
+async fn chromium_trickles_restarts_and_stops() {
     let _alone = ALONE.lock().await;
     let server = WhipServer::start(&[]);
     let chromium = Chromium::start().await;
@@ -119,7 +119,7 @@ async fn chromium_trickles_restarts_ice_and_stops() {
 }
 
 #[tokio::test]
-async fn a_page_that_goes_ends_its_session() {
+async fn closed_page_ends_its_session() {
     let _alone = ALONE.lock().await;
     let server = WhipServer::start(&[]);
     let chromium = Chromium::start().await;
@@ -135,7 +135,7 @@ async fn a_page_that_goes_ends_its_session() {
 }
 
 #[tokio::test]
-async fn the_status_page_shows_who_publishes_and_fits_its_screen() {
+async fn status_page_shows_publishers_and_fits() {
     let _alone = ALONE.lock().await;
     let server = WhipServer::start(&[]);
     let chromium = Chromium::start().await;

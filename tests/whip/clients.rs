@@ -1,4 +1,4 @@
-//! Where the publishers are.
+//! The publishers, as `tests/run` installs them.
 
 use std::{
     path::PathBuf,
@@ -7,32 +7,36 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
-use crate::server::PATIENCE;
+use crate::server::TIMEOUT;
 
-/// A program of the virtual environment that `tests/run` makes.
+/// Python from the virtual environment that `tests/run` creates.
 pub(crate) fn python() -> Command {
     let mut python = Command::new(installed("venv/bin/python"));
     python.kill_on_drop(true);
     python
 }
 
-/// FFmpeg, publishing H.264 and Opus, for three seconds unless it fails.
+/// Runs FFmpeg, which publishes H.264 and Opus for three seconds unless it fails.
 pub(crate) async fn ffmpeg(url: &str, flags: &[&str]) -> Output {
     let flags = [flags, &["-t", "3"]].concat();
     let ended = endless_ffmpeg(url, &flags).await.output();
-    timeout(PATIENCE, ended)
+    timeout(TIMEOUT, ended)
         .await
-        .expect("FFmpeg ends in time")
-        .expect("FFmpeg starts")
+        .expect("FFmpeg should end in time")
+        .expect("FFmpeg should start")
 }
 
-/// FFmpeg, publishing until it is stopped; ready to start.
+/// An FFmpeg command that publishes until it is stopped.
 pub(crate) async fn endless_ffmpeg(url: &str, flags: &[&str]) -> Command {
     let program = "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe(), end='')";
-    let found = python().args(["-c", program]).output().await.expect("python starts");
+    let found = python()
+        .args(["-c", program])
+        .output()
+        .await
+        .expect("python should start");
     assert!(
         found.status.success(),
-        "no FFmpeg: tests/run installs it\n{}",
+        "FFmpeg is missing; tests/run installs it\n{}",
         lossy(&found.stderr)
     );
     let mut ffmpeg = Command::new(lossy(&found.stdout));
@@ -57,12 +61,12 @@ pub(crate) async fn endless_ffmpeg(url: &str, flags: &[&str]) -> Command {
     ffmpeg
 }
 
-/// A file that `tests/run` has installed.
+/// The path of a file that `tests/run` installs.
 pub(crate) fn installed(path: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("target/publishers")
         .join(path);
-    assert!(path.exists(), "{} is missing: tests/run installs it", path.display());
+    assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
     path
 }
 

@@ -1,4 +1,4 @@
-//! The endpoint's HTTP, as RFC 9725 has it.
+//! The endpoint's HTTP interface, as RFC 9725 defines it.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ const FRAGMENT: Field = ("Content-Type", "application/trickle-ice-sdpfrag");
 const CANDIDATE: &str = "a=candidate:1 1 udp 2130706431 198.51.100.1 39132 typ host\r\n";
 
 #[tokio::test]
-async fn an_offer_is_answered_as_whip_says() {
+async fn offer_is_answered_as_whip_requires() {
     let server = WhipServer::start(&[]);
     let answer = server.publish("/whip/a%20stage", OFFER).await;
     assert_eq!(
@@ -22,7 +22,7 @@ async fn an_offer_is_answered_as_whip_says() {
         (201, Some("application/sdp"))
     );
     assert_eq!(answer.field("etag"), Some("\"ice-1\""));
-    let location = answer.field("location").expect("a location");
+    let location = answer.field("location").expect("the answer should have a Location");
     assert!(
         location.starts_with("/whip/a%20stage/") && location.len() > 40,
         "{location}"
@@ -47,13 +47,13 @@ async fn an_offer_is_answered_as_whip_says() {
         (&"a stage".into(), &"connecting".into()),
         "{stats:#}"
     );
-    // Who knows it may end the session.
-    let id = location.rsplit('/').next().expect("an id");
+    // The id must stay secret, because it allows its holder to end the session.
+    let id = location.rsplit('/').next().expect("the Location should end in an id");
     assert!(!stats.to_string().contains(id), "{stats:#}");
 }
 
 #[tokio::test]
-async fn what_is_no_offer_is_told_why_and_makes_no_session() {
+async fn invalid_offers_fail_without_a_session() {
     let server = WhipServer::start(&[]);
     let only_av1 = OFFER
         .replace("H264/90000", "AV1/90000")
@@ -117,10 +117,10 @@ async fn what_is_no_offer_is_told_why_and_makes_no_session() {
 }
 
 #[tokio::test]
-async fn ice_trickles_and_restarts_by_patch() {
+async fn patch_trickles_and_restarts_ice() {
     let server = WhipServer::start(&[]);
     let answer = server.publish("/whip/stage", OFFER).await;
-    let session = answer.field("location").expect("a location");
+    let session = answer.field("location").expect("the answer should have a Location");
     let restart = "a=ice-options:trickle ice2\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
                    a=ice-ufrag:ysXw\r\na=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k\r\n";
     let same = "a=ice-ufrag:5cd1ef85\r\na=ice-pwd:456928b8e8554af091edb28be852687c\r\na=end-of-candidates\r\n";
@@ -138,7 +138,7 @@ async fn ice_trickles_and_restarts_by_patch() {
         (&[FRAGMENT, ("If-Match", "\"other\", \"ice-1\"")], unknown, 204),
         (&[FRAGMENT, old], same, 204),
         (&[FRAGMENT, ("If-Match", "*")], restart, 200),
-        // Now these are the credentials, so it is a trickle.
+        // The restart has been applied, so the same credentials now mean a trickle.
         (&[FRAGMENT, new], restart, 204),
         (&[FRAGMENT, old], CANDIDATE, 412),
     ];
@@ -166,7 +166,7 @@ async fn ice_trickles_and_restarts_by_patch() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_publish() {
+async fn other_origins_may_publish() {
     let server = WhipServer::start(&["--token", "sesame"]);
     for path in ["/whip/stage", "/whip/stage/0"] {
         let preflight = server
@@ -184,7 +184,11 @@ async fn pages_of_other_origins_may_publish() {
                 ["Authorization", "Content-Type", "If-Match"],
             ),
         ] {
-            let allowed: Vec<_> = preflight.field(field).expect("it is there").split(", ").collect();
+            let allowed: Vec<_> = preflight
+                .field(field)
+                .expect("it should be present")
+                .split(", ")
+                .collect();
             assert!(
                 expected.iter().all(|name| allowed.contains(name)),
                 "{field}: {allowed:?}"
@@ -198,7 +202,9 @@ async fn pages_of_other_origins_may_publish() {
             (answer.status(), answer.field("access-control-allow-origin")),
             (status, Some("*"))
         );
-        let exposed = answer.field("access-control-expose-headers").expect("it is there");
+        let exposed = answer
+            .field("access-control-expose-headers")
+            .expect("it should be present");
         assert!(
             ["Location", "Link", "ETag", "Retry-After"]
                 .iter()
@@ -209,11 +215,11 @@ async fn pages_of_other_origins_may_publish() {
 }
 
 #[tokio::test]
-async fn a_token_is_wanted_for_everything_a_publisher_does() {
+async fn every_publisher_request_needs_the_token() {
     let server = WhipServer::start(&["--token", "sesame"]);
     let right = ("Authorization", "bearer  sesame");
     let location = server.request("POST", "/whip/stage", &[SDP, right], OFFER).await;
-    let session = location.field("location").expect("a location");
+    let session = location.field("location").expect("the answer should have a Location");
     for wrong in ["Bearer simsim", "Bearer sesam", "Basic sesame", "Bearer", "sesame"] {
         for (method, path) in [("POST", "/whip/stage"), ("PATCH", session), ("DELETE", session)] {
             let fields = [SDP, ("Authorization", wrong)];
@@ -235,13 +241,16 @@ async fn a_token_is_wanted_for_everything_a_publisher_does() {
 }
 
 #[tokio::test]
-async fn a_deleted_session_is_forgotten() {
+async fn deleted_session_is_forgotten() {
     let server = WhipServer::start(&[]);
     let mut locations = Vec::new();
     for _ in 0..3 {
         let first = server.publish("/whip/stage", OFFER).await;
         let again = server.publish("/whip/stage", OFFER).await;
-        let location = first.field("location").expect("a location").to_owned();
+        let location = first
+            .field("location")
+            .expect("the answer should have a Location")
+            .to_owned();
         assert_eq!(again.field("location"), Some(location.as_str()));
         assert_eq!(server.request("DELETE", &location, &[], "").await.status(), 200);
         assert_eq!(server.request("DELETE", &location, &[], "").await.status(), 404);
@@ -256,15 +265,15 @@ async fn a_deleted_session_is_forgotten() {
     );
 }
 
-/// A publisher that comes back with a new offer may be there before its old session has ended.
+/// A returning publisher may send a new offer before its old session has ended.
 #[tokio::test]
-async fn the_end_of_an_old_session_does_not_forget_the_new_one() {
+async fn old_session_end_keeps_new_offer() {
     let server = WhipServer::start(&[]);
     let newer = OFFER.replace("a=ice-ufrag:5cd1ef85", "a=ice-ufrag:66666666");
     let old = server.publish("/whip/stage", OFFER).await;
     let new = server.publish("/whip/stage", &newer).await;
     assert_ne!(new.field("location"), old.field("location"));
-    let location = old.field("location").expect("a location");
+    let location = old.field("location").expect("the answer should have a Location");
     assert_eq!(server.request("DELETE", location, &[], "").await.status(), 200);
     let again = server.publish("/whip/stage", &newer).await;
     assert_eq!(
@@ -275,13 +284,13 @@ async fn the_end_of_an_old_session_does_not_forget_the_new_one() {
 }
 
 #[tokio::test]
-async fn sessions_that_nobody_ends_end_by_themselves_and_are_forgotten() {
+async fn lost_sessions_end_and_are_forgotten() {
     let server = WhipServer::start(&[]);
     assert_eq!(server.publish("/whip/nobody", OFFER).await.status(), 201);
     let url = format!("http://{}/whip/killed", server.address);
-    let mut ffmpeg = endless_ffmpeg(&url, &[]).await.spawn().expect("FFmpeg starts");
+    let mut ffmpeg = endless_ffmpeg(&url, &[]).await.spawn().expect("FFmpeg should start");
     server.receives(&[("H264", 1), ("opus", 1)]).await;
-    ffmpeg.kill().await.expect("it is killed");
+    ffmpeg.kill().await.expect("FFmpeg should be killed");
 
     let stats = server.until("the end of both", |stats| stats["live"] == 0).await;
     assert_eq!(
@@ -297,12 +306,12 @@ async fn sessions_that_nobody_ends_end_by_themselves_and_are_forgotten() {
 }
 
 fn end<'a>(stats: &'a Value, stream: &str) -> &'a str {
-    let sessions = stats["sessions"].as_array().expect("a list");
+    let sessions = stats["sessions"].as_array().expect("the sessions should be a list");
     let session = sessions
         .iter()
         .find(|session| session["stream"] == stream)
-        .expect("it is there");
-    session["end"].as_str().expect("it has ended")
+        .expect("it should be present");
+    session["end"].as_str().expect("the session should have ended")
 }
 
 fn line<'a>(sdp: &'a str, start: &str) -> &'a str {

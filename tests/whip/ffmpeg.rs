@@ -1,4 +1,4 @@
-//! FFmpeg's WHIP muxer. It sends its offer once, gives up when there is no answer, and takes the first it gets.
+//! FFmpeg's WHIP muxer. It sends its offer once, gives up without an answer, and takes the first answer it gets.
 
 use serde_json::Value;
 use tokio::{
@@ -10,7 +10,7 @@ use crate::{
     clients::{endless_ffmpeg, ffmpeg, lossy},
     http::Message,
     proxy::{Fault, Proxy},
-    server::{PATIENCE, WhipServer, packets},
+    server::{TIMEOUT, WhipServer, packets},
 };
 
 /// Publishes through FFmpeg for three seconds.
@@ -19,14 +19,14 @@ async fn publish(address: &str) {
     assert!(output.status.success(), "{}", lossy(&output.stderr));
 }
 
-/// Asserts that a session received what FFmpeg sent, and that FFmpeg ended it.
+/// Asserts that the session received FFmpeg's media, and that FFmpeg ended it.
 fn assert_published(session: &Value) {
     assert_eq!(
         (&session["state"], &session["end"]),
         (&"ended".into(), &"deleted".into()),
         "{session:#}"
     );
-    // 3 s are 150 packets of Opus and 45 pictures, some of several packets; the start may be lost.
+    // 3 s are 150 Opus packets and 45 pictures, some of several packets. The first ones may be lost.
     assert!(packets(session, "opus") > 75, "{session:#}");
     assert!(packets(session, "H264") > 22, "{session:#}");
 }
@@ -46,10 +46,10 @@ async fn ffmpeg_publishes() {
 }
 
 #[tokio::test]
-async fn ffmpeg_publishes_with_a_token_and_not_without() {
+async fn ffmpeg_needs_the_right_token() {
     let server = WhipServer::start(&["--token", "sesame"]);
     let url = format!("http://{}/whip/ffmpeg", server.address);
-    for (flags, is_let_in) in [
+    for (flags, is_allowed) in [
         (&[][..], false),
         (&["-authorization", "simsim"], false),
         (&["-authorization", "sesame"], true),
@@ -57,7 +57,7 @@ async fn ffmpeg_publishes_with_a_token_and_not_without() {
         let output = ffmpeg(&url, flags).await;
         assert_eq!(
             output.status.success(),
-            is_let_in,
+            is_allowed,
             "{flags:?}: {}",
             lossy(&output.stderr)
         );
@@ -68,9 +68,9 @@ async fn ffmpeg_publishes_with_a_token_and_not_without() {
 }
 
 #[tokio::test]
-async fn an_answer_lost_behind_a_proxy_is_given_again() {
+async fn proxy_retry_gets_the_lost_answer() {
     let server = WhipServer::start(&[]);
-    let proxy = Proxy::start(&server.address, Fault::AsksAgain).await;
+    let proxy = Proxy::start(&server.address, Fault::Retries).await;
     publish(&proxy.address).await;
     let posts = proxy.exchanges("POST");
     let [lost, given] = posts.as_slice() else {
@@ -87,9 +87,9 @@ async fn an_answer_lost_behind_a_proxy_is_given_again() {
 }
 
 #[tokio::test]
-async fn without_the_layer_a_lost_answer_leaves_a_session_that_nobody_uses() {
+async fn proxy_retry_without_layer_leaves_session() {
     let server = WhipServer::start(&["--no-dedup"]);
-    let proxy = Proxy::start(&server.address, Fault::AsksAgain).await;
+    let proxy = Proxy::start(&server.address, Fault::Retries).await;
     publish(&proxy.address).await;
     let stats = server.stats().await;
     assert_eq!((&stats["created"], &stats["live"]), (&2.into(), &1.into()), "{stats:#}");
@@ -103,7 +103,7 @@ async fn without_the_layer_a_lost_answer_leaves_a_session_that_nobody_uses() {
 }
 
 #[tokio::test]
-async fn every_post_sent_twice_makes_one_session() {
+async fn doubled_post_makes_one_session() {
     let server = WhipServer::start(&["--answer-delay-ms", "200"]);
     let proxy = Proxy::start(&server.address, Fault::SendsTwice).await;
     publish(&proxy.address).await;
@@ -127,32 +127,32 @@ async fn every_post_sent_twice_makes_one_session() {
 }
 
 #[tokio::test]
-async fn without_the_layer_every_post_sent_twice_makes_two() {
+async fn doubled_post_without_layer_makes_two() {
     let server = WhipServer::start(&["--no-dedup"]);
     let proxy = Proxy::start(&server.address, Fault::SendsTwice).await;
     publish(&proxy.address).await;
     assert_eq!(server.stats().await["created"], 2);
 }
 
-/// FFmpeg does not repeat its offer. Whoever does so for it gets the answer that was lost, and no second session.
+/// FFmpeg does not repeat its offer. A client that repeats it gets the lost answer, and no second session.
 #[tokio::test]
-async fn an_answer_that_ffmpeg_lost_is_there_for_who_asks_again() {
+async fn lost_answer_is_kept_for_retries() {
     let server = WhipServer::start(&[]);
     let proxy = Proxy::start(&server.address, Fault::LosesFirstAnswer).await;
     let url = format!("http://{}/whip/ffmpeg", proxy.address);
-    let mut ffmpeg = endless_ffmpeg(&url, &[]).await.spawn().expect("FFmpeg starts");
+    let mut ffmpeg = endless_ffmpeg(&url, &[]).await.spawn().expect("FFmpeg should start");
     let mut log = BufReader::new(ffmpeg.stderr.take().expect("stderr is piped")).lines();
     let gives_up = async {
-        // It does not end by itself then.
+        // FFmpeg stays alive after it has given up.
         while !log
             .next_line()
             .await
-            .expect("text")
-            .expect("it gives up")
+            .expect("the log should be UTF-8")
+            .expect("FFmpeg should give up")
             .contains("Failed to request url")
         {}
     };
-    timeout(PATIENCE, gives_up).await.expect("FFmpeg gives up in time");
+    timeout(TIMEOUT, gives_up).await.expect("FFmpeg should give up in time");
 
     let posts = proxy.exchanges("POST");
     let [lost] = posts.as_slice() else { panic!("{posts:#?}") };
@@ -160,7 +160,7 @@ async fn an_answer_that_ffmpeg_lost_is_there_for_who_asks_again() {
         .request
         .exchange(&server.address)
         .await
-        .expect("the endpoint answers");
+        .expect("the endpoint should answer");
     assert_same_answer(&lost.response, &given);
     let stats = server.stats().await;
     assert_eq!((&stats["created"], &stats["live"]), (&1.into(), &1.into()), "{stats:#}");

@@ -1,4 +1,4 @@
-//! HTTP/1.1 messages as they are on the wire, for a client and a proxy that do as they are told.
+//! HTTP/1.1 messages as sent on the wire, for a simple client and a simple proxy.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use tokio::{
 /// A request or a response.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Message {
-    /// The start line and the fields, with the empty line behind them.
+    /// The start line and the fields, including the empty line at the end.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
@@ -29,7 +29,7 @@ impl Message {
         Self { head, body }
     }
 
-    /// Reads one; `None` at the end of the stream.
+    /// Reads one message. Returns `None` at the end of the stream.
     pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Self>> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -45,7 +45,7 @@ impl Message {
         assert_eq!(message.field("transfer-encoding"), None, "{}", message.head);
         let length = message
             .field("content-length")
-            .map_or(0, |length| length.parse().expect("a number"));
+            .map_or(0, |length| length.parse().expect("content-length should be a number"));
         message.body.resize(length, 0);
         stream.read_exact(&mut message.body).await?;
         Ok(Some(message))
@@ -57,7 +57,7 @@ impl Message {
 
     pub(crate) fn status(&self) -> u16 {
         let status = self.head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        status.unwrap_or_else(|| panic!("no response: {}", self.head))
+        status.unwrap_or_else(|| panic!("not a response: {}", self.head))
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
@@ -69,7 +69,7 @@ impl Message {
     }
 
     pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("text")
+        std::str::from_utf8(&self.body).expect("the body should be UTF-8")
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {

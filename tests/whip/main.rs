@@ -1,6 +1,6 @@
-//! The WHIP endpoint, with publishers that nobody here wrote: FFmpeg, Chromium, the Eyevinn client and aiortc.
+//! The WHIP endpoint with publishers written by others: FFmpeg, Chromium, the Eyevinn client and aiortc.
 //!
-//! They are installed by `tests/run`. Where one is missing, its tests fail.
+//! `tests/run` installs them. If one is missing, its tests fail.
 
 mod aiortc;
 mod browser;

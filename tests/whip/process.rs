@@ -1,4 +1,4 @@
-//! The process: flags, port, page, and its end.
+//! The process: flags, port, page and shutdown.
 
 use std::process::{Command, Output};
 
@@ -10,24 +10,24 @@ use crate::{
 };
 
 #[test]
-fn wrong_flags_are_told_in_a_line() {
+fn wrong_flags_fail_with_one_line() {
     let wrong: &[(&[&str], &str)] = &[
         (&["--nonsense"], "invalid option '--nonsense'"),
         (&["8080"], "unexpected argument \"8080\""),
         (&["--listen"], "missing argument for option '--listen'"),
         (
             &["--listen", "here"],
-            "--listen wants ADDRESS:PORT such as 127.0.0.1:8080, not \"here\"",
+            "--listen takes ADDRESS:PORT such as 127.0.0.1:8080, not \"here\"",
         ),
-        (&["--media-ip", "here"], "--media-ip wants an IP address, not \"here\""),
+        (&["--media-ip", "here"], "--media-ip takes an IP address, not \"here\""),
         (
             &["--media-ip", "0.0.0.0"],
-            "--media-ip wants an address that publishers can send to",
+            "--media-ip takes an address that publishers can send to",
         ),
-        (&["--token", ""], "--token wants a token, not nothing"),
+        (&["--token", ""], "--token must not be empty"),
         (
             &["--answer-delay-ms", "60001"],
-            "--answer-delay-ms wants a whole number up to 60000, not 60001",
+            "--answer-delay-ms takes a whole number up to 60000, not 60001",
         ),
         (&["--no-dedup=1"], "unexpected argument for option '--no-dedup'"),
     ];
@@ -40,7 +40,7 @@ fn wrong_flags_are_told_in_a_line() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_told_in_a_line() {
+fn unusable_address_fails_with_one_line() {
     let server = WhipServer::start(&[]);
     let busy = run(&["--listen", &server.address]);
     let error = format!("whip: cannot listen on {}: Address already in use", server.address);
@@ -74,7 +74,7 @@ fn help_lists_every_flag() {
 }
 
 #[tokio::test]
-async fn the_page_and_the_metrics_are_served() {
+async fn page_and_metrics_are_served() {
     let server = WhipServer::start(&[]);
     let page = server.request("GET", "/", &[], "").await;
     assert_eq!(
@@ -82,7 +82,10 @@ async fn the_page_and_the_metrics_are_served() {
         (200, Some("text/html; charset=utf-8"))
     );
     for outside in ["src=\"http", "href=\"http", "url(", "@import"] {
-        assert!(!page.text().contains(outside), "the page loads something: {outside}");
+        assert!(
+            !page.text().contains(outside),
+            "the page loads an external resource: {outside}"
+        );
     }
 
     for _ in 0..3 {
@@ -109,11 +112,13 @@ async fn the_page_and_the_metrics_are_served() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn an_interrupt_ends_sessions_and_answers_what_is_on_its_way() {
+async fn interrupt_ends_sessions_and_answers_requests() {
     let mut server = WhipServer::start(&["--answer-delay-ms", "500"]);
     let address = server.address.clone();
-    let mut slow = TcpStream::connect(&address).await.expect("it listens");
-    slow.write_all(b"POST /whip/slow HTTP/1.1\r\n").await.expect("it reads");
+    let mut slow = TcpStream::connect(&address).await.expect("the server should listen");
+    slow.write_all(b"POST /whip/slow HTTP/1.1\r\n")
+        .await
+        .expect("the server should read");
     let request = Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
     let posted = tokio::spawn(async move { request.exchange(&address).await });
     server
@@ -121,14 +126,20 @@ async fn an_interrupt_ends_sessions_and_answers_what_is_on_its_way() {
         .await;
     let id = server.child.id().to_string();
     let interrupt = Command::new("kill").args(["-INT", &id]).status();
-    assert!(interrupt.expect("kill runs").success());
-    let answer = posted.await.expect("no panic").expect("an answer");
+    assert!(interrupt.expect("kill should run").success());
+    let answer = posted
+        .await
+        .expect("the request should not panic")
+        .expect("an answer should come");
     assert_eq!(answer.status(), 201);
-    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(server.child.wait().expect("the server should exit").code(), Some(0));
 }
 
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = WhipServer::command().args(args).output().expect("it runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let Output { status, stdout, stderr } = WhipServer::command()
+        .args(args)
+        .output()
+        .expect("the server should run");
+    let text = |bytes| String::from_utf8(bytes).expect("the output should be UTF-8");
     (status.code(), text(stdout), text(stderr))
 }

@@ -1,4 +1,4 @@
-//! A proxy between a publisher and the endpoint, for what goes wrong on the way.
+//! A proxy between publisher and endpoint that injects faults.
 
 use std::{
     io,
@@ -16,25 +16,25 @@ use tokio::{
 
 use crate::http::Message;
 
-/// What happens to a `POST`.
+/// The fault that a `POST` meets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// The answer to the first is lost: its sender's connection is closed before the first byte.
+    /// Loses the first answer: closes the publisher's connection before the first byte.
     LosesFirstAnswer,
-    /// The answer to the first is lost on the way to the proxy, which asks again, as proxies do.
-    AsksAgain,
-    /// Each goes out twice, at once; its sender gets one of the answers.
+    /// Loses the first answer on the way to the proxy, which retries, as proxies do.
+    Retries,
+    /// Sends every `POST` twice at once. The publisher gets one of the answers.
     SendsTwice,
 }
 
-/// A running proxy; stopped when dropped.
+/// A running proxy. Stopped on drop.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
     _tasks: JoinSet<()>,
 }
 
-/// What the endpoint was asked, and said.
+/// A request to the endpoint, and its response.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
     pub(crate) request: Message,
@@ -51,8 +51,8 @@ struct Relay {
 
 impl Proxy {
     pub(crate) async fn start(endpoint: &str, fault: Fault) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound").to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
+        let address = listener.local_addr().expect("the listener should be bound").to_string();
         let exchanges = Arc::default();
         let relay = Relay {
             endpoint: endpoint.to_owned(),
@@ -66,7 +66,7 @@ impl Proxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let relay = relay.clone();
                 connections.spawn(async move {
-                    // Publishers go when they like.
+                    // A publisher may close its connection at any time.
                     let _ = relay.serve(stream).await;
                 });
             }
@@ -78,9 +78,9 @@ impl Proxy {
         }
     }
 
-    /// What went to the endpoint with this method.
+    /// The exchanges with this method.
     pub(crate) fn exchanges(&self, method: &str) -> Vec<Exchange> {
-        let exchanges = self.exchanges.lock().expect("no panic");
+        let exchanges = self.exchanges.lock().expect("the lock should not be poisoned");
         exchanges
             .iter()
             .filter(|exchange| exchange.request.is(method))
@@ -107,7 +107,7 @@ impl Relay {
         Ok(())
     }
 
-    /// What to answer, if anything.
+    /// Returns the answer for the publisher, or `None` to close its connection.
     async fn ask(&self, request: &Message) -> io::Result<Option<Message>> {
         if !request.is("POST") {
             return self.exchange(request).await.map(Some);
@@ -121,17 +121,20 @@ impl Relay {
             return Ok(Some(answer));
         }
         match self.fault {
-            Fault::AsksAgain => self.exchange(request).await.map(Some),
+            Fault::Retries => self.exchange(request).await.map(Some),
             Fault::LosesFirstAnswer | Fault::SendsTwice => Ok(None),
         }
     }
 
     async fn exchange(&self, request: &Message) -> io::Result<Message> {
         let response = request.exchange(&self.endpoint).await?;
-        self.exchanges.lock().expect("no panic").push(Exchange {
-            request: request.clone(),
-            response: response.clone(),
-        });
+        self.exchanges
+            .lock()
+            .expect("the lock should not be poisoned")
+            .push(Exchange {
+                request: request.clone(),
+                response: response.clone(),
+            });
         Ok(response)
     }
 }

@@ -1,4 +1,4 @@
-// A page that publishes over `fetch`, as RFC 9725 says, with nothing in it that repeats anything.
+// A page that publishes over `fetch` as RFC 9725 describes. It never repeats a request itself.
 
 async function camera() {
   return navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 240 } });
@@ -33,7 +33,7 @@ async function restartIce() {
   const response = await change(ice(pc.localDescription.sdp), "*");
   window.etag = response.headers.get("ETag");
   const fragment = await response.text();
-  // The new answer is the old one, with what the fragment says about ICE.
+  // The new answer is the old one with the ICE attributes of the fragment.
   const answer = pc.currentRemoteDescription.sdp
     .replaceAll(/a=candidate:.*\r\n/g, "")
     .replaceAll(/a=ice-ufrag:.*\r\n/g, line(fragment, "ice-ufrag"))
@@ -65,11 +65,11 @@ function stop() {
   fetch(window.session, { method: "DELETE" }).then(() => pc.close());
 }
 
-/** The ICE name that media is sent with. */
+/** The local ICE user fragment of the selected candidate pair. */
 function iceName() {
   return pc.getSenders()[0].transport.iceTransport.getSelectedCandidatePair()?.local.usernameFragment;
 }
 
-// Where a test that waits in vain looks.
+// Shows errors to a test that times out.
 addEventListener("unhandledrejection", ({ reason }) => document.body.append(String(reason)));
 Object.assign(window, { publish, publishWithEyevinn, restartIce, iceName, stop });

@@ -1,4 +1,4 @@
-//! The WHIP endpoint, started as the process that a user starts.
+//! Starts the WHIP endpoint as the process that a user would start.
 
 use std::{
     process::{Child, Command},
@@ -10,13 +10,13 @@ use tokio::time::sleep;
 
 use crate::{example, http::Message};
 
-/// Long enough for a slow machine; what is waited for is polled.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a slow machine. Conditions are polled, so a fast machine does not wait that long.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An offer that FFmpeg made.
+/// An offer made by FFmpeg.
 pub(crate) const OFFER: &str = include_str!("offer.sdp");
 
-/// A running endpoint; stopped when dropped.
+/// A running endpoint. Stopped on drop.
 pub(crate) struct WhipServer {
     pub(crate) child: Child,
     /// Host and port.
@@ -24,7 +24,7 @@ pub(crate) struct WhipServer {
 }
 
 impl WhipServer {
-    /// Starts it on any free port, and returns when it listens.
+    /// Starts the endpoint on any free port, and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let (child, address) = example::start(Self::command(), "WHIP endpoint", "127.0.0.1:0", flags);
         Self { child, address }
@@ -37,7 +37,10 @@ impl WhipServer {
 
     pub(crate) async fn request(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Message {
         let request = Message::request(method, path, fields, body);
-        request.exchange(&self.address).await.expect("the endpoint answers")
+        request
+            .exchange(&self.address)
+            .await
+            .expect("the endpoint should answer")
     }
 
     pub(crate) async fn publish(&self, path: &str, offer: &str) -> Message {
@@ -47,10 +50,10 @@ impl WhipServer {
 
     pub(crate) async fn stats(&self) -> Value {
         let stats = self.request("GET", "/stats", &[], "").await;
-        serde_json::from_slice(&stats.body).expect("JSON")
+        serde_json::from_slice(&stats.body).expect("the stats should be JSON")
     }
 
-    /// Waits until the stats are as they should be.
+    /// Waits until `holds` is true for the stats, and returns them.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
@@ -58,12 +61,12 @@ impl WhipServer {
             if holds(&stats) {
                 return stats;
             }
-            assert!(start.elapsed() < PATIENCE, "in vain for {what}: {stats:#}");
+            assert!(start.elapsed() < TIMEOUT, "timed out waiting for {what}: {stats:#}");
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Waits until a session is connected and has received `codecs`, at least this many packets of each.
+    /// Waits until a connected session has received at least this many packets of each codec.
     pub(crate) async fn receives(&self, codecs: &[(&str, u64)]) -> Value {
         self.until(&format!("media {codecs:?}"), |stats| has_received(stats, codecs))
             .await
@@ -76,9 +79,9 @@ impl Drop for WhipServer {
     }
 }
 
-/// How many packets of a codec a session has received.
+/// The number of packets of a codec that a session has received.
 pub(crate) fn packets(session: &Value, codec: &str) -> u64 {
-    let media = session["media"].as_array().expect("a list");
+    let media = session["media"].as_array().expect("the media should be a list");
     media
         .iter()
         .filter(|media| media["codec"] == codec)
@@ -87,7 +90,7 @@ pub(crate) fn packets(session: &Value, codec: &str) -> u64 {
 }
 
 fn has_received(stats: &Value, codecs: &[(&str, u64)]) -> bool {
-    let sessions = stats["sessions"].as_array().expect("a list");
+    let sessions = stats["sessions"].as_array().expect("the sessions should be a list");
     sessions.iter().any(|session| {
         session["state"] == "connected" && codecs.iter().all(|(codec, least)| packets(session, codec) >= *least)
     })

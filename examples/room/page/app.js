@@ -47,8 +47,8 @@ function onStatus({ state, reason, wait }) {
     chip("socket", "plain", "Connecting");
   } else {
     mesh.clear();
-    chip("socket", "bad", state === "lost" ? `Connecting again in ${Math.ceil(wait / 1000)} s` : "Closed");
-    banner(state === "closed" ? `You are out: ${reason}.` : "");
+    chip("socket", "bad", state === "lost" ? `Reconnecting in ${Math.ceil(wait / 1000)} s` : "Closed");
+    banner(state === "closed" ? `Disconnected: ${reason}.` : "");
     log("bad", `Socket closed: ${reason}`);
   }
   render();
@@ -107,7 +107,7 @@ function leave() {
   byId("lobby").hidden = false;
 }
 
-/** Takes what there is: both, else a camera, else a microphone, else nothing. */
+/** Opens camera and microphone, or only one of them, or neither. */
 async function openMedia() {
   for (const wanted of [{ video: true, audio: true }, { video: true }, { audio: true }]) {
     try {
@@ -117,12 +117,12 @@ async function openMedia() {
       if (error.name === "NotAllowedError") break;
     }
   }
-  log("plain", "No camera or microphone: a data channel alone");
+  log("plain", "No camera or microphone: data channel only");
 }
 
 function useMedia(media) {
   mesh.media = media;
-  if (signaling) log("plain", "Camera and microphone are ready: rejoin to show them");
+  if (signaling) log("plain", "Camera and microphone are ready. Rejoin to share them");
   for (const [id, tracks] of [["microphone", media.getAudioTracks()], ["camera", media.getVideoTracks()]]) {
     const button = byId(id);
     button.hidden = tracks.length === 0;
@@ -153,7 +153,7 @@ async function showStats() {
     else chip("dedup", "bad", "Deduplication off");
     chip("repeat", "warn", stats.repeat > 0 ? `Every offer arrives ${stats.repeat + 1} times` : "");
   } catch {
-    // The socket says the same, and louder.
+    // The socket reports the same problem, and more visibly.
   }
 }
 

@@ -1,4 +1,4 @@
-// Offers of the last minute, a bar a second, drawn by hand.
+// Offers of the last minute, one bar per second.
 
 const SECONDS = 60;
 const SVG = "http://www.w3.org/2000/svg";
@@ -17,13 +17,13 @@ export class Chart {
     }));
   }
 
-  /** Takes the server's counters, which only grow, once a second. */
+  /** Adds the server's counters, which only grow. Call it once a second. */
   add(counters) {
     const last = this.#last ?? counters;
     this.#last = counters;
     const counts = this.#bars.map((bar) => bar.counts);
     counts.shift();
-    // A server that was started anew counts from zero again.
+    // A restarted server counts from zero again.
     const since = (name) => Math.max(0, counters[name] - last[name]);
     counts.push({ processed: since("processed"), ignored: since("ignored") });
     this.#bars.forEach((bar, second) => (bar.counts = counts[second]));

@@ -1,6 +1,6 @@
-// Peer connections to everyone in the room, made the way many applications make them: each offer that arrives gets a
-// new RTCPeerConnection in place of the one before. That is what a duplicated offer breaks. Only an offer that says it
-// goes on with a connection, to restart ICE, is applied to the one there is.
+// Peer connections to everyone in the room, made as many applications make them: each offer that arrives gets a new
+// RTCPeerConnection in place of the previous one. A duplicated offer breaks exactly that. Only an offer marked
+// `goesOn`, which restarts ICE, is applied to the existing connection.
 
 const RETRY = 1_000;
 const STUCK = 8_000;
@@ -17,7 +17,7 @@ export class Mesh {
     this.changed = changed;
   }
 
-  /** Who was there when this page joined: each of them gets an offer. */
+  /** The peers that were there when this page joined. Each of them gets an offer. */
   peers(names) {
     this.clear();
     for (const name of names) {
@@ -41,7 +41,7 @@ export class Mesh {
     for (const name of [...this.remotes.keys()]) this.left(name);
   }
 
-  /** Makes a new connection to a peer and sends its offer, `copies` times over. */
+  /** Makes a new connection to a peer, and sends its offer `copies` times. */
   async offer(name, copies = 1) {
     const remote = this.#remote(name);
     const pc = this.#connect(remote, { offering: true });
@@ -51,7 +51,7 @@ export class Mesh {
     this.log("sent", copies > 1 ? `Offer sent to ${name}, ${copies} times` : `Offer sent to ${name}`);
   }
 
-  /** Looks for new paths on the connection that there is, by another offer. */
+  /** Restarts ICE on the existing connection, with another offer. */
   async restart(name) {
     const remote = this.remotes.get(name);
     const pc = remote?.pc;
@@ -71,7 +71,7 @@ export class Mesh {
       this.log("received", `ICE restart from ${name}`);
     } else {
       pc = this.#connect(remote, { offering: false });
-      this.log("received", `Offer from ${name}: ${remote.made > 1 ? "another" : "a"} peer connection made`);
+      this.log("received", `Offer from ${name}: made ${remote.made > 1 ? "another" : "a"} peer connection`);
     }
     try {
       await pc.setRemoteDescription({ type: "offer", sdp });
@@ -79,7 +79,7 @@ export class Mesh {
       await pc.setLocalDescription();
       this.send({ type: "answer", to: name, sdp: pc.localDescription.sdp });
     } catch (error) {
-      this.log("bad", `Offer from ${name} came to nothing: ${error.message}`);
+      this.log("bad", `Offer from ${name} failed: ${error.message}`);
     }
   }
 
@@ -88,7 +88,7 @@ export class Mesh {
     if (!remote?.pc) return;
     const { pc } = remote;
     if (pc.signalingState !== "have-local-offer") {
-      this.log("bad", `${name} answered once more: no offer waits for that`);
+      this.log("bad", `${name} answered again, but no offer is waiting`);
       return;
     }
     try {
@@ -97,7 +97,7 @@ export class Mesh {
       this.log("good", `${name} answered`);
       await this.#takeEarly(remote, pc);
     } catch (error) {
-      this.log("bad", `Answer from ${name} came to nothing: ${error.message}`);
+      this.log("bad", `Answer from ${name} failed: ${error.message}`);
     }
   }
 
@@ -107,13 +107,13 @@ export class Mesh {
     else remote?.early.push(candidate);
   }
 
-  /** The server let an offer go no further. Where that passes with time, the offer is sent again. */
+  /** The server ignored an offer. If the reason passes with time, the offer is sent again. */
   onIgnored({ to, reason, retry_after_ms: wait }) {
     this.offers.ignored += 1;
     this.offers.reasons[reason] = (this.offers.reasons[reason] ?? 0) + 1;
     const retry = reason !== "in_flight" && reason !== "processed";
     const text = `Offer to ${to} ignored: ${WHY[reason] ?? reason}`;
-    this.log("ignored", retry && wait ? `${text}, again in ${(wait / 1000).toFixed(1)} s` : text);
+    this.log("ignored", retry && wait ? `${text}, retrying in ${(wait / 1000).toFixed(1)} s` : text);
     if (retry) this.#retry(to, wait ?? RETRY);
   }
 
@@ -122,7 +122,7 @@ export class Mesh {
     this.#retry(to, RETRY);
   }
 
-  /** Sends the offer again if by then it is still waiting for its answer. */
+  /** Sends the offer again if it still waits for its answer then. */
   #retry(name, wait) {
     const remote = this.remotes.get(name);
     if (!remote?.pc || remote.retry) return;
@@ -145,7 +145,7 @@ export class Mesh {
     let remote = this.remotes.get(name);
     if (!remote) {
       const total = this.#totals.get(name) ?? 0;
-      const timers = { retry: 0, ping: 0, patience: 0 };
+      const timers = { retry: 0, ping: 0, connectTimer: 0 };
       remote = { name, pc: null, made: 0, total, state: "waiting", early: [], rtts: [], stream: null, ...timers };
       this.remotes.set(name, remote);
       this.changed();
@@ -173,8 +173,8 @@ export class Mesh {
       if (remote.state === "failed") this.log("bad", `Connection to ${remote.name} failed`);
       this.changed();
     });
-    // Browsers take half a minute to call a connection failed.
-    remote.patience = setTimeout(() => {
+    // Browsers need half a minute to report a failed connection.
+    remote.connectTimer = setTimeout(() => {
       if (remote.state !== "connecting") return;
       remote.state = "stuck";
       this.log("bad", `No connection to ${remote.name} after ${STUCK / 1000} s`);
@@ -221,7 +221,7 @@ export class Mesh {
     if (!remote?.pc) return;
     clearInterval(remote.ping);
     clearTimeout(remote.retry);
-    clearTimeout(remote.patience);
+    clearTimeout(remote.connectTimer);
     remote.retry = 0;
     remote.pc.close();
     remote.pc = null;
@@ -237,11 +237,11 @@ const WHY = {
   cooling_down: "the last offer is too recent",
 };
 
-// A candidate of a connection that was replaced meanwhile belongs to nothing, and is no reason to stop.
+// A candidate of a replaced connection is useless, but not an error.
 async function add(pc, candidate) {
   try {
     await pc.addIceCandidate(candidate);
   } catch (error) {
-    console.debug("candidate left out:", error.message);
+    console.debug("candidate ignored:", error.message);
   }
 }

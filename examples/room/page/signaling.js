@@ -1,4 +1,4 @@
-// The socket to the room server, opened again when it breaks.
+// The socket to the room server, which reconnects when it breaks.
 
 const FINAL = new Set([1000, 4001, 4002]);
 

@@ -1,8 +1,8 @@
-// What the page shows. Names come from other people: they are only ever set as text.
+// The page's display. Names come from other people, so they are only ever set as text.
 
 const ENTRIES = 200;
 
-// What is said again within this many milliseconds, and this many entries, is counted up.
+// Equal entries within this many milliseconds and this many entries are counted instead of repeated.
 const TOGETHER = 2_000;
 const RECENT = 8;
 
@@ -28,7 +28,7 @@ export function log(kind, text) {
   while (list.children.length > ENTRIES) list.lastElementChild.remove();
 }
 
-/** A status in the header; the detail gives way on a phone. */
+/** A status in the header. A phone hides the detail. */
 export function chip(id, kind, text, detail = "") {
   const chip = byId(id);
   chip.hidden = !text;
@@ -95,7 +95,7 @@ export class Tiles {
     made.textContent = remote.made === 1 ? "1 peer connection made" : `${remote.made} peer connections made`;
     made.dataset.many = remote.made > 1;
     const total = document.createElement("span");
-    total.textContent = ` · ${remote.total} in all`;
+    total.textContent = ` · ${remote.total} in total`;
     made.append(total);
     play(tile, remote.stream);
   }
@@ -126,7 +126,7 @@ function play(tile, stream) {
   if (video.srcObject !== (stream ?? null)) video.srcObject = stream ?? null;
 }
 
-// As many columns as leave the tiles closest to the shape of a picture, in an area about twice as wide as high.
+// Chooses the columns that keep tiles closest to the shape of a picture, in an area about twice as wide as high.
 function columns(tiles) {
   return Math.ceil(Math.sqrt(tiles * 1.5));
 }
@@ -142,7 +142,7 @@ function initials(name) {
   return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
 }
 
-// From teal to plum, which white text reads well on.
+// Hues from teal to plum, on which white text is readable.
 function hue(name) {
   const sum = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 9973, 7);
   return 180 + (sum % 150);

@@ -1,38 +1,34 @@
-//! What is collected, by whom, and what the lock table gives back.
+//! Tests of the collector and of the room that the lock table gives back.
 
-use super::*;
+use super::{super::collector::until_more, *};
 
 /// Processes an offer of `peer`.
 fn process(gate: &Arc<Gate>, peer: &str) {
-    let offer = Offer::new(peer, Fingerprint::exact(b"f"));
-    let Verdict::Admitted(claim) = gate.admit(offer, treatment(Duplicates::Refuse)) else {
-        panic!("the peer is free")
-    };
-    claim.complete(gate::Result::Success, None);
+    claim(admit(gate, &offer(peer, "f"))).complete(Outcome::Success, None, false);
 }
 
 #[test]
-fn what_is_past_its_window_is_collected_without_a_call_or_a_runtime() {
-    let gate = Arc::new(Gate::new(Settings {
+fn expired_memories_are_collected_without_a_runtime() {
+    let gate = gate_with(Settings {
         window: Duration::from_millis(10),
         cooldown: Duration::from_millis(10),
-        ..gate(WhenBusy::Refuse).settings
-    }));
+        ..settings(WhenBusy::Refuse)
+    });
     for peer in ["p", "q"] {
         process(&gate, peer);
         assert_eq!(gate.stats().memories, 1);
         let start = std::time::Instant::now();
         while gate.is_collecting.load(Relaxed) {
-            assert!(start.elapsed() < 60 * SECOND, "somebody collects");
+            assert!(start.elapsed() < 60 * SECOND, "nothing collects");
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(gate.stats().memories, 0);
-        assert!(gate.shards.iter().all(|shard| shard.with(|peers| peers.is_empty())));
+        assert!(is_empty(&gate));
     }
 }
 
 #[test]
-fn the_more_comes_the_sooner_it_is_collected() {
+fn busy_layers_are_collected_sooner() {
     let [second, millis] = [SECOND, Duration::from_millis(1)];
     for (time, new, expected) in [
         (second, 0, 50),
@@ -41,21 +37,21 @@ fn the_more_comes_the_sooner_it_is_collected() {
         (second, 3200, 10),
         (second, 320_000, 1),
         (10 * millis, 64, 5),
-        (second, Number::MAX, 1),
+        (second, u64::MAX, 1),
         (Duration::MAX, 1, 50),
     ] {
-        assert_eq!(collect::until_more(time, new), expected * millis, "{new} in {time:?}");
+        assert_eq!(until_more(time, new), expected * millis, "{new} in {time:?}");
     }
 }
 
 #[test]
-fn what_comes_while_collecting_ends_is_collected() {
+fn change_while_collecting_ends_is_collected() {
     for (window, cooldown) in [(SECOND, Duration::ZERO), (Duration::ZERO, SECOND)] {
-        let gate = Arc::new(Gate::new(Settings {
+        let gate = gate_with(Settings {
             window,
             cooldown,
-            ..gate(WhenBusy::Refuse).settings
-        }));
+            ..settings(WhenBusy::Refuse)
+        });
         gate.is_collecting.store(true, Relaxed);
         assert!(gate.stop_collecting() && !gate.is_collecting.load(Relaxed));
         gate.is_collecting.store(true, Relaxed);
@@ -64,25 +60,15 @@ fn what_comes_while_collecting_ends_is_collected() {
     }
 }
 
-#[test]
-fn after_a_collector_that_panics_there_is_another() {
-    let gate = gate(WhenBusy::Refuse);
-    gate.is_collecting.store(true, Relaxed);
-    let collector = collect::Collector(Arc::downgrade(&gate));
-    let panics = std::thread::spawn(move || {
-        let _collector = collector;
-        panic!("an answer panics");
-    });
-    assert!(panics.join().is_err() && !gate.is_collecting.load(Relaxed));
-}
-
 #[tokio::test(start_paused = true)]
-async fn after_a_crowd_its_memory_is_given_back() {
-    let gate = gate(WhenBusy::Refuse);
+async fn room_is_given_back_after_a_crowd() {
+    let gate = gate_with(Settings {
+        max_memory: 1 << 30,
+        ..settings(WhenBusy::Refuse)
+    });
     let room = |gate: &Gate| {
         let capacities = gate.shards.iter();
-        let capacities =
-            capacities.map(|shard| shard.with(|peers| (peers.entries.capacity(), peers.cooling.capacity())));
+        let capacities = capacities.map(|shard| shard.with(|table| table.capacity()));
         capacities.collect::<Vec<_>>()
     };
     let peers: Vec<_> = (0..40_000).map(|n| n.to_string()).collect();
@@ -93,8 +79,8 @@ async fn after_a_crowd_its_memory_is_given_back() {
             .all(|(entries, cooling)| *entries > 200 && *cooling > 200)
     };
     assert!(is_roomy(&gate));
-    gate.forget(peers[0].as_str().into());
-    assert!(is_roomy(&gate), "one that goes is no reason");
+    gate.forget(peers[0].as_str().into(), Scope::Peer);
+    assert!(is_roomy(&gate), "one forgotten peer must not shrink the table");
     advance(SECOND).await;
     gate.collect();
     assert!(
@@ -105,45 +91,43 @@ async fn after_a_crowd_its_memory_is_given_back() {
 }
 
 #[test]
-fn without_a_cooldown_nobody_cools() {
-    let gate = Arc::new(Gate::new(Settings {
+fn zero_cooldown_keeps_no_entry() {
+    let gate = gate_with(Settings {
         cooldown: Duration::ZERO,
-        ..gate(WhenBusy::Refuse).settings
-    }));
+        ..settings(WhenBusy::Refuse)
+    });
     process(&gate, "p");
-    gate.shard("p".into())
-        .with(|peers| assert!(peers.is_empty() && peers.cooling.is_empty()));
+    assert!(is_empty(&gate) && gate.stats().cooldowns == 0);
 }
 
 #[test]
-fn forgotten_peers_do_not_add_up_however_long_they_would_have_cooled() {
+fn forgotten_cooldowns_do_not_add_up() {
     for window in [Duration::ZERO, Duration::MAX] {
-        let gate = Arc::new(Gate::new(Settings {
+        let gate = gate_with(Settings {
             window,
             cooldown: Duration::MAX,
-            ..gate(WhenBusy::Refuse).settings
-        }));
-        let cooling = || gate.shard("p".into()).with(|peers| peers.cooling.len());
+            ..settings(WhenBusy::Refuse)
+        });
+        let cooling = || gate.stats().cooldowns;
         for _ in 0..1000 {
             process(&gate, "p");
-            assert!(gate.forget("p".into()));
+            assert!(gate.forget("p".into(), Scope::Peer));
         }
         assert!(cooling() < 100, "{}", cooling());
         process(&gate, "p");
         for _ in 0..1000 {
-            gate.forget("q".into());
+            gate.forget("q".into(), Scope::Peer);
         }
-        assert!(cooling() > 0, "who cools is kept");
+        assert!(cooling() > 0, "live cooldowns are kept");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_time_is_paused_nobody_cools_down() {
-    let gate = Arc::new(Gate::new(Settings {
+async fn paused_time_ends_no_cooldown() {
+    let gate = gate_with(Settings {
         cooldown: Duration::from_millis(1),
-        ..gate(WhenBusy::Refuse).settings
-    }));
-    let is_empty = |gate: &Gate| gate.shards.iter().all(|shard| shard.with(|peers| peers.is_empty()));
+        ..settings(WhenBusy::Refuse)
+    });
     process(&gate, "p");
     std::thread::sleep(Duration::from_millis(200));
     assert!(!is_empty(&gate));
@@ -153,13 +137,13 @@ async fn while_time_is_paused_nobody_cools_down() {
 }
 
 #[test]
-fn whoever_collects_does_not_keep_the_gate() {
+fn collector_does_not_keep_the_gate() {
     let gate = gate(WhenBusy::Refuse);
     process(&gate, "p");
     let (weak, start) = (Arc::downgrade(&gate), std::time::Instant::now());
     drop(gate);
     while weak.strong_count() > 0 {
-        assert!(start.elapsed() < 60 * SECOND, "nobody keeps it");
+        assert!(start.elapsed() < 60 * SECOND, "the gate is kept");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,12 +1,9 @@
-//! tower-offer-dedup, as WHIP wants it and with the defaults of a room.
+//! tower-offer-dedup, with the settings for WHIP and with the defaults of a room.
 
 use std::time::Duration;
 
 use axum::Router;
-use tower_offer_dedup::{
-    OfferDedupLayer,
-    http::{HttpAnswer, HttpOffers, PeerFrom},
-};
+use tower_offer_dedup::{OfferDedupLayer, http::{HttpAnswer, HttpOffers, PeerFrom}};
 
 use super::{Contender, Kind, Settings};
 use crate::endpoint::Endpoint;
@@ -47,7 +44,7 @@ fn refusing(endpoint: Endpoint, settings: Settings) -> Router {
         .peer(PeerFrom::bearer().optional());
     let mut layer = OfferDedupLayer::builder().offers(offers).answer(HttpAnswer::refusing());
     if let Some(window) = settings.window {
-        // Else a peer that cools would pass for one whose offer is remembered.
+        // Without this, a cooling peer would look like one whose offer is remembered.
         layer = layer.window(window).cooldown(Duration::ZERO);
     }
     endpoint.app().layer(layer.max_memory(settings.max_memory()).build())

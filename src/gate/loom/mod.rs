@@ -7,16 +7,16 @@
 //! deadlock, which fails the model. Not seen by loom: reference counts, tasks that are aborted, the thread that collects
 //! (it is not started; what it calls is), and what moka throws out by itself.
 
+pub(super) mod doubles;
 mod ends;
 mod memories;
-pub(super) mod stand_ins;
 mod turns;
 
 use std::{fmt, sync::atomic};
 
 use loom::{future::block_on, model::Builder, thread};
 
-use self::stand_ins::Instant;
+use self::doubles::Instant;
 use super::*;
 use crate::{Fingerprint, WhenBusy, gate};
 

@@ -1,0 +1,107 @@
+//! [`Effects`]: what a change of the lock table leaves to do once the shard's mutex is free.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
+
+use super::{
+    clock::Tick,
+    completion::{Completion, Resolution},
+    history::{History, Record, Trimmed},
+    memory::PendingWrite,
+    peer::Active,
+    revocation::{Revocation, Revoked},
+};
+
+/// What a change of the lock table leaves to do once the shard's mutex is free.
+///
+/// Nothing in here may run under the mutex: wakers and the `Drop` of recorded answers may call back into the gate.
+#[derive(Debug, Default)]
+#[must_use = "waiting requests are woken by running the effects"]
+pub(super) struct Effects {
+    /// Waiting requests to wake. Without a resolution, it may be their turn.
+    woken: Vec<(Arc<Completion>, Option<Resolution>)>,
+    revoked: Option<(Arc<Revocation>, Revoked)>,
+    /// The peer's changed history. The peer's entry keeps it until it has been written to the cache.
+    pub(super) write: Option<PendingWrite>,
+    pub(super) taken_over: Option<TakenOver>,
+    pub(super) trimmed: Trimmed,
+    /// Cooldowns that ended early to make room.
+    pub(super) cooldowns_evicted: usize,
+    /// Whether the change left something that expires.
+    pub(super) expires: bool,
+    /// Mostly one, which needs no allocation here.
+    outdated: Option<History>,
+    more_outdated: Vec<History>,
+    record: Option<Record>,
+    pub(super) vacant: Option<Box<Active>>,
+}
+
+/// A claim that lost its peer to the next offer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TakenOver {
+    pub(super) since: Tick,
+    pub(super) cause: Revoked,
+}
+
+impl Effects {
+    pub(super) fn resolve(&mut self, completion: Option<Arc<Completion>>, resolution: Resolution) {
+        if let Some(completion) = completion {
+            self.woken.push((completion, Some(resolution)));
+        }
+    }
+
+    /// Wakes the first offer of the queue.
+    pub(super) fn call(&mut self, seat: &Arc<Completion>) {
+        self.woken.push((Arc::clone(seat), None));
+    }
+
+    pub(super) fn revoke(&mut self, revocation: Option<Arc<Revocation>>, cause: Revoked) {
+        self.revoked = revocation.map(|revocation| (revocation, cause));
+    }
+
+    pub(super) fn discard(&mut self, history: Option<History>) {
+        if self.outdated.is_none() {
+            self.outdated = history;
+        } else {
+            self.more_outdated.extend(history);
+        }
+    }
+
+    /// Keeps an answer until the mutex is free, also if the history turns out to have no room for it.
+    pub(super) fn keep(&mut self, record: Option<&Record>) {
+        self.record = record.cloned();
+    }
+
+    /// Wakes whom the change concerns, then calls `write` if the history changed.
+    ///
+    /// # Panics
+    ///
+    /// If a waker panics, after everything else is done.
+    pub(super) fn run(mut self, write: impl FnOnce(PendingWrite)) {
+        let pending = self.write.take();
+        let woken = catch_unwind(AssertUnwindSafe(|| self.wake()));
+        if let Some(pending) = pending {
+            write(pending);
+        }
+        if let Err(panic) = woken {
+            // The rest is woken too, unless wakers panic again and again.
+            self.wake();
+            resume_unwind(panic);
+        }
+    }
+
+    /// Takes out what it is about to do, so that a second call goes on after a panic.
+    fn wake(&mut self) {
+        if let Some((revocation, cause)) = self.revoked.take() {
+            revocation.revoke(cause);
+        }
+        while let Some((completion, resolution)) = self.woken.pop() {
+            match resolution {
+                Some(resolution) => completion.resolve(resolution),
+                None => completion.call(),
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Numbers of claims and of queue places.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use super::sync::AtomicU64;
+
+/// The number of a claim or of a queue place. Later ones are larger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClaimNumber(u64);
+
+/// Hands out claim numbers.
+#[derive(Debug)]
+pub(super) struct Numbers(AtomicU64);
+
+impl Numbers {
+    pub(super) fn new() -> Self {
+        Self(AtomicU64::new(1))
+    }
+
+    /// Returns a number above all that were returned before.
+    pub(super) fn next(&self) -> ClaimNumber {
+        // Relaxed: a read-modify-write never returns a value twice, and nothing else is published with it.
+        ClaimNumber(self.0.fetch_add(1, Relaxed))
+    }
+
+    /// Returns how many numbers have been handed out.
+    pub(super) fn issued(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Claims numbered below the floor are cleared: neither found nor stored.
+#[derive(Debug, Default)]
+pub(super) struct Floor(AtomicU64);
+
+impl Floor {
+    /// Raises the floor to `number`. A lower number changes nothing.
+    pub(super) fn raise(&self, number: ClaimNumber) {
+        // Release publishes the emptied cache to every thread that reads the new floor.
+        self.0.fetch_max(number.0, AcqRel);
+    }
+
+    pub(super) fn get(&self) -> ClaimNumber {
+        // Acquire pairs with the release in `raise`.
+        ClaimNumber(self.0.load(Acquire))
+    }
+}

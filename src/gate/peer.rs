@@ -1,0 +1,461 @@
+//! The state of one peer: who holds its lock, who waits, and what is remembered meanwhile.
+//!
+//! Plain state under the shard's mutex. Nothing in here wakes, waits or calls out; what has to follow is collected in
+//! [`Effects`].
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{
+    clock::Tick,
+    completion::Resolution,
+    decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
+    draft::Draft,
+    effects::{Effects, TakenOver},
+    history::{Cutoff, History, Kind, Record, Remembered},
+    in_flight::{Holder, InFlight, Queued, lease_wake},
+    memory::PendingWrite,
+    number::ClaimNumber,
+    revocation::Revoked,
+};
+use crate::{Fingerprint, Reason, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
+
+/// What the lock table keeps of a peer that is busy, cooling down or waited for.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) cooling_until: Tick,
+    /// Boxed: most entries only cool down.
+    pub(super) active: Option<Box<Active>>,
+}
+
+impl Peer {
+    pub(super) fn is_idle(&self, now: Tick) -> bool {
+        self.active.is_none() && self.cooling_until <= now
+    }
+}
+
+/// The lock, the queue and the history of a peer that is busy or waited for.
+#[derive(Debug)]
+pub(super) struct Active {
+    holder: Option<Holder>,
+    /// First in, first out. Every place is different from the holder's offer and from all other places.
+    queue: VecDeque<Queued>,
+    history: Draft,
+}
+
+/// How a claim ends.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) record: Option<Record>,
+}
+
+impl Active {
+    pub(super) fn new(history: Option<History>) -> Box<Self> {
+        Box::new(Self {
+            holder: None,
+            queue: VecDeque::new(),
+            history: Draft::new(history),
+        })
+    }
+
+    /// Decides on an offer of this peer, which cools down until `cooling_until`.
+    pub(super) fn decide(
+        &mut self,
+        arrival: &Arrival<'_>,
+        cooling_until: Tick,
+        rules: &Rules<'_>,
+        effects: &mut Effects,
+    ) -> Verdict<Grant, Place> {
+        let now = rules.now;
+        if let Some(known) = self.history.find(arrival.fingerprint(), &rules.cutoff) {
+            return Verdict::known(known, arrival, now);
+        }
+        self.expire_places(now, effects);
+        self.take_over_if_overdue(now, effects);
+        if let Some(verdict) = self.meet_duplicate(arrival, rules) {
+            return verdict;
+        }
+        if self.holder.as_ref().is_some_and(Holder::is_abandoned) {
+            self.take_over(Revoked::Abandoned, effects);
+        }
+        let in_flight = || InFlight::new(rules.numbers.next(), arrival, now);
+        if self.is_free() && cooling_until <= now {
+            let in_flight = in_flight();
+            let number = in_flight.id;
+            return Verdict::Admitted(self.grant(number, in_flight, arrival.is_detached, rules));
+        }
+        match rules.settings.when_busy {
+            WhenBusy::Supersede => self.supersede(arrival, rules, effects),
+            WhenBusy::Queue { depth, timeout } if self.queue.len() < depth => {
+                let deadline = arrival.again.map_or(now, |again| again.arrived).after(timeout);
+                Verdict::Wait(self.enqueue(in_flight(), deadline, arrival.is_detached))
+            }
+            WhenBusy::Queue { .. } => Verdict::refused(Reason::QueueFull, Duration::ZERO),
+            WhenBusy::Refuse => match &self.holder {
+                Some(holder) => Verdict::refused(Reason::Busy, now.since(holder.in_flight.since)),
+                None => Verdict::cooling(cooling_until, now),
+            },
+        }
+    }
+
+    /// Returns whether the lock is free and nobody is first in line for it.
+    pub(super) fn is_free(&self) -> bool {
+        self.holder.is_none() && self.queue.is_empty()
+    }
+
+    pub(super) fn is_vacant(&self) -> bool {
+        self.is_free() && self.history.is_written()
+    }
+
+    pub(super) fn is_processing(&self) -> bool {
+        self.holder.is_some()
+    }
+
+    /// Gives the lock to the queued offer `id` if it is its turn.
+    pub(super) fn turn(
+        &mut self,
+        id: ClaimNumber,
+        cooling_until: Tick,
+        rules: &Rules<'_>,
+        effects: &mut Effects,
+    ) -> Turn<Grant> {
+        let now = rules.now;
+        self.expire_places(now, effects);
+        self.take_over_if_overdue(now, effects);
+        let Some(position) = self.position(id) else {
+            return Turn::Removed;
+        };
+        let deadline = self.queue[position].deadline;
+        let wake = match (&self.holder, self.queue.front()) {
+            (Some(holder), Some(front)) if position > 0 => holder.wake(now, rules.settings).min(front.deadline),
+            (Some(holder), _) => holder.wake(now, rules.settings),
+            // The first in line may have been called and not polled yet. It keeps its turn until its own deadline.
+            (None, Some(front)) if position > 0 => front.deadline,
+            _ if cooling_until > now => cooling_until,
+            _ => match self.queue.pop_front() {
+                // A new number: whatever was forgotten while the offer waited stays below it.
+                Some(queued) => {
+                    let number = rules.numbers.next();
+                    return Turn::Granted(self.grant(number, queued.in_flight, queued.is_detached, rules));
+                }
+                None => return Turn::Removed,
+            },
+        };
+        Turn::NotYet(wake.min(deadline))
+    }
+
+    /// Removes the queued offer `id`, whose future is gone.
+    pub(super) fn leave(&mut self, id: ClaimNumber, effects: &mut Effects) {
+        if let Some(position) = self.position(id) {
+            self.remove(position, Resolution::Retry, effects);
+        }
+    }
+
+    /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
+    pub(super) fn follow_again(&self, id: ClaimNumber, now: Tick, settings: &Settings) -> Option<Tick> {
+        match &self.holder {
+            Some(holder) if holder.in_flight.id == id => (holder.lease_end > now).then(|| holder.wake(now, settings)),
+            _ => self.position(id).map(|_| lease_wake(now, settings)),
+        }
+    }
+
+    /// Removes a follower of `id` that no longer waits. If nobody else waits for the claim, a queued offer takes over.
+    pub(super) fn unfollow(&mut self, id: ClaimNumber, effects: &mut Effects) {
+        let holder = self.holder.iter_mut().map(|holder| &mut holder.in_flight);
+        let queued = self.queue.iter_mut().map(|queued| &mut queued.in_flight);
+        if let Some(in_flight) = holder.chain(queued).find(|in_flight| in_flight.id == id) {
+            in_flight.followers = in_flight.followers.saturating_sub(1);
+        }
+        self.release_if_abandoned(effects);
+    }
+
+    /// Notes that the response future of the claim is gone. If nobody else waits for it, a queued offer takes over.
+    pub(super) fn abandon(&mut self, number: ClaimNumber, effects: &mut Effects) {
+        if let Some(holder) = self.holder(number) {
+            holder.has_leader = false;
+        }
+        self.release_if_abandoned(effects);
+    }
+
+    /// Sets when the lease of a claim ends; [`Tick::NEVER`] while the claim waits for capacity.
+    pub(super) fn set_lease(&mut self, number: ClaimNumber, lease_end: Tick) {
+        // The lease of a superseded claim has been cut short and stays so.
+        if let Some(holder) = self.holder(number).filter(|holder| !holder.is_superseded) {
+            holder.lease_end = lease_end;
+        }
+    }
+
+    /// Ends a claim and appends what is to be remembered. Returns whether a cooldown starts. A claim that has lost the
+    /// lock changes nothing.
+    pub(super) fn release(&mut self, number: ClaimNumber, end: End, rules: &Rules<'_>, effects: &mut Effects) -> bool {
+        let Some(holder) = self.holder.take_if(|holder| holder.number == number) else {
+            return false;
+        };
+        let settings = rules.settings;
+        let is_failure = matches!(end.outcome, Outcome::Failure | Outcome::Broken);
+        let counts = end.outcome == Outcome::Success || is_failure && settings.remember_failures;
+        let resolution = match (end.outcome, &end.record) {
+            (Outcome::Broken | Outcome::Abandoned | Outcome::Superseded, _) => Resolution::Retry,
+            (_, Some(record)) => Resolution::Replay(record.clone()),
+            (_, None) if counts => Resolution::Refused(Reason::NotRecorded),
+            // A failure that may be tried again, without an answer to share.
+            (_, None) => Resolution::Refused(Reason::InFlight),
+        };
+        let InFlight {
+            id,
+            fingerprint,
+            completion,
+            ..
+        } = holder.in_flight;
+        effects.resolve(completion, resolution);
+        if counts && !holder.is_forgotten {
+            // From now on the marks go with the memory of this claim.
+            self.history.transfer_marks(id, number, effects);
+        } else {
+            self.history.remove_marks_of(id, effects);
+        }
+        let processed = Remembered {
+            number,
+            fingerprint,
+            at: rules.now,
+            kind: Kind::Processed(end.record),
+        };
+        let is_remembered = counts && settings.remembers() && !holder.is_superseded && !holder.is_forgotten;
+        // A claim that `clear` has not reached yet may be below the floor already.
+        if is_remembered && rules.cutoff.includes(&processed) {
+            self.history.remember(processed, rules, effects);
+        }
+        // A place past its deadline must not keep the turn from the next.
+        self.expire_places(rules.now, effects);
+        self.call_front(effects);
+        counts && !holder.is_superseded
+    }
+
+    /// Ends what `scope` names, except a cooldown. Returns whether there was anything.
+    pub(super) fn forget(&mut self, scope: Scope, cutoff: &Cutoff, effects: &mut Effects) -> bool {
+        match scope {
+            Scope::Peer => {
+                let was_known = self.history.is_live(cutoff) || !self.is_free();
+                self.revoke(effects);
+                for queued in self.queue.drain(..) {
+                    queued.resolve(Resolution::Retry, effects);
+                }
+                // Also if nothing was known: a write of an older version may still be under way.
+                self.history.set(None, effects);
+                was_known
+            }
+            Scope::Offer(fingerprint) => self.forget_offer(fingerprint, cutoff, effects),
+            Scope::Claim(number) => {
+                if let Some(holder) = self.holder(number) {
+                    holder.is_forgotten = true;
+                    return true;
+                }
+                self.history.remove_marks_of(number, effects);
+                self.history.remove(|offer| offer.is_claim(number), effects)
+            }
+        }
+    }
+
+    /// Ends every claim below `floor`, every queue place and every memory.
+    pub(super) fn clear(&mut self, floor: ClaimNumber, effects: &mut Effects) {
+        if self.holder.as_ref().is_some_and(|holder| holder.number < floor) {
+            self.revoke(effects);
+        }
+        for queued in self.queue.drain(..) {
+            let id = queued.in_flight.id;
+            queued.resolve(Resolution::Retry, effects);
+            self.history.remove_marks_of(id, effects);
+        }
+    }
+
+    /// See [`Draft::written`].
+    pub(super) fn written(&mut self, version: u64) -> Option<PendingWrite> {
+        self.history.written(version)
+    }
+
+    fn forget_offer(&mut self, fingerprint: Fingerprint, cutoff: &Cutoff, effects: &mut Effects) -> bool {
+        let known = self.history.find(fingerprint, cutoff).map(|known| known.number);
+        if let Some(number) = known {
+            self.history.remove_marks_of(number, effects);
+        }
+        let was_known = known.is_some();
+        self.history.remove(|offer| offer.fingerprint == fingerprint, effects);
+        let is_same = |in_flight: &InFlight| in_flight.fingerprint == fingerprint;
+        if let Some(holder) = self.holder.as_ref().filter(|holder| is_same(&holder.in_flight)) {
+            let id = holder.in_flight.id;
+            self.revoke(effects);
+            self.history.remove_marks_of(id, effects);
+            self.call_front(effects);
+            return true;
+        }
+        if let Some(position) = self.queue.iter().position(|queued| is_same(&queued.in_flight)) {
+            self.remove(position, Resolution::Retry, effects);
+            return true;
+        }
+        was_known
+    }
+
+    /// Lets the newest offer win: it takes the only waiting place, or the free lock.
+    fn supersede(&mut self, arrival: &Arrival<'_>, rules: &Rules<'_>, effects: &mut Effects) -> Verdict<Grant, Place> {
+        let number = rules.numbers.next();
+        let newcomer = InFlight::new(number, arrival, rules.now);
+        // An offer that decides again may be older than one that came meanwhile.
+        let newest = self.in_flight().max_by_key(|in_flight| in_flight.rank);
+        if let Some(newer) = newest.filter(|newest| newest.rank > newcomer.rank) {
+            let (by, loser) = (newer.id, (number, arrival.fingerprint()));
+            self.history.mark(loser, by, rules, effects);
+            return Verdict::refused(Reason::Superseded, Duration::ZERO);
+        }
+        while let Some(queued) = self.queue.pop_front() {
+            let loser = (queued.in_flight.id, queued.in_flight.fingerprint);
+            self.history.mark(loser, number, rules, effects);
+            queued.resolve(Resolution::Refused(Reason::Superseded), effects);
+        }
+        let Some(holder) = &mut self.holder else {
+            return Verdict::Admitted(self.grant(number, newcomer, arrival.is_detached, rules));
+        };
+        holder.supersede(rules.now, effects);
+        // Marked again even if it was marked before: that mark is gone if the offer that it named was dropped.
+        let (loser, fingerprint) = (holder.in_flight.id, holder.in_flight.fingerprint);
+        self.history.mark((loser, fingerprint), number, rules, effects);
+        Verdict::Wait(self.enqueue(newcomer, Tick::NEVER, arrival.is_detached))
+    }
+
+    /// Refuses or follows if the same offer is processed or queued.
+    fn meet_duplicate(&mut self, arrival: &Arrival<'_>, rules: &Rules<'_>) -> Option<Verdict<Grant, Place>> {
+        let followers: usize = match arrival.policy.duplicates {
+            Duplicates::Refuse => 0,
+            Duplicates::Wait { .. } => self.in_flight().map(|in_flight| in_flight.followers).sum(),
+        };
+        let (now, settings) = (rules.now, rules.settings);
+        let is_same = |in_flight: &InFlight| in_flight.fingerprint == arrival.fingerprint();
+        let (in_flight, wake) = match &mut self.holder {
+            Some(holder) if is_same(&holder.in_flight) => {
+                let wake = holder.wake(now, settings);
+                (&mut holder.in_flight, wake)
+            }
+            _ => {
+                let queued = self.queue.iter_mut().find(|queued| is_same(&queued.in_flight))?;
+                (&mut queued.in_flight, lease_wake(now, settings))
+            }
+        };
+        Some(match arrival.policy.duplicates {
+            Duplicates::Refuse => Verdict::refused(Reason::InFlight, now.since(in_flight.since)),
+            // An offer that has waited before was let in already: later ones must not take its place.
+            Duplicates::Wait { max_waiters, .. } if arrival.again.is_none() && followers >= max_waiters => {
+                Verdict::refused(Reason::QueueFull, Duration::ZERO)
+            }
+            Duplicates::Wait { .. } => {
+                in_flight.followers += 1;
+                Verdict::Wait(Place::Following {
+                    completion: Arc::clone(in_flight.completion.get_or_insert_default()),
+                    id: in_flight.id,
+                    rank: in_flight.rank,
+                    wake,
+                })
+            }
+        })
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        let holder = self.holder.iter().map(|holder| &holder.in_flight);
+        holder.chain(self.queue.iter().map(|queued| &queued.in_flight))
+    }
+
+    fn grant(&mut self, number: ClaimNumber, in_flight: InFlight, is_detached: bool, rules: &Rules<'_>) -> Grant {
+        let ends_early = is_detached || rules.settings.when_busy == WhenBusy::Supersede;
+        let revocation = ends_early.then(Arc::default);
+        self.holder = Some(Holder {
+            number,
+            in_flight,
+            lease_end: rules.now.after(rules.settings.lease),
+            has_leader: true,
+            is_superseded: false,
+            is_forgotten: false,
+            revocation: revocation.clone(),
+        });
+        Grant {
+            number,
+            since: rules.now,
+            revocation,
+        }
+    }
+
+    fn enqueue(&mut self, in_flight: InFlight, deadline: Tick, is_detached: bool) -> Place {
+        let (id, rank, seat) = (in_flight.id, in_flight.rank, Arc::default());
+        self.queue.push_back(Queued {
+            in_flight,
+            seat: Arc::clone(&seat),
+            deadline,
+            is_detached,
+        });
+        Place::Queued { id, rank, seat }
+    }
+
+    /// Removes every place past its deadline, also those whose future is not polled.
+    fn expire_places(&mut self, now: Tick, effects: &mut Effects) {
+        while let Some(position) = self.queue.iter().position(|queued| queued.deadline <= now) {
+            self.remove(position, Resolution::Refused(Reason::TimedOut), effects);
+        }
+    }
+
+    /// Removes one place of the queue. Its own future gets `resolution`.
+    fn remove(&mut self, position: usize, resolution: Resolution, effects: &mut Effects) {
+        let Some(queued) = self.queue.remove(position) else {
+            return;
+        };
+        let id = queued.in_flight.id;
+        queued.resolve(resolution, effects);
+        self.history.remove_marks_of(id, effects);
+        if position == 0 {
+            self.call_front(effects);
+        }
+    }
+
+    fn take_over_if_overdue(&mut self, now: Tick, effects: &mut Effects) {
+        if self.holder.as_ref().is_some_and(|holder| holder.lease_end <= now) {
+            self.take_over(Revoked::Overdue, effects);
+        }
+    }
+
+    /// Lets the queue take over a claim that nobody waits for any more. With no queue, the claim goes on.
+    fn release_if_abandoned(&mut self, effects: &mut Effects) {
+        if !self.queue.is_empty() && self.holder.as_ref().is_some_and(Holder::is_abandoned) {
+            self.take_over(Revoked::Abandoned, effects);
+        }
+    }
+
+    /// Takes the lock from its holder for the next offer, and tells the holder's processing to end.
+    fn take_over(&mut self, cause: Revoked, effects: &mut Effects) {
+        if let Some(holder) = &self.holder {
+            effects.revoke(holder.revocation.clone(), cause);
+            let (id, since) = (holder.in_flight.id, holder.in_flight.since);
+            effects.taken_over = Some(TakenOver { since, cause });
+            self.revoke(effects);
+            self.history.remove_marks_of(id, effects);
+            self.call_front(effects);
+        }
+    }
+
+    /// Takes the lock from its holder, whose end counts for nothing from now on.
+    fn revoke(&mut self, effects: &mut Effects) {
+        if let Some(holder) = self.holder.take() {
+            effects.resolve(holder.in_flight.completion, Resolution::Retry);
+        }
+    }
+
+    /// Wakes the first in line if the lock is free or cooling down.
+    pub(super) fn call_front(&self, effects: &mut Effects) {
+        if let (None, Some(front)) = (&self.holder, self.queue.front()) {
+            effects.call(&front.seat);
+        }
+    }
+
+    fn position(&self, id: ClaimNumber) -> Option<usize> {
+        self.queue.iter().position(|queued| queued.in_flight.id == id)
+    }
+
+    fn holder(&mut self, number: ClaimNumber) -> Option<&mut Holder> {
+        self.holder.as_mut().filter(|holder| holder.number == number)
+    }
+}

@@ -1,0 +1,64 @@
+//! [`OfferSession`]: ends what an offer began.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    gate::{ClaimMemory, Gate},
+    quiet::quietly,
+};
+
+/// The session that an admitted offer created. Ending it lets the same offer start a new one.
+///
+/// It names one claim: a late end of an old session never touches a newer one of the same peer. While its offer is being
+/// processed, an end only prevents that the offer is remembered; the lock and the followers wait for the completion.
+///
+/// An [`ExtractOffer`](crate::extract::ExtractOffer) puts it into the request, for HTTP into the extensions.
+#[derive(Clone)]
+pub struct OfferSession(Option<ClaimMemory>);
+
+impl OfferSession {
+    pub(crate) fn new(memory: ClaimMemory) -> Self {
+        Self(Some(memory))
+    }
+
+    /// Returns whether this is a session of `gate`.
+    pub(crate) fn is_of(&self, gate: &Arc<Gate>) -> bool {
+        self.0.as_ref().is_some_and(|memory| memory.is_of(gate))
+    }
+
+    /// Forgets the offer of this session. Returns whether it was remembered or in flight.
+    pub fn forget(&self) -> bool {
+        self.0.as_ref().is_some_and(ClaimMemory::forget)
+    }
+
+    /// Returns a guard that forgets the offer when it is dropped. Keep it in the server's own session.
+    pub fn forget_on_drop(self) -> ForgetOnDrop {
+        ForgetOnDrop(self)
+    }
+}
+
+impl fmt::Debug for OfferSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OfferSession").field(&self.0).finish()
+    }
+}
+
+/// Forgets the offer of an [`OfferSession`] when it is dropped.
+#[derive(Debug)]
+#[must_use = "dropped, it forgets the offer"]
+pub struct ForgetOnDrop(OfferSession);
+
+impl ForgetOnDrop {
+    /// Returns the session.
+    pub fn session(&self) -> &OfferSession {
+        &self.0
+    }
+}
+
+impl Drop for ForgetOnDrop {
+    fn drop(&mut self) {
+        quietly(|| {
+            self.0.forget();
+        });
+    }
+}
