@@ -238,7 +238,7 @@ struct Sources<'a> {
     len: usize,
 }
 
-/// How many ids of a section are remembered. Past that, only consecutive lines count as one: the search stays short.
+/// The number of ids remembered of a section. Past it, only consecutive lines count as one: the search stays short.
 const REMEMBERED: usize = 64;
 
 impl<'a> Sources<'a> {

@@ -18,7 +18,7 @@ pub(super) struct Member {
     pub(super) place: usize,
 }
 
-/// What to keep of a string at a place.
+/// The readings of a string to keep at a place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) text: bool,

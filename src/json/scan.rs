@@ -6,7 +6,7 @@
 //!
 //! # Pointers through strings
 //!
-//! Where a pointer goes on and the value is a string, the string is parsed as a document of its own, with the same
+//! If a pointer goes on and the value is a string, the string is parsed as a document of its own, with the same
 //! place as its root. At the place of a description every string is parsed that way, because a description that turns
 //! out to be JSON is none. Two facts keep the work linear in the size of the message:
 //!
@@ -24,10 +24,10 @@ use super::{
 };
 use crate::Fingerprint;
 
-/// How many strings a pointer may go through.
+/// The number of strings that a pointer may go through.
 const LEVELS: u8 = 4;
 
-/// What was found at a place.
+/// The value found at a place.
 #[derive(Debug, Default)]
 pub(super) enum Value<'de> {
     /// Nothing, or null.
@@ -76,14 +76,14 @@ struct At<'a, 'de, 'text> {
     places: &'a [Place],
     found: &'a mut [Value<'de>],
     place: Option<usize>,
-    /// How many more strings a pointer may go through.
+    /// The number of further strings that a pointer may go through.
     levels: u8,
     /// Keeps a piece of the document. Only the message itself outlives the scan, so pieces of other documents are
     /// copied.
     keep: fn(&'text str) -> Cow<'de, str>,
 }
 
-/// Whether a value is a list or an object, or a string that holds one.
+/// `true` for a list, an object, or a string that holds one.
 type IsStructure = bool;
 
 impl<'de, 'text> At<'_, 'de, 'text> {

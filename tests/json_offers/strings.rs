@@ -256,7 +256,7 @@ mod descriptions {
         }
     }
 
-    /// What is not a structure is an offer of its own, as it always was.
+    /// Any other text is an offer, identified by its bytes.
     #[test]
     fn may_be_any_other_text() {
         let offers = JsonOffers::new().sdp("/data").for_peer("alice");

@@ -7,7 +7,7 @@ use base64::{
 use serde_json::Value;
 use tower_offer_dedup::{Fingerprint, JsonOffers, PeerKey};
 
-/// How many strings a pointer may go through.
+/// The number of strings that a pointer may go through.
 const LEVELS: usize = 4;
 
 /// The settings of the extractor under test.
