@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 
     let mut report = Report::new(
         "Fingerprint of an offer",
-        "cargo bench --bench fingerprint",
+        "cargo bench -p benches --bench fingerprint",
         &format!(
             "`Fingerprint::sdp` on real offers of {} bytes on average, compared with xxh3-128 and SHA-256 of the same \
              bytes and with parsing by the `sdp` crate. All take turns in each of {rounds} rounds, in alternating order. \
@@ -164,7 +164,7 @@ fn main() -> ExitCode {
 
 /// Name and text of every offer.
 fn corpus() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus/offers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus/offers");
     let files = fs::read_dir(folder)
         .expect("the corpus should exist")
         .map(|file| file.expect("the offer should be readable").path());

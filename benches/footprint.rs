@@ -35,7 +35,7 @@ struct Allocations {
 fn main() -> ExitCode {
     let mut report = Report::new(
         "Memory",
-        "cargo bench --bench footprint",
+        "cargo bench -p benches --bench footprint",
         "Counted by the allocator. The inner service is trivial and allocates nothing. The mean exceeds the \
          median where tables grow now and then, and where moka's maintenance allocates, on every 64th lookup. Live bytes \
          are all allocated bytes while so many peers are remembered, divided by the peers. A cooling peer also has an entry \

@@ -20,7 +20,7 @@ use report::{Bar, Budget, Report};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
 
 /// An aiortc offer of 3 KB: audio and video.
 const OFFER: &str = include_str!("../tests/data/corpus/offers/aiortc-av-first.sdp");
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let is_quick = report::is_set("quick");
     let mut report = Report::new(
         "The slowest calls",
-        "cargo bench --bench stall",
+        "cargo bench -p benches --bench stall",
         "New offers of 3 KB, each of a new peer and answered at once. \"Bare service\" is the layer's inner service, called \
          in the same way: its slowest calls come from the machine. \"Bare moka\" inserts into a cache with the layer's \
          settings. At the steady rate another thread runs its maintenance every millisecond, as for the layer. Both \

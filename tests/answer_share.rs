@@ -18,7 +18,7 @@ const KIB: usize = 1024;
 
 /// Every answer weighs `bytes`; the whole memory is 1 MiB.
 fn weighing(desk: &Desk, bytes: usize) -> (Boxed, OfferDedupHandle) {
-    let answer = Replay::with(refuse).record(move |_: &Reply| Some(bytes));
+    let answer = Replay::with(refuse).weigher(move |_: &Reply| Some(bytes));
     let layer = builder(answer)
         .cooldown(Duration::ZERO)
         .window(3600 * SECOND)

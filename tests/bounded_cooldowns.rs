@@ -14,7 +14,7 @@ use common::{SECOND, process};
 use futures_util::{FutureExt, future::Either};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tower::{Layer, Service, service_fn, util::BoxCloneService};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refuse};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -53,7 +53,7 @@ impl Server {
         let builder = OfferDedupLayer::builder().cooldown(3600 * SECOND).window(3600 * SECOND);
         let layer = settings(builder)
             .offers(|(peer, n): &Request| Some(Offer::new(*peer, Fingerprint::exact(&n.to_le_bytes()))))
-            .answer(Refuse::with(|_: &Refusal| false))
+            .answer(Refuse::with(|_| false))
             .build();
         let handle = layer.handle();
         let inner = service_fn(|(_, n): Request| -> Answer {

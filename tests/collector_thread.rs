@@ -29,6 +29,8 @@ fn alone() -> MutexGuard<'static, ()> {
 
 #[track_caller]
 fn until_idle(what: &str) {
+    // A thread that has just begun has no name yet.
+    thread::sleep(SECOND / 100);
     process::wait_until(what, 10 * SECOND, || process::collectors() == 0);
 }
 

@@ -14,7 +14,10 @@ use common::{
 use tokio::time::{Instant, advance, timeout};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
 use tower::{Layer, Service};
-use tower_offer_dedup::{ExtractOffer, Found, OfferDedupLayer, Refuse};
+use tower_offer_dedup::{
+    OfferDedupLayer, Refuse,
+    extract::{ExtractOffer, Found},
+};
 
 /// Waits for `drain`, at most a minute, and returns the seconds that it took.
 async fn drained(station: &Station) -> u64 {

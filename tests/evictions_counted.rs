@@ -13,7 +13,7 @@ use common::SECOND;
 use futures_util::FutureExt;
 use tokio::time::advance;
 use tower::{Layer, Service, service_fn, util::BoxCloneService};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refusal, Refuse};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refuse};
 
 /// The offer `n` of a peer.
 type Request = (u64, u64);
@@ -30,7 +30,7 @@ impl Server {
             .window(3600 * SECOND);
         let layer = settings(builder)
             .offers(|(peer, n): &Request| Some(Offer::new(*peer, Fingerprint::exact(&n.to_le_bytes()))))
-            .answer(Refuse::with(|_: &Refusal| false))
+            .answer(Refuse::with(|_| false))
             .build();
         let handle = layer.handle();
         let inner = service_fn(|_: Request| ready(Ok(true)));

@@ -91,7 +91,7 @@ impl Server {
             .window(3600 * SECOND);
         let layer = settings(builder)
             .offers(|(peer, n): &Request| Some(Offer::new(*peer, Fingerprint::exact(&n.to_le_bytes()))))
-            .answer(Replay::with(refuse).record(|_: &Answer| Some(RECORD_BYTES)))
+            .answer(Replay::with(refuse).weigher(|_: &Answer| Some(RECORD_BYTES)))
             .build();
         let inner = {
             let alive = Arc::clone(&alive);

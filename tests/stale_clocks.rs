@@ -17,7 +17,7 @@ use common::{
 };
 use futures_util::FutureExt;
 use tower::{Layer, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse, WhenBusy};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse, WhenBusy};
 
 #[test]
 fn zero_lease_refuses_nobody_as_busy() {
@@ -59,7 +59,7 @@ fn cooled_peers_leave_nothing_to_collect() {
     const COOLDOWN: Duration = Duration::from_micros(60);
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, n): &(u64, u64)| Some(Offer::new(*peer, Fingerprint::exact(&n.to_le_bytes()))))
-        .answer(Refuse::with(|_: &Refusal| false))
+        .answer(Refuse::with(|_| false))
         .window(SECOND / 1000)
         .cooldown(COOLDOWN)
         .when_busy(WhenBusy::Queue {

@@ -89,7 +89,7 @@ fn main() -> ExitCode {
         .build()
         .expect("the runtime should start");
     let _runtime = runtime.enter();
-    let mut report = Report::new("Hot path", "cargo bench --bench hot_path", ABOUT);
+    let mut report = Report::new("Hot path", "cargo bench -p benches --bench hot_path", ABOUT);
 
     let mut gate_alone = Vec::new();
     for &peers in crowds {

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let (rounds, turn) = if is_quick { (6, 300) } else { (40, 500) };
     let mut report = Report::new(
         "axum over loopback",
-        "cargo bench --bench http",
+        "cargo bench -p benches --bench http",
         &format!(
             "WHIP `POST`s of a Chromium offer, each with its own path and ICE ufrag, over {CONNECTIONS} keep-alive \
              connections, to axum with `OfferDedupLayer::whip()`, without a layer, and with the floor: an axum \

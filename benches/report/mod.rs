@@ -161,7 +161,7 @@ impl Report {
     }
 }
 
-/// Returns `true` if `--<flag>` was given, as in `cargo bench --bench stall -- --quick --check`.
+/// Returns `true` if `--<flag>` was given, as in `cargo bench -p benches --bench stall -- --quick --check`.
 pub fn is_set(flag: &str) -> bool {
     env::args().any(|arg| arg.strip_prefix("--") == Some(flag))
 }

@@ -210,7 +210,7 @@ pub struct Sample {
 
 /// The offer of the corpus that is closest to a size in bytes.
 pub fn sample(bytes: usize) -> Sample {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/corpus/offers");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/corpus/offers");
     let offers = fs::read_dir(folder)
         .expect("the corpus should exist")
         .map(|file| file.expect("the file should be readable").path());

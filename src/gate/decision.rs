@@ -32,6 +32,26 @@ impl<C, W> Verdict<C, W> {
         }
     }
 
+    /// Converts the claim.
+    pub(super) fn map_claim<D>(self, map: impl FnOnce(C) -> D) -> Verdict<D, W> {
+        match self {
+            Self::Admitted(claim) => Verdict::Admitted(map(claim)),
+            Self::Replay { record, age } => Verdict::Replay { record, age },
+            Self::Refused { refusal, age } => Verdict::Refused { refusal, age },
+            Self::Wait(wait) => Verdict::Wait(wait),
+        }
+    }
+
+    /// Converts how the offer waits.
+    pub(super) fn map_wait<V>(self, map: impl FnOnce(W) -> V) -> Verdict<C, V> {
+        match self {
+            Self::Admitted(claim) => Verdict::Admitted(claim),
+            Self::Replay { record, age } => Verdict::Replay { record, age },
+            Self::Refused { refusal, age } => Verdict::Refused { refusal, age },
+            Self::Wait(wait) => Verdict::Wait(map(wait)),
+        }
+    }
+
     /// Decides on a duplicate of a remembered offer.
     pub(super) fn known(known: &Remembered, arrival: &Arrival<'_>, now: Tick) -> Self {
         let age = now.since(known.at);

@@ -62,7 +62,7 @@ impl Draft {
         if !rules.settings.remembers() {
             return;
         }
-        self.transfer_marks(loser, by, effects);
+        self.transfer_marks(loser, by, &rules.cutoff, effects);
         let mark = Remembered {
             number: by,
             fingerprint,
@@ -72,10 +72,16 @@ impl Draft {
         self.remember(mark, rules, effects);
     }
 
-    /// Lets the marks of `from` name `to` instead.
-    pub(super) fn transfer_marks(&mut self, from: ClaimNumber, to: ClaimNumber, effects: &mut Effects) {
+    /// Lets the marks of `from` that count name `to` instead.
+    pub(super) fn transfer_marks(
+        &mut self,
+        from: ClaimNumber,
+        to: ClaimNumber,
+        cutoff: &Cutoff,
+        effects: &mut Effects,
+    ) {
         let history = self.history.as_ref();
-        if let Some(changed) = history.and_then(|history| history.with_marks_transferred(from, to)) {
+        if let Some(changed) = history.and_then(|history| history.with_marks_transferred(from, to, cutoff)) {
             self.set(Some(changed), effects);
         }
     }

@@ -62,10 +62,14 @@ impl Gate {
 
     /// Decides what becomes of an offer.
     pub(crate) fn admit(self: &Arc<Self>, arrival: Arrival<'_>) -> Verdict<Claim, Pin<Box<Waiter>>> {
-        self.decide(&arrival, |place, now| {
+        let verdict = self.decide(&arrival, |verdict, now| {
             // Boxed: few requests wait, and all would pay for the size.
-            Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now))
-        })
+            verdict.map_wait(|place| Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now)))
+        });
+        if let Verdict::Wait(_) = verdict {
+            observe::waiting();
+        }
+        verdict
     }
 
     /// Ends what `scope` names, in flight included. Returns whether there was anything.
@@ -143,28 +147,22 @@ impl Gate {
         &self.counters
     }
 
-    /// Decides on an offer and emits what was decided. `wait` makes the guard of a waiting offer.
+    /// Decides on an offer, and counts and emits what was decided. `guard` takes the verdict at once and makes the guard
+    /// of a waiting offer.
     ///
-    /// The guard of the claim or of the waiter exists before anything is observed: a panic of a subscriber drops it.
+    /// A granted lock and a place in the queue have their guards before anything runs that may panic.
     pub(super) fn decide<W>(
         self: &Arc<Self>,
         arrival: &Arrival<'_>,
-        wait: impl FnOnce(Place, Tick) -> W,
+        guard: impl FnOnce(Verdict<Claim, Place>, Tick) -> Verdict<Claim, W>,
     ) -> Verdict<Claim, W> {
         let mut effects = Effects::default();
         let (verdict, now) = self.look_up(arrival, &mut effects);
-        let verdict = match verdict {
-            Verdict::Admitted(grant) => Verdict::Admitted(self.claim(arrival.offer, grant)),
-            Verdict::Wait(place) => Verdict::Wait(wait(place, now)),
-            Verdict::Replay { record, age } => Verdict::Replay { record, age },
-            Verdict::Refused { refusal, age } => Verdict::Refused { refusal, age },
-        };
-        let taken_over = effects
-            .taken_over
-            .map(|TakenOver { since, cause }| (cause, now.since(since)));
-        let ran = catch(|| self.run(arrival.offer.peer(), effects));
-        observe::decided(&self.counters, arrival.offer, &verdict, taken_over);
-        ran.resume();
+        let verdict = verdict.map_claim(|grant| self.claim(arrival.offer, grant));
+        observe::count_decided(&self.counters, &verdict);
+        let verdict = guard(verdict, now);
+        self.run_and_emit(arrival.offer, effects, now);
+        observe::decided(arrival.offer, &verdict);
         verdict
     }
 
@@ -174,19 +172,24 @@ impl Gate {
         Claim::new(Arc::clone(self), offer.clone(), grant)
     }
 
-    /// Gives the lock to the queued offer `id` if it is its turn.
-    pub(super) fn turn(self: &Arc<Self>, offer: &Offer, id: ClaimNumber) -> Turn<Claim> {
+    /// Gives the lock to the queued offer `id` if it is its turn, and counts that. `on_grant` is called at once.
+    pub(super) fn turn(self: &Arc<Self>, offer: &Offer, id: ClaimNumber, on_grant: impl FnOnce()) -> Turn<Claim> {
         let mut effects = Effects::default();
         let (turn, now) = self.with(offer.peer(), |table, now| {
             (table.turn(offer.peer(), id, &self.rules(now), &mut effects), now)
         });
         let turn = match turn {
             // The guard comes first: the effects and events may panic.
-            Turn::Granted(grant) => Turn::Granted(self.claim(offer, grant)),
+            Turn::Granted(grant) => {
+                let claim = self.claim(offer, grant);
+                self.counters.admitted.count();
+                on_grant();
+                Turn::Granted(claim)
+            }
             Turn::NotYet(wake) => Turn::NotYet(wake),
             Turn::Removed => Turn::Removed,
         };
-        self.run_and_observe(offer, effects, now);
+        self.run_and_emit(offer, effects, now);
         turn
     }
 
@@ -212,7 +215,7 @@ impl Gate {
             table.change(offer.peer(), now, &mut effects, act);
             now
         });
-        self.run_and_observe(offer, effects, now);
+        self.run_and_emit(offer, effects, now);
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
@@ -221,11 +224,14 @@ impl Gate {
     }
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
-    fn run_and_observe(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
+    fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
         let taken_over = effects.taken_over;
+        if taken_over.is_some() {
+            observe::count_taken_over(&self.counters);
+        }
         let ran = catch(|| self.run(offer.peer(), effects));
         if let Some(TakenOver { since, cause }) = taken_over {
-            observe::taken_over(&self.counters, offer, cause, now.since(since));
+            observe::taken_over(offer, cause, now.since(since));
         }
         ran.resume();
     }

@@ -171,13 +171,15 @@ impl History {
         })
     }
 
-    /// Returns the history with the marks of `from` renumbered to `to`, or `None` if there are none.
-    pub(super) fn with_marks_transferred(&self, from: ClaimNumber, to: ClaimNumber) -> Option<Self> {
-        if !self.as_slice().iter().any(|offer| offer.is_mark_of(from)) {
+    /// Returns the history with the marks of `from` renumbered to `to`, or `None` if there are none. Marks that do not
+    /// count stay as they are: a higher number would bring back a cleared one.
+    pub(super) fn with_marks_transferred(&self, from: ClaimNumber, to: ClaimNumber, cutoff: &Cutoff) -> Option<Self> {
+        let is_transferred = |offer: &Remembered| offer.is_mark_of(from) && cutoff.includes(offer);
+        if !self.as_slice().iter().any(is_transferred) {
             return None;
         }
         let transfer = |offer: &Remembered| Remembered {
-            number: if offer.is_mark_of(from) { to } else { offer.number },
+            number: if is_transferred(offer) { to } else { offer.number },
             ..offer.clone()
         };
         Some(match self {

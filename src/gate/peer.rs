@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     clock::Tick,
-    completion::Resolution,
+    completion::{Completion, Resolution},
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     draft::Draft,
     effects::{Effects, TakenOver},
@@ -129,8 +129,9 @@ impl Active {
         let wake = match (&self.holder, self.queue.front()) {
             (Some(holder), Some(front)) if position > 0 => holder.wake(now, rules.settings).min(front.deadline),
             (Some(holder), _) => holder.wake(now, rules.settings),
-            // The first in line may have been called and not polled yet. It keeps its turn until its own deadline.
-            (None, Some(front)) if position > 0 => front.deadline,
+            // The first in line may have been called and not polled yet: it keeps its turn until its own deadline. Once it
+            // is granted the lock, its lease may end before this one looks again for another reason.
+            (None, Some(front)) if position > 0 => front.deadline.min(lease_wake(now, rules.settings)),
             _ if cooling_until > now => cooling_until,
             _ => match self.queue.pop_front() {
                 // A new number: whatever was forgotten while the offer waited stays below it.
@@ -155,15 +156,23 @@ impl Active {
     pub(super) fn follow_again(&self, id: ClaimNumber, now: Tick, settings: &Settings) -> Option<Tick> {
         match &self.holder {
             Some(holder) if holder.in_flight.id == id => (holder.lease_end > now).then(|| holder.wake(now, settings)),
-            _ => self.position(id).map(|_| lease_wake(now, settings)),
+            _ => {
+                let deadline = self.queue[self.position(id)?].deadline;
+                (deadline > now).then(|| lease_wake(now, settings).min(deadline))
+            }
         }
     }
 
-    /// Removes a follower of `id` that no longer waits. If nobody else waits for the claim, a queued offer takes over.
-    pub(super) fn unfollow(&mut self, id: ClaimNumber, effects: &mut Effects) {
+    /// Removes a follower that no longer waits. If nobody else waits for the claim, a queued offer takes over.
+    pub(super) fn unfollow(&mut self, completion: &Arc<Completion>, effects: &mut Effects) {
         let holder = self.holder.iter_mut().map(|holder| &mut holder.in_flight);
         let queued = self.queue.iter_mut().map(|queued| &mut queued.in_flight);
-        if let Some(in_flight) = holder.chain(queued).find(|in_flight| in_flight.id == id) {
+        // By the completion, not by the id: a superseded claim has let its first followers go already.
+        let is_followed = |in_flight: &&mut InFlight| {
+            let current = in_flight.completion.as_ref();
+            current.is_some_and(|current| Arc::ptr_eq(current, completion))
+        };
+        if let Some(in_flight) = holder.chain(queued).find(is_followed) {
             in_flight.followers = in_flight.followers.saturating_sub(1);
         }
         self.release_if_abandoned(effects);
@@ -210,7 +219,7 @@ impl Active {
         effects.resolve(completion, resolution);
         if counts && !holder.is_forgotten {
             // From now on the marks go with the memory of this claim.
-            self.history.transfer_marks(id, number, effects);
+            self.history.transfer_marks(id, number, &rules.cutoff, effects);
         } else {
             self.history.remove_marks_of(id, effects);
         }
@@ -300,10 +309,7 @@ impl Active {
         let number = rules.numbers.next();
         let newcomer = InFlight::new(number, arrival, rules.now);
         // An offer that decides again may be older than one that came meanwhile.
-        let newest = self.in_flight().max_by_key(|in_flight| in_flight.rank);
-        if let Some(newer) = newest.filter(|newest| newest.rank > newcomer.rank) {
-            let (by, loser) = (newer.id, (number, arrival.fingerprint()));
-            self.history.mark(loser, by, rules, effects);
+        if self.in_flight().any(|in_flight| in_flight.rank > newcomer.rank) {
             return Verdict::refused(Reason::Superseded, Duration::ZERO);
         }
         while let Some(queued) = self.queue.pop_front() {
@@ -336,7 +342,8 @@ impl Active {
             }
             _ => {
                 let queued = self.queue.iter_mut().find(|queued| is_same(&queued.in_flight))?;
-                (&mut queued.in_flight, lease_wake(now, settings))
+                let wake = lease_wake(now, settings).min(queued.deadline);
+                (&mut queued.in_flight, wake)
             }
         };
         Some(match arrival.policy.duplicates {

@@ -215,7 +215,7 @@ impl LockTable {
             }
             peer.active.is_some()
         });
-        self.peers.shrink_to(SMALL);
+        self.peers.shrink_to_fit();
         all
     }
 

@@ -201,10 +201,15 @@ impl Waiting {
         };
         let turn = match seat.resolution() {
             Some(_) => Turn::Removed,
-            None => self.gate.turn(&self.offer, *id),
+            None => self.gate.turn(&self.offer, *id, || self.has_verdict = true),
         };
         match (turn, seat.resolution()) {
-            (Turn::Granted(claim), _) => self.conclude(Verdict::Admitted(claim)),
+            (Turn::Granted(claim), _) => {
+                self.place = None;
+                let verdict = Verdict::Admitted(claim);
+                observe::decided(&self.offer, &verdict);
+                Step::Done(verdict)
+            }
             (Turn::NotYet(wake), _) => Step::Until(wake),
             (Turn::Removed, Some(Resolution::Refused(reason))) => {
                 let waited = self.gate.clock.now().since(self.arrived);
@@ -237,33 +242,35 @@ impl Waiting {
                 rank: self.rank,
             }),
         };
-        let verdict = match self.gate.decide(&arrival, |place, _| place) {
-            Verdict::Wait(place) => {
-                self.place = Some(place);
-                return Step::Moved;
-            }
-            Verdict::Admitted(claim) => Verdict::Admitted(claim),
-            Verdict::Replay { record, age } => Verdict::Replay { record, age },
-            Verdict::Refused { refusal, age } => Verdict::Refused { refusal, age },
-        };
-        self.has_verdict = true;
-        Step::Done(verdict)
+        // Noted at once: an event of the decision may panic, and then this is dropped.
+        let (place, has_verdict) = (&mut self.place, &mut self.has_verdict);
+        let verdict = self.gate.decide(&arrival, |verdict, _| {
+            *has_verdict = !matches!(verdict, Verdict::Wait(_));
+            verdict.map_wait(|new_place| *place = Some(new_place))
+        });
+        match verdict {
+            Verdict::Wait(()) => Step::Moved,
+            Verdict::Admitted(claim) => Step::Done(Verdict::Admitted(claim)),
+            Verdict::Replay { record, age } => Step::Done(Verdict::Replay { record, age }),
+            Verdict::Refused { refusal, age } => Step::Done(Verdict::Refused { refusal, age }),
+        }
     }
 
     /// Ends the wait with a verdict that has not been emitted yet.
     fn conclude(&mut self, verdict: Decided) -> Step {
         self.place = None;
         self.has_verdict = true;
-        observe::decided(self.gate.counters(), &self.offer, &verdict, None);
+        observe::count_decided(self.gate.counters(), &verdict);
+        observe::decided(&self.offer, &verdict);
         Step::Done(verdict)
     }
 
     /// Gives up the place.
     fn leave(&mut self) {
         match self.place.take() {
-            Some(Place::Following { id, .. }) => {
+            Some(Place::Following { completion, .. }) => {
                 self.gate
-                    .change(&self.offer, |active, effects| active.unfollow(id, effects));
+                    .change(&self.offer, |active, effects| active.unfollow(&completion, effects));
             }
             Some(Place::Queued { id, .. }) => {
                 self.gate

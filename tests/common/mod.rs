@@ -189,7 +189,12 @@ impl Desk {
 
     /// Makes the next `call` panic.
     pub fn panic_in_call(&self) {
-        self.state.calls.lock().unwrap().panic_in_call = true;
+        self.set_panic_in_call(true);
+    }
+
+    /// Sets whether the next call panics.
+    pub fn set_panic_in_call(&self, panics: bool) {
+        self.state.calls.lock().unwrap().panic_in_call = panics;
     }
 }
 
