@@ -53,8 +53,8 @@
 
 use std::{convert::Infallible, fmt};
 
-pub use crate::session::ForgetOnDrop;
 use crate::{Offer, OfferSession, Refusal};
+pub use crate::{peer::PeerParts, session::ForgetOnDrop};
 
 /// Finds the offer in a request.
 ///

@@ -1,4 +1,4 @@
-//! `JsonOffers` on any bytes, under any rules: finds what the tree of `serde_json::Value` has.
+//! `JsonOffers` finds what the tree of `serde_json::Value` holds, in any bytes and under any rules.
 //!
 //! An input is a line of rules, two letters each, and a message.
 
@@ -6,8 +6,8 @@ use tower_offer_dedup::extract::{ExtractOffer, Found};
 
 use crate::tree::{POINTERS, Rules, key};
 
-/// Those of real protocols, which messages in the corpus have, behind the nine of the tests.
-const MORE_POINTERS: [&str; 13] = [
+/// Pointers of real protocols, which messages in the corpus have. They follow the nine of the tests.
+const MORE_POINTERS: [&str; 17] = [
     "/sdp",
     "/from",
     "/to",
@@ -21,6 +21,10 @@ const MORE_POINTERS: [&str; 13] = [
     "/session_id",
     "/params/offer/sdp",
     "/1/sdp",
+    "/data/sdp",
+    "/data/signal",
+    "/messagePayload/sdp",
+    "/messagePayload/type",
 ];
 
 pub fn check(input: &[u8]) {
@@ -49,7 +53,8 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// `s`, `k`, `p` and `o` with a pointer's letter: description, kind, part of the peer, part if present.
+/// Reads the rules: `s` (description), `k` (kind), `p` (part of the peer) or `o` (part if present), and a pointer's
+/// letter.
 fn rules(line: &[u8]) -> Rules {
     let mut rules = Rules {
         sdp: Vec::new(),

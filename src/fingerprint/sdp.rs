@@ -1,11 +1,11 @@
-//! The identity of a description: what makes two texts one offer.
+//! The identity of a description: the hash that two texts of one offer share.
 //!
-//! The text is read once, line by line. Each counted value is hashed where it is found and goes to a place of its own,
-//! [`Values`], so the order of different attributes does not matter and no value can pass for another field's.
+//! The text is read once, line by line. Each counted value is hashed where it is found and added to the [`Values`] of
+//! its field. The order of different attributes therefore does not matter, and no value can pass for another field's.
 
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The identity of the description `text`, or `None` where it is no SDP (RFC 8866): without `v=0` first or without `o=`.
+/// Returns the identity of `text`, or `None` if it is not SDP (RFC 8866): without `v=0` first or without an `o=` line.
 pub(super) fn identity(text: &str) -> Option<u128> {
     let (version, rest) = text.split_once('\n')?;
     if version.trim_ascii_end() != "v=0" {
@@ -20,7 +20,7 @@ pub(super) fn identity(text: &str) -> Option<u128> {
     description.identity()
 }
 
-/// What has been read of a description.
+/// A description as far as it has been read.
 #[derive(Default)]
 struct Description<'a> {
     session: Fields,
@@ -32,7 +32,7 @@ struct Description<'a> {
 }
 
 impl<'a> Description<'a> {
-    // Kept out of the loop over all lines, few of which come this far.
+    // Kept out of the loop over all lines: few lines get here.
     #[inline(never)]
     fn read(&mut self, line: &'a [u8]) {
         let Some((field, value)) = counted(line.trim_ascii_end()) else {
@@ -74,7 +74,7 @@ impl<'a> Description<'a> {
             return None;
         }
         if !self.in_section {
-            // With no section to serve, the session's values count themselves.
+            // Without sections that inherit them, the session's values count themselves.
             self.section = self.session;
             self.in_section = true;
         }
@@ -83,7 +83,7 @@ impl<'a> Description<'a> {
     }
 }
 
-/// What counts: first what belongs to the session, then what belongs to a section. The order is part of the definition.
+/// The fields that count: those of the session, then those of a section. The order is part of the definition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
     Origin,
@@ -103,7 +103,7 @@ enum Field {
 impl Field {
     const COUNT: usize = Self::Source as usize + 1;
 
-    /// What a section without a value of its own takes from the session.
+    /// The fields that a section without a value of its own takes from the session.
     const INHERITED: [Self; 5] = [
         Self::IceUfrag,
         Self::IcePwd,
@@ -113,10 +113,10 @@ impl Field {
     ];
 }
 
-/// Whether `line` may count, by a glance at what most lines differ in.
+/// Returns `false` for most lines that do not count, by their second letter.
 ///
-/// Four lines of five are `rtpmap`, `rtcp-fb`, `fmtp`, `extmap` or `candidate`; no counted attribute has their second
-/// letters.
+/// Four lines of five are `rtpmap`, `rtcp-fb`, `fmtp`, `extmap` or `candidate`. No counted attribute has the second
+/// letter of one of these.
 fn may_count(line: &[u8]) -> bool {
     match line {
         [b'a', b'=', _, second, ..] => !matches!(second, b't' | b'm' | b'x' | b'a'),
@@ -125,7 +125,7 @@ fn may_count(line: &[u8]) -> bool {
     }
 }
 
-/// The field that `line` has a value for, if it counts.
+/// Returns the field and the value in `line`, if it counts.
 fn counted(line: &[u8]) -> Option<(Field, &[u8])> {
     match line {
         [b'a', b'=', attribute @ ..] => counted_attribute(attribute),
@@ -153,7 +153,7 @@ fn counted_attribute(attribute: &[u8]) -> Option<(Field, &[u8])> {
     }
 }
 
-// Of known length, the name is compared without a call.
+// The length of the name is known here, so that it is compared without a call.
 fn valued<'a, const N: usize>(attribute: &'a [u8], name: &[u8; N], field: Field) -> Option<(Field, &'a [u8])> {
     Some((field, attribute.strip_prefix(name)?))
 }
@@ -167,7 +167,8 @@ fn direction<'a, const N: usize>(attribute: &'a [u8], name: &[u8; N]) -> Option<
 struct Fields([Values; Field::COUNT]);
 
 impl Fields {
-    /// Those of a section that begins with `m=<media> <port> <proto> <fmt> …`; of the port only whether it is zero counts.
+    /// Makes the fields of the section that `m=<media> <port> <proto> <fmt> …` begins. A port counts by being zero or
+    /// not.
     fn of_section(line: &[u8]) -> Self {
         let (media, rest) = cut(line);
         let (port, formats) = cut(rest);
@@ -195,13 +196,13 @@ impl Fields {
         }
     }
 
-    /// Without the places of what belongs to the session.
+    /// Returns the values of a section, without those that only the session has.
     fn values(&self) -> &[Values] {
         &self.0[Field::Media as usize..]
     }
 }
 
-/// The values of one field, in order: a polynomial of their hashes, so any number of them takes no more room than one.
+/// The values of one field, in order. They are a polynomial of their hashes, which takes the room of one value.
 #[derive(Clone, Copy, Default)]
 struct Values(u128);
 
@@ -230,14 +231,14 @@ fn hash(fields: &[Values]) -> u128 {
     xxh3_128(&bytes[..16 * fields.len()])
 }
 
-/// Tells a section's `ssrc` ids apart from further lines about the same ids (RFC 5576 §4.1).
+/// The `ssrc` ids seen in a section. Several lines may be about one id (RFC 5576 §4.1), which counts once.
 struct Sources<'a> {
     last: Option<&'a [u8]>,
     seen: [u128; REMEMBERED],
     len: usize,
 }
 
-/// Ids told apart in one section. Beyond it only lines in a row count as one: the search stays short, whatever is sent.
+/// The number of ids remembered of a section. Past it, only consecutive lines count as one: the search stays short.
 const REMEMBERED: usize = 64;
 
 impl<'a> Sources<'a> {
@@ -246,7 +247,7 @@ impl<'a> Sources<'a> {
         self.len = 0;
     }
 
-    /// The hash of the id in `line`, unless it was seen before.
+    /// Returns the hash of the id in `line`, unless it was seen before.
     fn first_seen(&mut self, line: &'a [u8]) -> Option<u128> {
         let (id, _) = cut(line);
         if self.last == Some(id) {
@@ -299,7 +300,7 @@ fn each_line<'a>(text: &'a [u8], mut read: impl FnMut(&'a [u8])) {
 
 const BLOCK: usize = 64;
 
-/// The line feeds in a block, one bit each. Lines are short, and this costs less than a search for each end.
+/// Returns one bit for each line feed in a block. Lines are short: this costs less than a search for each end.
 #[inline]
 fn line_ends(block: &[u8; BLOCK]) -> u64 {
     let mut found = [0; BLOCK];
@@ -315,7 +316,7 @@ fn line_ends(block: &[u8; BLOCK]) -> u64 {
     ends
 }
 
-/// What stands before the first blank, and what behind it.
+/// Splits `text` at its first blank.
 fn cut(text: &[u8]) -> (&[u8], &[u8]) {
     match text.iter().position(|byte| *byte == b' ') {
         Some(at) => (&text[..at], &text[at + 1..]),

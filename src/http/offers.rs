@@ -112,8 +112,8 @@ impl HttpOffers {
 
     /// Finds offers in `POST`s of `application/json` as well.
     ///
-    /// What [`peer`](Self::peer) finds in the head is bound as [`JsonOffers::for_peer`] does, before the parts in the body
-    /// and instead of a peer bound before. Without any, the peer is in the body alone.
+    /// The parts that [`peer`](Self::peer) finds in the head come first in the key, then those in the body. They replace
+    /// parts bound by [`JsonOffers::for_peer`]. Without any `peer`, the key is made of the parts in the body alone.
     ///
     /// # Examples
     ///
@@ -163,7 +163,7 @@ impl HttpOffers {
     /// The peer of a request as its head tells it; `None` if it has none. With [`json`](Self::json) or
     /// [`offer_in_peer`](Self::offer_in_peer) the body has a say as well: the whole key is in the request's extensions.
     pub fn peer_of(&self, head: &Parts) -> Option<PeerKey> {
-        self.rules.peer_of(head).ok()
+        self.rules.parts_of(head).ok().map(|parts| parts.finish())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Rules)) -> Self {
@@ -200,8 +200,8 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
         if self.rules.only_if.as_ref().is_some_and(|holds| !holds(&head)) {
             return pass(head, body);
         }
-        let peer = match (self.rules.peer_of(&head), media) {
-            (Ok(peer), _) => Some(peer),
+        let parts = match (self.rules.parts_of(&head), media) {
+            (Ok(parts), _) => Some(Box::new(parts)),
             (Err(NoPeer::Pass), _) => return pass(head, body),
             (Err(NoPeer::Refuse), Media::Sdp) => return Found::Refused(Refusal::new(Reason::PeerMissing)),
             // Whether it is an offer at all is in the body.
@@ -218,7 +218,7 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
         Found::Read(ReadOffer {
             reading: Reading::new(body, self.rules.max_body),
             head: Some(Box::new(head)),
-            peer,
+            parts,
             media,
             rules: Arc::clone(&self.rules),
         })
@@ -254,23 +254,24 @@ impl Rules {
         None
     }
 
-    fn peer_of(&self, head: &Parts) -> Result<PeerKey, NoPeer> {
+    fn parts_of(&self, head: &Parts) -> Result<Digest, NoPeer> {
         let mut digest = Digest::default();
         match &*self.peer {
             [] => PeerFrom::path().feed(head, &mut digest)?,
             parts => parts.iter().try_for_each(|part| part.feed(head, &mut digest))?,
         }
-        Ok(digest.finish())
+        Ok(digest)
     }
 
-    fn offer(&self, media: Media, head: Option<PeerKey>, body: &[u8]) -> Option<Offer> {
-        // Where the head lacks a part, any key will do to tell whether this would be an offer.
-        let head = head.unwrap_or_else(|| PeerKey::from(""));
+    fn offer(&self, media: Media, head: Option<&Digest>, body: &[u8]) -> Option<Offer> {
+        // If the head lacks a part, any key will do to find out whether this would be an offer.
+        let none = Digest::default();
+        let head = head.unwrap_or(&none);
         let offer = match media {
             Media::Sdp if body.trim_ascii().is_empty() => return None,
             Media::Sdp => {
                 let fingerprint = std::str::from_utf8(body).map_or_else(|_| Fingerprint::exact(body), Fingerprint::sdp);
-                Offer::new(head, fingerprint)
+                Offer::new(head.finish(), fingerprint)
             }
             #[cfg(feature = "json")]
             Media::Json => {
@@ -278,7 +279,7 @@ impl Rules {
                 if self.peer.is_empty() {
                     json.find(body)
                 } else {
-                    json.clone().for_peer(head).find(body)
+                    json.find_after(head, body)
                 }?
             }
         };
@@ -296,8 +297,8 @@ pub struct ReadOffer<B> {
     reading: Reading<B>,
     /// There until the body is read.
     head: Option<Box<Parts>>,
-    /// `None`: a required part of it is missing.
-    peer: Option<PeerKey>,
+    /// The parts of the peer in the head, or `None` if a required one is missing.
+    parts: Option<Box<Digest>>,
     media: Media,
     rules: Arc<Rules>,
 }
@@ -312,9 +313,9 @@ impl<B: Body> Future for ReadOffer<B> {
             Outcome::Broken(body) => Found::Unchecked(Request::from_parts(head, body)),
             Outcome::TooLarge(_) if self.media == Media::Sdp => Found::Refused(Refusal::new(Reason::BodyTooLarge)),
             Outcome::TooLarge(body) => Found::Pass(Request::from_parts(head, body)),
-            Outcome::Whole(bytes, body) => match self.rules.offer(self.media, self.peer, &bytes) {
+            Outcome::Whole(bytes, body) => match self.rules.offer(self.media, self.parts.as_deref(), &bytes) {
                 None => Found::Pass(Request::from_parts(head, body)),
-                Some(_) if self.peer.is_none() => Found::Refused(Refusal::new(Reason::PeerMissing)),
+                Some(_) if self.parts.is_none() => Found::Refused(Refusal::new(Reason::PeerMissing)),
                 Some(offer) => {
                     let offer = match &self.rules.label {
                         Some(label) => offer.label(label(&head)),
@@ -331,7 +332,7 @@ impl<B: Body> Future for ReadOffer<B> {
 impl<B> fmt::Debug for ReadOffer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadOffer")
-            .field("peer", &self.peer)
+            .field("peer", &self.parts.as_ref().map(|parts| parts.finish()))
             .field("media", &self.media)
             .finish_non_exhaustive()
     }

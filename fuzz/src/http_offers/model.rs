@@ -60,15 +60,11 @@ pub fn expected(input: &Input<'_>) -> Expected {
     let Some(parts) = peer else {
         return Expected::Refused(Reason::PeerMissing);
     };
-    let in_head = key(&parts);
-    let is_in_body_alone = settings.parts.is_empty();
-    let mut peer = match from {
-        None => in_head,
-        Some(Part::Text(from)) if is_in_body_alone => Some(from.into()),
-        Some(Part::Number(from)) if is_in_body_alone => Some(from.into()),
-        Some(Part::Text(from)) => in_head.map(|head| (head, from).into()),
-        Some(Part::Number(from)) => in_head.map(|head| (head, from).into()),
-        Some(Part::Absent) => unreachable!("the part is required"),
+    let is_in_body_alone = json.is_some() && settings.parts.is_empty();
+    let mut peer = match (from, is_in_body_alone) {
+        (Some(from), true) => Some(from.key_after(&[])),
+        (Some(from), false) => values(parts).map(|head| from.key_after(&head)),
+        (None, _) => values(parts).map(PeerKey::of_parts),
     };
     if settings.is_offer_in_peer {
         peer = peer.map(|peer| PeerKey::from((peer, &fingerprint.to_bytes())));
@@ -135,9 +131,27 @@ fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
     Some(Some(value))
 }
 
-fn key(parts: &[Option<Vec<u8>>]) -> Option<PeerKey> {
-    let parts: Vec<_> = parts.iter().cloned().collect::<Option<_>>()?;
-    Some(PeerKey::of_parts(parts))
+/// The parts as bytes, if all of them are.
+fn values(parts: Vec<Option<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
+    parts.into_iter().collect()
+}
+
+impl Part {
+    /// The key of the parts in the head, at most four, and of this one.
+    fn key_after(&self, head: &[Vec<u8>]) -> PeerKey {
+        match self {
+            Self::Text(text) => PeerKey::of_parts(head.iter().map(Vec::as_slice).chain([text.as_bytes()])),
+            Self::Integer(number) => match head {
+                [] => (*number).into(),
+                [a] => (a, number).into(),
+                [a, b] => (a, b, number).into(),
+                [a, b, c] => (a, b, c, number).into(),
+                [a, b, c, d] => (a, b, c, d, number).into(),
+                _ => unreachable!("four parts"),
+            },
+            Self::Absent => unreachable!("a part that is required"),
+        }
+    }
 }
 
 enum Read {
