@@ -1,4 +1,4 @@
-//! How offers are found in requests: [`ExtractOffer`] and what it returns.
+//! Offers in requests: the trait [`ExtractOffer`] and the types of its methods.
 //!
 //! # Examples
 //!
@@ -105,7 +105,7 @@ pub trait ExtractOffer<Req> {
     }
 }
 
-/// What [`ExtractOffer`] found in a request.
+/// The result of [`ExtractOffer::extract`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Found<R, F> {
@@ -183,7 +183,7 @@ pub struct SessionUri {
 }
 
 impl SessionUri {
-    /// Digests the normalised path and query, the authority, and whatever tells the sender's credentials apart.
+    /// Digests the normalised path and query, the authority, and the sender's credentials in any form.
     pub fn new(path_and_query: &[u8], authority: &[u8], credentials: &[u8]) -> Self {
         Self {
             path_and_query: digest(path_and_query),

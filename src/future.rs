@@ -78,7 +78,7 @@ where
     Done,
 }
 
-/// What a request needs to go on after it has been read or has waited.
+/// The parts of a service that a request needs after it has been read or has waited.
 struct Resume<S, X, A, Req>
 where
     X: ExtractOffer<Req>,

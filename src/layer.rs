@@ -26,7 +26,7 @@ pub struct OfferDedupLayer<X, A, M = Inline> {
     mode: PhantomData<fn() -> M>,
 }
 
-/// What a request needs of its layer until it is answered.
+/// The parts of a layer that a request needs until it is answered.
 #[derive(Debug)]
 pub(crate) struct Core<A> {
     pub(crate) answer: A,

@@ -1,4 +1,4 @@
-//! What operators see: a counter, a metric and an event for each outcome. Never SDP, ICE passwords or tokens.
+//! Observability: a counter, a metric and an event for each outcome. Never SDP, ICE passwords or tokens.
 //!
 //! Each outcome is counted first, then recorded as a metric, then emitted as an event: recorders and subscribers may
 //! panic, and counters always count. Callers have settled their state before, and wrap calls in a `Drop` in

@@ -1,6 +1,6 @@
-//! How the processing of an offer ended.
+//! [`Outcome`]: the end of an offer's processing.
 
-/// How the processing of an offer ended.
+/// The end of an offer's processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The inner service answered with success. The offer is remembered.

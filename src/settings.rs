@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What happens to a different offer while its peer is busy or cooling down.
+/// The treatment of a different offer while its peer is busy or cooling down.
 ///
 /// # Examples
 ///
@@ -25,16 +25,15 @@ pub enum WhenBusy {
     ///
     /// Refusing a different offer loses its sender's work, so this suits senders that cannot try again.
     Queue {
-        /// How many different offers of one peer may wait. Further ones are refused as
+        /// The number of different offers of one peer that may wait. Further ones are refused as
         /// [`QueueFull`](crate::Reason::QueueFull).
         depth: usize,
-        /// How long an offer may wait. After that it is refused as [`TimedOut`](crate::Reason::TimedOut).
+        /// The longest time that an offer may wait. After that it is refused as [`TimedOut`](crate::Reason::TimedOut).
         timeout: Duration,
     },
     /// The newest offer wins, as it does between WebRTC endpoints.
     ///
-    /// The offer in flight is told to end and is refused as [`Superseded`](crate::Reason::Superseded), with its
-    /// followers. The newcomer is admitted when the processing of the old offer has been dropped, 100 ms later at the
+    /// The offer in flight is ended and refused as [`Superseded`](crate::Reason::Superseded), with its followers. The newcomer is admitted when the processing of the old offer has been dropped, 100 ms later at the
     /// latest. At most one offer waits: a still newer one takes its place. A retransmission of a superseded offer is
     /// refused for the length of the window.
     ///

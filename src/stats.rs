@@ -6,7 +6,7 @@ use crate::{Reason, outcome::Outcome};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a layer has done since it was built, and what it holds now.
+        /// Counters of a layer since it was built, and what it holds now.
         ///
         /// Once nothing waits, every offer is counted once in `admitted`, `replayed`, `refused_*` or `waits_abandoned`.
         /// Once no claim is held, each of `admitted` is counted in `completed`, `failed`, `abandoned` or `superseded`.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// What a duplicate does while the same offer is being processed.
+/// The treatment of a duplicate while the same offer is being processed.
 ///
 /// # Examples
 ///
@@ -20,10 +20,10 @@ pub enum Duplicates {
     Refuse,
     /// It waits and gets the same answer.
     Wait {
-        /// How many duplicates of one peer may wait. Further ones are refused as
+        /// The number of duplicates of one peer that may wait. Further ones are refused as
         /// [`QueueFull`](crate::Reason::QueueFull).
         max_waiters: usize,
-        /// How long a duplicate may wait. After that it is refused as [`TimedOut`](crate::Reason::TimedOut).
+        /// The longest time that a duplicate may wait. After that it is refused as [`TimedOut`](crate::Reason::TimedOut).
         wait_timeout: Duration,
     },
 }

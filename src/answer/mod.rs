@@ -1,4 +1,4 @@
-//! How requests are answered: [`Answer`], and what its methods take and return.
+//! Answers to requests: the trait [`Answer`] and the types of its methods.
 //!
 //! [`Refuse`](crate::Refuse) and [`Replay`](crate::Replay) serve for messages, [`HttpAnswer`](crate::http::HttpAnswer)
 //! for HTTP. Implement [`Answer`] where an answer has to be read before it can be kept.

@@ -59,7 +59,7 @@ impl fmt::Display for Refusal {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $text:literal;)*) => {
-        /// Why a request was refused.
+        /// The reason of a refusal.
         ///
         /// # Examples
         ///

@@ -14,7 +14,7 @@ pub trait Answer<Res, E> {
     /// The response that goes out.
     type Response;
 
-    /// What is kept of an answer to replay it.
+    /// The part of an answer that is kept to replay it.
     type Record: Send + Sync + 'static;
 
     /// Reads the answer to an offer. The peer stays locked until it is done. It does not borrow the offer.
@@ -62,7 +62,7 @@ pub trait Answer<Res, E> {
     }
 }
 
-/// Whether a response ended a session.
+/// The effect of a response on the session that its request may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The session has ended.

@@ -1,4 +1,4 @@
-//! Where offers are processed, as a type parameter of the layer and of its service.
+//! Type parameters of the layer: the place where offers are processed, and settings that are still missing.
 //!
 //! # Examples
 //!

@@ -164,7 +164,7 @@ impl Drop for Attendance {
     }
 }
 
-/// What one claim remembers or will remember. It never touches a newer claim of the same peer.
+/// A handle to the memory of one claim, written or still to be written. It never touches a newer claim of the same peer.
 #[derive(Clone)]
 pub(crate) struct ClaimMemory {
     gate: Arc<Gate>,

@@ -34,7 +34,7 @@ pub(super) trait Collect: Send + Sync {
     fn changes(&self) -> u64;
 }
 
-/// What is collected now, and whether a thread does it.
+/// The states that are collected, and whether a thread runs.
 struct Collector {
     subjects: Vec<Subject>,
     is_running: bool,

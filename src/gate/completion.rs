@@ -8,7 +8,7 @@ use super::{
 };
 use crate::Reason;
 
-/// What a waiting request does once the offer or queue place that it waits for has ended.
+/// The next step of a waiting request, once the offer or queue place that it waits for has ended.
 #[derive(Clone, Debug)]
 pub(super) enum Resolution {
     /// It gets this answer.

@@ -1,4 +1,4 @@
-//! What is asked of the gate, and what it decides.
+//! The vocabulary of decisions: arrivals and verdicts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{Fingerprint, Offer, Reason, Refusal, answer::Duplicates, settings::Settings};
 
-/// What becomes of an offer. `C` is the claim that admits it, `W` how it waits.
+/// The decision on an offer. `C` is the claim that admits it, `W` the way it waits.
 #[derive(Debug)]
 pub(crate) enum Verdict<C, W> {
-    /// The offer is to be processed.
+    /// The offer may be processed.
     Admitted(C),
     /// The offer is a duplicate and gets the recorded answer. It was processed `age` ago.
     Replay { record: Record, age: Duration },
@@ -79,7 +79,7 @@ impl<C, W> Verdict<C, W> {
     }
 }
 
-/// How duplicates are answered.
+/// The answer's policy for duplicates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DuplicatePolicy {
     pub(crate) duplicates: Duplicates,
@@ -92,7 +92,7 @@ pub(crate) struct DuplicatePolicy {
 pub(crate) struct Arrival<'a> {
     pub(super) offer: &'a Offer,
     pub(super) policy: DuplicatePolicy,
-    /// Whether the offer is processed in a task of its own, which must learn when its claim is lost.
+    /// `true` if the offer is processed in a task of its own, which must learn when its claim is lost.
     pub(super) is_detached: bool,
     /// Set if the offer has waited before and decides again.
     pub(super) again: Option<Again>,
@@ -123,7 +123,7 @@ impl<'a> Arrival<'a> {
     }
 }
 
-/// What a decision depends on besides the state of the peer.
+/// The input of a decision besides the state of the peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     /// Read under the shard's mutex, so that no deadline of the lock table is compared with an older time.
@@ -141,7 +141,7 @@ pub(super) struct Grant {
     pub(super) revocation: Option<Arc<Revocation>>,
 }
 
-/// Where an offer waits.
+/// The place where an offer waits.
 #[derive(Debug)]
 pub(super) enum Place {
     /// Behind the same offer, which is in flight or queued under `id`.
@@ -171,13 +171,13 @@ pub(super) enum Turn<C> {
     Removed,
 }
 
-/// What `forget` ends.
+/// The scope of `forget`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scope {
     /// Everything of the peer.
     Peer,
     /// The memory, mark, claim or queue place of one offer.
     Offer(Fingerprint),
-    /// What one claim remembers or will remember.
+    /// The memory of one claim, written or still to be written.
     Claim(ClaimNumber),
 }

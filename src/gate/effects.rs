@@ -1,4 +1,4 @@
-//! [`Effects`]: what a change of the lock table leaves to do once the shard's mutex is free.
+//! [`Effects`]: the work that a change of the lock table leaves for when the shard's mutex is free.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -14,7 +14,7 @@ use super::{
     revocation::{Revocation, Revoked},
 };
 
-/// What a change of the lock table leaves to do once the shard's mutex is free.
+/// The work that a change of the lock table leaves for when the shard's mutex is free.
 ///
 /// Nothing in here may run under the mutex: wakers and the `Drop` of recorded answers may call back into the gate.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Effects {
     pub(super) trimmed: Trimmed,
     /// Cooldowns that ended early to make room.
     pub(super) cooldowns_evicted: usize,
-    /// Whether the change left something that expires.
+    /// `true` if the change left something that expires.
     pub(super) expires: bool,
     /// Mostly one, which needs no allocation here.
     outdated: Option<History>,
@@ -74,7 +74,7 @@ impl Effects {
         self.record = record.cloned();
     }
 
-    /// Wakes whom the change concerns, then calls `write` if the history changed.
+    /// Wakes the requests that the change concerns, then calls `write` if the history changed.
     ///
     /// # Panics
     ///

@@ -1,14 +1,14 @@
-//! What is remembered of one peer: [`Record`], [`Remembered`] and [`History`].
+//! The memory of one peer: [`Record`], [`Remembered`] and [`History`].
 
 use std::{any::Any, fmt, slice, sync::Arc, time::Duration};
 
 use super::{clock::Tick, number::ClaimNumber};
 use crate::{Fingerprint, quiet::quietly};
 
-/// How many offers of one peer are remembered. Past that, the oldest are evicted.
+/// The number of offers of one peer that are remembered. Past it, the oldest are evicted.
 const MAX_OFFERS: usize = 16;
 
-/// What moka and the allocator take for the entry of a peer with one offer, measured at a million peers.
+/// The bytes that moka and the allocator take for a peer with one offer, measured at a million peers.
 const ENTRY_BYTES: usize = 336;
 
 /// A recorded answer. The layer does not know the response types of its services, so the type is erased.
@@ -61,7 +61,7 @@ pub(super) struct Remembered {
     pub(super) kind: Kind,
 }
 
-/// Why an offer is remembered.
+/// The reason to remember an offer.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     /// It was processed. Its answer may not have been recorded.
@@ -111,7 +111,7 @@ impl Cutoff {
     }
 }
 
-/// What was given up to stay inside the limits.
+/// The losses that keep a history inside its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trimmed {
     /// Offers that are no longer remembered.

@@ -1,4 +1,4 @@
-//! What holds the lock of a peer and what waits for it: plain state of [`Active`](super::peer::Active).
+//! The holder of a peer's lock and the offers that wait for it: plain state of [`Active`](super::peer::Active).
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Fingerprint, Reason, settings::Settings};
 
-/// How long a superseded claim may hold the lock until its processing has been dropped.
+/// The longest time that a superseded claim holds the lock while its processing is being dropped.
 const SUPERSEDED_LEASE: Duration = Duration::from_millis(100);
 
 /// The claim that holds the lock.
@@ -21,9 +21,9 @@ pub(super) struct Holder {
     pub(super) number: ClaimNumber,
     pub(super) in_flight: InFlight,
     pub(super) lease_end: Tick,
-    /// Whether the leader's response future lives.
+    /// `true` while the leader's response future lives.
     pub(super) has_leader: bool,
-    /// A newer offer arrived: the claim is told to end, and nothing of it is remembered.
+    /// `true` once a newer offer has arrived: the claim has been revoked, and nothing of it is remembered.
     pub(super) is_superseded: bool,
     /// The session of this claim has ended already: nothing of it is remembered.
     pub(super) is_forgotten: bool,
@@ -54,7 +54,7 @@ pub(super) struct InFlight {
 }
 
 impl Holder {
-    /// Tells the claim to end for a newer offer, and refuses its followers.
+    /// Revokes the claim for a newer offer, and refuses its followers.
     pub(super) fn supersede(&mut self, now: Tick, effects: &mut Effects) {
         if !self.is_superseded {
             self.is_superseded = true;

@@ -63,7 +63,7 @@ impl Live {
         loop {
             // Subscribed before the counts are read: a count that drops to zero in between wakes it.
             let mut idle = pin!(self.idle.notified());
-            // The waiters first: a waiter is a claim before it is gone, so in this order none is overlooked.
+            // The waiters first: a waiter becomes a claim before it is gone, so this order overlooks nothing.
             let waiters = self.waiters.load(Acquire);
             if self.claims.load(Acquire) > 0 {
                 idle.await;

@@ -1,4 +1,4 @@
-//! The state of one peer: who holds its lock, who waits, and what is remembered meanwhile.
+//! The state of one peer: the holder of its lock, its queue, and its history meanwhile.
 //!
 //! Plain state under the shard's mutex. Nothing in here wakes, waits or calls out; what has to follow is collected in
 //! [`Effects`].
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Fingerprint, Reason, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
 
-/// What the lock table keeps of a peer that is busy, cooling down or waited for.
+/// The entry of a peer that is busy, cooling down or waited for.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub(super) cooling_until: Tick,
@@ -42,7 +42,7 @@ pub(super) struct Active {
     history: Draft,
 }
 
-/// How a claim ends.
+/// The end of a claim.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) outcome: Outcome,
@@ -194,7 +194,7 @@ impl Active {
         }
     }
 
-    /// Ends a claim and appends what is to be remembered. Returns whether a cooldown starts. A claim that has lost the
+    /// Ends a claim and appends its memory. Returns whether a cooldown starts. A claim that has lost the
     /// lock changes nothing.
     pub(super) fn release(&mut self, number: ClaimNumber, end: End, rules: &Rules<'_>, effects: &mut Effects) -> bool {
         let Some(holder) = self.holder.take_if(|holder| holder.number == number) else {
@@ -439,7 +439,7 @@ impl Active {
         }
     }
 
-    /// Takes the lock from its holder for the next offer, and tells the holder's processing to end.
+    /// Takes the lock from its holder for the next offer, and revokes the holder's claim.
     fn take_over(&mut self, cause: Revoked, effects: &mut Effects) {
         if let Some(holder) = &self.holder {
             effects.revoke(holder.revocation.clone(), cause);

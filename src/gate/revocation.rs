@@ -1,4 +1,4 @@
-//! [`Revocation`]: how the processing of an offer learns that its claim is lost.
+//! [`Revocation`]: the sign to the processing of an offer that its claim is lost.
 
 use std::{
     sync::PoisonError,
@@ -7,7 +7,7 @@ use std::{
 
 use super::sync::Mutex;
 
-/// Why a claim was revoked while its offer was being processed.
+/// The cause for which a claim was revoked while its offer was being processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Revoked {
     /// It outlived its lease, and the next offer took over.

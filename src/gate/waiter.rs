@@ -225,7 +225,7 @@ impl Waiting {
                     _ => self.decide_again(),
                 }
             }
-            // Whoever removed the place has not resolved it yet, and will.
+            // The thread that removed the place resolves it when it runs its effects, which wakes this task.
             (Turn::Removed, None) => Step::Until(Tick::NEVER),
         }
     }

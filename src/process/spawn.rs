@@ -1,4 +1,4 @@
-//! Where an offer is processed: [`Inline`], in the response future, or [`Detached`], in a task of its own.
+//! The place where an offer is processed: [`Inline`], in the response future, or [`Detached`], in a task of its own.
 
 use std::{
     panic::resume_unwind,
@@ -40,7 +40,7 @@ where
     },
 }
 
-/// How offers are processed: [`Inline`] or [`Detached`], where the inner service allows it.
+/// The two ways to process offers, [`Inline`] and [`Detached`], where the inner service allows it.
 ///
 /// Sealed. Only [`Detached`] needs `Send`, which is why this is a trait with two implementations.
 #[diagnostic::on_unimplemented(

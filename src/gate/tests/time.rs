@@ -68,7 +68,7 @@ fn lease_of_zero_never_refuses_as_busy() {
     assert_eq!(gate.stats().refused_busy, 0);
 }
 
-/// A detached claim that was taken over before its task started is told so by its first poll. A forgotten one goes on.
+/// A detached claim that was taken over before its task started ends at its first poll. A forgotten one goes on.
 #[tokio::test(start_paused = true)]
 async fn claim_lost_before_its_task_starts_is_revoked() {
     let detached = |gate: &Arc<Gate>, text| gate.admit(Arrival::new(&offer("p", text), policy(Duplicates::WAIT), true));
