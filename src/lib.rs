@@ -113,6 +113,7 @@ mod process;
 mod quiet;
 mod service;
 mod session;
+mod sessions;
 mod settings;
 mod stats;
 

@@ -2,7 +2,7 @@
 
 mod claim;
 mod clock;
-mod collector;
+pub(crate) mod collector;
 mod completion;
 pub(crate) mod decision;
 mod effects;
@@ -26,6 +26,7 @@ mod tests;
 
 pub(crate) use self::{
     claim::{Attendance, Claim, ClaimMemory},
+    clock::{Clock, Tick},
     decision::{Arrival, DuplicatePolicy, Scope, Verdict},
     gate::Gate,
     history::Record,
