@@ -132,6 +132,12 @@ impl<B: Body> Reading<B> {
         }
     }
 
+    /// Stops reading. Returns what was read, followed by the rest.
+    pub(super) fn stop(&mut self) -> BufferedBody<B> {
+        let rest = self.body.take().map_or(Rest::Trailers(None), Rest::Unread);
+        self.end(rest)
+    }
+
     fn end(&mut self, rest: Rest<B>) -> BufferedBody<B> {
         let read = match std::mem::replace(&mut self.read, Read::One(Bytes::new())) {
             Read::One(bytes) => bytes,

@@ -18,18 +18,23 @@
 
 mod answer;
 mod body;
+mod location;
 mod offers;
 mod peer;
+mod recorded;
+mod settle;
 #[allow(dead_code, reason = "the offers use it in the next step")]
 mod target;
 
 use std::time::Duration;
 
 pub use self::{
-    answer::{HttpAnswer, Recorded, SettleAnswer},
+    answer::{HttpAnswer, Refusing, Replaying},
     body::BufferedBody,
     offers::{HttpOffers, ReadOffer},
     peer::PeerFrom,
+    recorded::Recorded,
+    settle::SettleAnswer,
 };
 use crate::{OfferDedupBuilder, OfferDedupLayer, WhenBusy, builder::Detached};
 
