@@ -20,6 +20,8 @@ mod answer;
 mod body;
 mod offers;
 mod peer;
+#[allow(dead_code, reason = "the offers use it in the next step")]
+mod target;
 
 use std::time::Duration;
 
