@@ -21,6 +21,12 @@ impl OfferSession {
         Self(Some(memory))
     }
 
+    /// Makes the session of a request that was not checked. Its end does nothing.
+    #[cfg(feature = "axum")]
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// Returns whether this is a session of `gate`.
     pub(crate) fn is_of(&self, gate: &Arc<Gate>) -> bool {
         self.0.as_ref().is_some_and(|memory| memory.is_of(gate))

@@ -2,7 +2,7 @@
 //!
 //! # Examples
 //!
-//! A WHIP endpoint on axum: one more line, and publishers that repeat their `POST` get the very answer of the first.
+//! A WHIP endpoint on axum. With one more line, publishers that repeat their `POST` get the answer of the first.
 //!
 //! ```
 //! use axum::{Router, http::StatusCode, routing::post};
@@ -12,42 +12,63 @@
 //!     (StatusCode::CREATED, format!("an answer to {} bytes", offer.len()))
 //! }
 //!
-//! let app: Router = Router::new().route("/whip/{stream}", post(publish)).layer(OfferDedupLayer::whip().build());
+//! let app: Router = Router::new()
+//!     .route("/whip/{stream}", post(publish))
+//!     .layer(OfferDedupLayer::whip().build());
 //! # let _ = app;
 //! ```
 
 mod answer;
+#[cfg(feature = "axum")]
+mod axum;
 mod body;
 mod offers;
 mod peer;
-#[allow(dead_code, reason = "the offers use it in the next step")]
+mod read;
+mod rules;
+mod slow;
 mod target;
 
 use std::time::Duration;
 
+#[cfg(feature = "axum")]
+pub use self::axum::OfferSessionRejection;
 pub use self::{
     answer::{HttpAnswer, Recorded, SettleAnswer},
     body::BufferedBody,
-    offers::{HttpOffers, ReadOffer},
+    offers::HttpOffers,
     peer::PeerFrom,
+    read::ReadOffer,
 };
 use crate::{OfferDedupBuilder, OfferDedupLayer, WhenBusy, builder::Detached};
 
 impl OfferDedupLayer<(), ()> {
-    /// Starts from what HTTP ingest (RFC 9725) needs: path and bearer token are the peer; duplicates get the answer of the
-    /// first, for 30 s; up to 8 other offers of the peer wait for their turn, 10 s at most, without a cooldown; and what
-    /// its client abandons is finished, so that its retry gets the answer.
+    /// Starts from the settings that HTTP ingest (RFC 9725) needs.
     ///
-    /// Forget a session's peer when it ends, or its offer gets the old answer for as long as it is remembered: its
-    /// [`PeerKey`](crate::PeerKey) is in the extensions of the `POST`.
+    /// - The peer is the target URI and the credentials, see [`HttpOffers`](HttpOffers#the-peer).
+    /// - Duplicates get the answer of the first offer, for 30 s. WHIP clients give up on 409 and 503 and ignore
+    ///   `Retry-After`, so only the answer helps them.
+    /// - Up to 8 other offers of the peer wait for their turn, at most 10 s, without a cooldown.
+    /// - Processing goes on when the client is gone, so that its retry gets the answer.
     ///
-    /// WHIP's clients give up on 409 and 503 and ignore `Retry-After`: only the answer gets them through.
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, http::StatusCode, routing::post};
+    /// use tower_offer_dedup::OfferDedupLayer;
+    ///
+    /// async fn publish(offer: String) -> (StatusCode, String) {
+    ///     (StatusCode::CREATED, format!("answer to {} bytes", offer.len()))
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/whip/{stream}", post(publish))
+    ///     .layer(OfferDedupLayer::whip().build());
+    /// # let _ = app;
+    /// ```
     pub fn whip() -> OfferDedupBuilder<HttpOffers, HttpAnswer, Detached> {
-        let offers = HttpOffers::new()
-            .peer(PeerFrom::path())
-            .peer(PeerFrom::bearer().optional());
         Self::builder()
-            .offers(offers)
+            .offers(HttpOffers::new())
             .answer(HttpAnswer::replaying())
             .window(Duration::from_secs(30))
             .cooldown(Duration::ZERO)
@@ -58,12 +79,25 @@ impl OfferDedupLayer<(), ()> {
             .finish_abandoned()
     }
 
-    /// Starts as [`whip`](Self::whip) does, with the offer itself as part of the peer: viewers without a token share a path,
-    /// and must not wait for each other.
+    /// Starts as [`whip`](Self::whip) does, with the offer itself in the peer: viewers without a token share a URI and
+    /// must not wait for each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, http::StatusCode, routing::post};
+    /// use tower_offer_dedup::OfferDedupLayer;
+    ///
+    /// async fn watch(offer: String) -> (StatusCode, String) {
+    ///     (StatusCode::CREATED, format!("answer to {} bytes", offer.len()))
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/whep/{stream}", post(watch))
+    ///     .layer(OfferDedupLayer::whep().build());
+    /// # let _ = app;
+    /// ```
     pub fn whep() -> OfferDedupBuilder<HttpOffers, HttpAnswer, Detached> {
-        let offers = HttpOffers::new()
-            .peer(PeerFrom::path())
-            .peer(PeerFrom::bearer().optional());
-        Self::whip().offers(offers.offer_in_peer())
+        Self::whip().offers(HttpOffers::new().key_by_offer())
     }
 }
