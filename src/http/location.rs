@@ -7,14 +7,11 @@ use crate::extract::SessionUri;
 
 /// Returns the URI that `location`, in the answer to a request of `origin`, names for a session.
 pub(super) fn session_uri(origin: &Origin, location: &HeaderValue) -> Option<SessionUri> {
-    let target = resolve(&origin.target, location)?;
-    Some(uri_of(&target, &origin.credentials))
-}
-
-/// Returns the URI of a session as it is looked up, for a target and the digest of its sender's credentials.
-pub(super) fn uri_of(target: &Target, credentials: &[u8; 16]) -> SessionUri {
-    let authority = target.authority.as_deref().unwrap_or_default();
-    SessionUri::new(target.path_and_query.as_bytes(), authority.as_bytes(), credentials)
+    let session = Origin {
+        target: resolve(&origin.target, location)?,
+        credentials: origin.credentials,
+    };
+    Some(session.session_uri())
 }
 
 /// Resolves `location` against the target of its request. `None` if it is not text or leads out of HTTP.

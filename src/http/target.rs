@@ -9,6 +9,8 @@ use http::{
     uri::Scheme,
 };
 
+use crate::extract::SessionUri;
+
 /// The target URI of a request (RFC 9110 §7.1), normalised by RFC 3986 §6.2.2.
 ///
 /// The scheme is there if the request names it: in HTTP/2, and in the absolute form of HTTP/1.
@@ -65,12 +67,17 @@ fn host(headers: &HeaderMap) -> String {
 /// others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty path
 /// becomes `/`.
 pub(super) fn normalise(path_and_query: &str) -> String {
-    let is_rooted = path_and_query.starts_with(['/', '*']);
-    let mut normal = String::with_capacity(path_and_query.len() + usize::from(!is_rooted));
-    if !is_rooted {
-        normal.push('/');
+    let mut normal = normalise_escapes(path_and_query);
+    if !normal.starts_with(['/', '*']) {
+        normal.insert(0, '/');
     }
-    let mut rest = path_and_query;
+    normal
+}
+
+/// Normalises the escapes of any part of a URI, as [`normalise`] does.
+pub(super) fn normalise_escapes(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    let mut rest = text;
     while let Some(place) = rest.find('%') {
         let (before, escape) = rest.split_at(place);
         normal.push_str(before);
@@ -154,6 +161,9 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
+/// The digest of a request without credentials.
+pub(super) const NO_CREDENTIALS: [u8; 16] = [0; 16];
+
 /// Digests the credentials of a request: every `Authorization` and `Cookie` field, in order. A request without any has
 /// a digest of its own.
 ///
@@ -161,7 +171,7 @@ fn is_unreserved(byte: u8) -> bool {
 pub(super) fn credentials(headers: &HeaderMap) -> [u8; 16] {
     const SEPARATOR: &[u8] = b"; ";
     if !headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE) {
-        return [0; 16];
+        return NO_CREDENTIALS;
     }
     let mut digest = blake3::Hasher::new();
     // The length before each part keeps one field from passing for two.
@@ -198,6 +208,16 @@ impl Origin {
             target: Target::of(head),
             credentials: credentials(&head.headers),
         }
+    }
+
+    /// Returns the target as the URI of a session.
+    pub(super) fn session_uri(&self) -> SessionUri {
+        let authority = self.target.authority.as_deref().unwrap_or_default();
+        SessionUri::new(
+            self.target.path_and_query.as_bytes(),
+            authority.as_bytes(),
+            &self.credentials,
+        )
     }
 
     /// Encodes it: the digest of the credentials, then scheme, authority and path. The first two have their length before

@@ -145,6 +145,12 @@ impl<F> JsonOffers<F> {
         self
     }
 
+    /// Returns whether a peer is bound or is looked for in the message.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_peer(&self) -> bool {
+        self.fixed.is_some() || !self.rules.parts.is_empty()
+    }
+
     /// The offer in `text`.
     pub(crate) fn find(&self, text: &[u8]) -> Option<Offer> {
         let found = self.rules.places.scan(text)?;
