@@ -4,9 +4,10 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,8 +15,8 @@ use http::{Request, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
-    JsonOffers, OfferDedupHandle, OfferDedupLayer,
-    http::{BufferedBody, HttpOffers},
+    JsonOffers, OfferDedupHandle, OfferDedupLayer, OfferSession,
+    http::{BufferedBody, HttpAnswer, HttpOffers},
 };
 
 const SDP: &str = "v=0\r\no=- 457690576698830901 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
@@ -285,4 +286,237 @@ async fn janus_3282_offer_has_200_sections() {
         format!(r#"{{"janus":"message","session_id":1,"handle_id":2,"jsep":{{"type":"offer","sdp":"{sdp}"}}}}"#)
     })
     .await;
+}
+
+/// A server of the shape of live777: WHIP, WHEP and session routes apart, one publisher a stream, and the check of
+/// `Authorization` outside the layer.
+mod live777 {
+    use std::{
+        collections::HashMap,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        time::Duration,
+    };
+
+    use axum::{
+        Router,
+        extract::{Path, Request, State},
+        http::{StatusCode, header},
+        middleware::{Next, from_fn},
+        response::{IntoResponse, Response},
+        routing,
+    };
+    use tower_offer_dedup::OfferDedupLayer;
+
+    pub(super) type Shared = std::sync::Arc<Streams>;
+
+    #[derive(Default)]
+    pub(super) struct Streams {
+        publishers: Mutex<HashMap<String, usize>>,
+        viewers: Mutex<HashMap<String, Vec<usize>>>,
+        pub(super) made: AtomicUsize,
+    }
+
+    impl Streams {
+        /// Creates a peer connection, which takes some time.
+        async fn connect(&self) -> usize {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.made.fetch_add(1, Relaxed)
+        }
+    }
+
+    pub(super) fn router(streams: Shared) -> Router {
+        let layer = OfferDedupLayer::whip().build();
+        Router::new()
+            .route("/whip/{stream}", routing::post(publish))
+            .route("/whep/{stream}", routing::post(watch))
+            .route("/session/{stream}/{session}", routing::delete(end))
+            .with_state(streams)
+            .layer(layer)
+            .layer(from_fn(authorize))
+    }
+
+    async fn authorize(request: Request, next: Next) -> Response {
+        match request.headers().get(header::AUTHORIZATION) {
+            Some(field) if field == "Bearer live777" => next.run(request).await,
+            _ => StatusCode::UNAUTHORIZED.into_response(),
+        }
+    }
+
+    fn created(stream: &str, session: usize) -> Response {
+        let location = format!("/session/{stream}/{session}");
+        let fields = [
+            (header::LOCATION, location),
+            (header::CONTENT_TYPE, "application/sdp".to_owned()),
+        ];
+        (StatusCode::CREATED, fields, format!("answer {session}")).into_response()
+    }
+
+    async fn publish(State(streams): State<Shared>, Path(stream): Path<String>, _: String) -> Response {
+        let session = streams.connect().await;
+        let mut publishers = streams.publishers.lock().unwrap();
+        if publishers.contains_key(&stream) {
+            return StatusCode::CONFLICT.into_response();
+        }
+        publishers.insert(stream.clone(), session);
+        created(&stream, session)
+    }
+
+    async fn watch(State(streams): State<Shared>, Path(stream): Path<String>, _: String) -> Response {
+        let session = streams.connect().await;
+        let mut viewers = streams.viewers.lock().unwrap();
+        viewers.entry(stream.clone()).or_default().push(session);
+        created(&stream, session)
+    }
+
+    async fn end(State(streams): State<Shared>, Path((stream, session)): Path<(String, usize)>) -> StatusCode {
+        let mut publishers = streams.publishers.lock().unwrap();
+        let mut viewers = streams.viewers.lock().unwrap();
+        let viewers = viewers.entry(stream.clone()).or_default();
+        if publishers.get(&stream) == Some(&session) {
+            publishers.remove(&stream);
+            StatusCode::NO_CONTENT
+        } else if let Some(place) = viewers.iter().position(|viewer| *viewer == session) {
+            viewers.remove(place);
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::NOT_FOUND
+        }
+    }
+}
+
+#[tokio::test]
+async fn live777_delete_then_same_offer() {
+    let streams = live777::Shared::default();
+    let app = live777::router(Arc::clone(&streams));
+    let send = async |method: &str, uri: &str, token: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("content-type", "application/sdp")
+            .header("authorization", token)
+            .body(axum::body::Body::from(SDP))
+            .unwrap();
+        let (head, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+        let location = head
+            .headers
+            .get("location")
+            .map(|field| field.to_str().unwrap().to_owned());
+        (head.status.as_u16(), location, body.collect().await.unwrap().to_bytes())
+    };
+    const TOKEN: &str = "Bearer live777";
+    // Twice: publishers, whose stream takes one at a time, and viewers.
+    for uri in ["/whip/stage", "/whep/stage"] {
+        let before = streams.made.load(Relaxed);
+        let answers = futures_util::future::join_all((0..8).map(|_| send("POST", uri, TOKEN))).await;
+        let session = format!("/session/stage/{before}");
+        let expected = (201, Some(session.clone()), Bytes::from(format!("answer {before}")));
+        assert_eq!(answers, vec![expected.clone(); 8], "{uri}");
+        assert_eq!(streams.made.load(Relaxed), before + 1, "{uri}");
+
+        // An end that the server refuses is none.
+        assert_eq!(send("DELETE", &session, "Bearer other").await.0, 401);
+        assert_eq!(send("POST", uri, TOKEN).await, expected, "{uri}");
+
+        assert_eq!(send("DELETE", &session, TOKEN).await.0, 204);
+        let (status, location, _) = send("POST", uri, TOKEN).await;
+        assert_eq!(
+            (status, location),
+            (201, Some(format!("/session/stage/{}", before + 1))),
+            "{uri}"
+        );
+        assert_eq!(
+            send("DELETE", &format!("/session/stage/{}", before + 1), TOKEN).await.0,
+            204
+        );
+    }
+}
+
+#[tokio::test]
+async fn srs_3180_error_in_ok_body() {
+    let answer = HttpAnswer::replaying().success_if(|head, body| {
+        let is_ok = |body: &[u8]| body.starts_with(br#"{"code":0,"#);
+        head.status.is_success() && body.is_none_or(is_ok)
+    });
+    let layer = OfferDedupLayer::whip()
+        .offers(HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/streamurl")))
+        .answer(answer)
+        .build();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let service = layer.layer(service_fn(move |_: Request<BufferedBody<RequestBody>>| {
+        // The stream is busy at first.
+        let body = match calls.fetch_add(1, Relaxed) {
+            0 => r#"{"code":5020,"server":"vid-1"}"#.to_owned(),
+            n => format!(r#"{{"code":0,"sessionid":"{n}","sdp":"v=0"}}"#),
+        };
+        async move { Ok::<_, BoxError>(http::Response::new(Full::new(Bytes::from(body)))) }
+    }));
+    let publish = async || {
+        let message = format!(
+            r#"{{"streamurl":"webrtc://localhost/live/a","sdp":"{}"}}"#,
+            SDP.replace("\r\n", "\\r\\n")
+        );
+        let request = Request::post("/rtc/v1/publish/")
+            .header(JSON_TYPE.0, JSON_TYPE.1)
+            .body(Full::new(Bytes::from(message)))
+            .unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes()
+    };
+    assert_eq!(publish().await, r#"{"code":5020,"server":"vid-1"}"#);
+    for _ in 0..3 {
+        assert_eq!(publish().await, r#"{"code":0,"sessionid":"1","sdp":"v=0"}"#);
+    }
+}
+
+/// The end of an old session is noticed while the next one of the same peer is being set up.
+#[tokio::test(start_paused = true)]
+async fn foxglove_sdk_1194_late_end_of_old_session() {
+    let layer = OfferDedupLayer::builder()
+        .offers(HttpOffers::new())
+        .answer(HttpAnswer::replaying())
+        .cooldown(Duration::ZERO)
+        .build();
+    let handle = layer.handle();
+    let (kept, calls) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let (keeps, counted) = (Arc::clone(&kept), Arc::clone(&calls));
+    let service = layer.layer(service_fn(move |request: Request<BufferedBody<RequestBody>>| {
+        let session: OfferSession = request.extensions().get().cloned().expect("the offer is admitted");
+        keeps.lock().unwrap().push(session.forget_on_drop());
+        let call = counted.fetch_add(1, Relaxed);
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, BoxError>(http::Response::new(Full::new(Bytes::from(format!("answer {call}")))))
+        }
+    }));
+    let send = |sdp: String| {
+        let request = Request::post("/whip/stage")
+            .header(SDP_TYPE.0, SDP_TYPE.1)
+            .body(Full::new(Bytes::from(sdp)))
+            .unwrap();
+        let service = service.clone();
+        tokio::spawn(async move {
+            let response = service.oneshot(request).await.unwrap();
+            response.into_body().collect().await.unwrap().to_bytes()
+        })
+    };
+    let rejoin = SDP.replace("xb8+", "new+");
+    assert_eq!(send(SDP.to_owned()).await.unwrap(), "answer 0");
+
+    let first = send(rejoin.clone());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The old session ends.
+    drop(kept.lock().unwrap().remove(0));
+    let duplicate = send(rejoin.clone());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let stats = handle.stats();
+    assert_eq!((stats.claims, stats.waiters, stats.forgotten), (1, 1, 1), "{stats:?}");
+    assert_eq!(first.await.unwrap(), "answer 1");
+    assert_eq!(duplicate.await.unwrap(), "answer 1");
+    assert_eq!(send(rejoin).await.unwrap(), "answer 1");
+    assert_eq!(calls.load(Relaxed), 2);
+    // The old offer may come again.
+    assert_eq!(send(SDP.to_owned()).await.unwrap(), "answer 2");
 }
