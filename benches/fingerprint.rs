@@ -1,4 +1,4 @@
-//! `Fingerprint::sdp` beside hashing the same bytes and beside parsing them, on real offers.
+//! Compares `Fingerprint::sdp` with hashing the same bytes and with parsing them, on real offers.
 
 mod report;
 
@@ -14,10 +14,10 @@ use xxhash_rust::xxh3::xxh3_128;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What one contender is given in a round takes about this long.
+/// Time of one contender's turn in a round, in nanoseconds.
 const NANOS_PER_TURN: f64 = 1e6;
 
-/// What is done with an offer's text.
+/// The work on an offer's text.
 type Work = fn(&str);
 
 const CONTENDERS: [(&str, Work); 4] = [
@@ -34,9 +34,9 @@ struct Sample {
 
 /// Medians over the rounds.
 struct Measured {
-    /// Nanoseconds an offer of each contender.
+    /// Nanoseconds per offer, for each contender.
     nanos: [f64; 4],
-    /// The fingerprint's time over that of each contender.
+    /// The fingerprint's time divided by that of each contender.
     over: [f64; 4],
 }
 
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         let (file, text) = parsed
             .iter()
             .min_by_key(|(_, text)| text.len().abs_diff(bytes))
-            .expect("a corpus");
+            .expect("the corpus should not be empty");
         samples.push(sample(
             format!("{file}, {} bytes", text.len()),
             &[(file.clone(), text.clone())],
@@ -65,16 +65,16 @@ fn main() -> ExitCode {
 
     let mut report = Report::new(
         "Fingerprint of an offer",
-        "cargo bench --bench fingerprint",
+        "cargo bench -p benches --bench fingerprint",
         &format!(
-            "`Fingerprint::sdp` over real offers of {} bytes on average, beside xxh3-128 and SHA-256 over the same bytes \
-             and beside parsing them with the `sdp` crate. All take turns in each of {rounds} rounds, in alternating \
-             order; the ratios are medians of the ratios of a round. The largest offer of the corpus stands for 8 KB.",
+            "`Fingerprint::sdp` on real offers of {} bytes on average, compared with xxh3-128 and SHA-256 of the same \
+             bytes and with parsing by the `sdp` crate. All take turns in each of {rounds} rounds, in alternating order. \
+             A ratio is the median of the ratios of all rounds. The largest offer of the corpus stands for 8 KB.",
             corpus.iter().map(|(_, text)| text.len()).sum::<usize>() / corpus.len(),
         ),
     );
     report.table(
-        "Time an offer, in nanoseconds",
+        "Time per offer, in nanoseconds",
         &[
             "offers",
             CONTENDERS[0].0,
@@ -114,9 +114,13 @@ fn main() -> ExitCode {
                 format!("{:.1}", 1.0 / middle.over[3]),
                 "at least 10",
             ),
-            row("allocations a call, the most of all offers", allocated.to_string(), "0"),
             row(
-                "allocations of the `sdp` crate, the most of all offers",
+                "allocations per call, maximum over all offers",
+                allocated.to_string(),
+                "0",
+            ),
+            row(
+                "allocations of the `sdp` crate, maximum over all offers",
                 allocations(parse, &corpus).to_string(),
                 "–",
             ),
@@ -134,7 +138,7 @@ fn main() -> ExitCode {
     }
     report.plot(
         "fingerprint",
-        &format!("Time to tell which offer it is: {}", samples[samples.len() - 2].name),
+        &format!("Time to identify an offer: {}", samples[samples.len() - 2].name),
         "× xxh3-128",
         "log",
         [0, 2, 3]
@@ -154,20 +158,24 @@ fn main() -> ExitCode {
         1.0 / middle.over[3],
         Budget::AtLeast(10.0),
     );
-    report.check("allocations a call", allocated as f64, Budget::AtMost(0.0));
+    report.check("allocations per call", allocated as f64, Budget::AtMost(0.0));
     report.write("fingerprint")
 }
 
-/// Name and text of all offers.
+/// Name and text of every offer.
 fn corpus() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus/offers");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/corpus/offers");
     let files = fs::read_dir(folder)
-        .expect("the corpus")
-        .map(|file| file.expect("an offer").path());
+        .expect("the corpus should exist")
+        .map(|file| file.expect("the offer should be readable").path());
     let mut offers: Vec<_> = files
         .map(|path| {
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            (name, fs::read_to_string(path).expect("an offer"))
+            let name = path
+                .file_stem()
+                .expect("the file should have a name")
+                .to_string_lossy()
+                .into_owned();
+            (name, fs::read_to_string(path).expect("the offer should be readable"))
         })
         .collect();
     offers.sort();
@@ -210,7 +218,7 @@ fn parse_error(text: &str) -> String {
     parsed.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
-/// The most that the work allocates for an offer.
+/// The most allocations that the work makes for one offer.
 fn allocations(work: Work, offers: &[(String, String)]) -> usize {
     let counts = offers.iter().map(|(_, text)| {
         let region = Region::new(ALLOCATOR);
@@ -247,7 +255,7 @@ fn measure(sample: &Sample, rounds: usize) -> Measured {
     }
 }
 
-/// Nanoseconds a text.
+/// Nanoseconds per text.
 fn nanos(work: Work, texts: &[String], turns: usize) -> f64 {
     let start = Instant::now();
     for _ in 0..turns {

@@ -1,4 +1,4 @@
-//! What the layer takes of memory: allocations an offer, and live bytes a peer.
+//! Memory use of the layer: allocations per operation, and live bytes per peer.
 
 mod report;
 mod traffic;
@@ -23,10 +23,10 @@ use traffic::{Bare, Found, HOUR, Request, layer, queueing_layer, replaying_layer
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The operations that allocations are counted over, and the peers that are known before.
+/// Number of operations that are counted, and of peers that are known before.
 const OPERATIONS: u32 = 10_000;
 
-/// Of many operations.
+/// Allocations of many operations.
 struct Allocations {
     median: u32,
     mean: f64,
@@ -35,12 +35,12 @@ struct Allocations {
 fn main() -> ExitCode {
     let mut report = Report::new(
         "Memory",
-        "cargo bench --bench footprint",
-        "By a counting allocator. The inner service is trivial and allocates nothing. The mean is above the \
-         median where tables grow now and then, and where moka's upkeep allocates, which comes with every 64th look. Live \
-         bytes are all that is allocated while so many peers are remembered, divided by the peers. A peer that cools has an \
-         entry in the lock table on top: at a steady rate one in five, with the default window and cooldown; the row is of \
-         as many that all cool at once.",
+        "cargo bench -p benches --bench footprint",
+        "Counted by the allocator. The inner service is trivial and allocates nothing. The mean exceeds the \
+         median where tables grow now and then, and where moka's maintenance allocates, on every 64th lookup. Live bytes \
+         are all allocated bytes while so many peers are remembered, divided by the peers. A cooling peer also has an entry \
+         in the lock table: at a steady rate one peer in five, with the default window and cooldown. The row shows as many \
+         peers that all cool at once.",
     );
     allocations(&mut report);
     let scales: &[u32] = if report::is_set("quick") {
@@ -119,7 +119,7 @@ fn allocations(report: &mut Report) {
         ]
     });
     report.table(
-        "Allocations an operation",
+        "Allocations per operation",
         &["what", "median", "mean", "budget of the median"],
         rows,
     );
@@ -133,7 +133,7 @@ fn replayed(sdp: Found) -> Allocations {
     count(|peer| send(&mut service, Request::new(peer, sdp)))
 }
 
-/// From the call of both to the place in the queue; the futures are dropped then.
+/// Runs from both calls to the place in the queue, then drops the futures.
 fn queued(sdp: Found, other: Found) -> Allocations {
     let layer = queueing_layer();
     let mut service = layer.layer(service_fn(|_: Request| pending::<Result<bool, Infallible>>()));
@@ -145,12 +145,12 @@ fn queued(sdp: Found, other: Found) -> Allocations {
     })
 }
 
-/// Counts many operations, each of which has to go as it is expected to.
+/// Counts the allocations of many operations. Every operation must return `true`.
 fn count(mut operation: impl FnMut(u32) -> bool) -> Allocations {
     let mut counts: Vec<_> = (0..OPERATIONS)
         .map(|peer| {
             let region = Region::new(ALLOCATOR);
-            assert!(operation(peer), "it goes as expected");
+            assert!(operation(peer), "an operation failed");
             let change = region.change();
             change.allocations + change.reallocations
         })
@@ -167,10 +167,10 @@ fn live_bytes(report: &mut Report, scales: &[u32]) {
     let mut bars = Vec::new();
     for &peers in scales {
         for (what, cooldown) in [("processed", Duration::ZERO), ("processed, cooling", HOUR)] {
-            let bytes = live_bytes_a_peer(peers, cooldown);
+            let bytes = live_bytes_per_peer(peers, cooldown);
             let limit = (peers == 1_000_000 && cooldown.is_zero()).then_some(400.0);
             if let Some(limit) = limit {
-                report.check("live bytes a peer at a million", bytes, Budget::AtMost(limit));
+                report.check("live bytes per peer at a million", bytes, Budget::AtMost(limit));
             }
             rows.push([
                 what.to_owned(),
@@ -182,14 +182,14 @@ fn live_bytes(report: &mut Report, scales: &[u32]) {
         }
     }
     report.table(
-        "Live bytes a peer",
-        &["peers", "how many", "bytes a peer", "budget"],
+        "Live bytes per peer",
+        &["peers", "how many", "bytes per peer", "budget"],
         rows,
     );
-    report.plot("footprint", "Live bytes a peer", "bytes", "linear", bars);
+    report.plot("footprint", "Live bytes per peer", "bytes", "linear", bars);
 }
 
-fn live_bytes_a_peer(peers: u32, cooldown: Duration) -> f64 {
+fn live_bytes_per_peer(peers: u32, cooldown: Duration) -> f64 {
     let region = Region::new(ALLOCATOR);
     let layer = layer(cooldown);
     let mut service = layer.layer(Bare);
@@ -199,7 +199,7 @@ fn live_bytes_a_peer(peers: u32, cooldown: Duration) -> f64 {
         assert!(send(&mut service, Request::new(peer, Found::Ready(key, fingerprint))));
     }
     assert_remembered(&layer.handle(), peers);
-    // What moka keeps of its tables' growth goes when it is next tended.
+    // moka's next maintenance frees what the growth of its tables left behind.
     thread::sleep(Duration::from_secs(1));
     let bytes = live(&region.change());
     assert_remembered(&layer.handle(), peers);

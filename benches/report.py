@@ -1,7 +1,7 @@
 """Renders docs/benchmarks/*.json, the results of the benchmarks, to docs/benchmarks.md and docs/benchmarks/*.svg.
 
-Takes new results of those that are named over from target/benchmarks first. The same results give the same files. Started
-by benches/run, which installs matplotlib.
+First takes the new results of the named benchmarks from target/benchmarks. The same results always give the same files.
+benches/run installs matplotlib and starts this script.
 """
 
 import json
@@ -26,8 +26,8 @@ PAGE = ROOT / "docs/benchmarks.md"
 # The order on the page.
 ORDER = ["hot_path", "instructions", "fingerprint", "footprint", "stall", "http", "peers"]
 
-# Text is drawn, so that it looks the same with any fonts. Legible on a white page and on a dark one: no background, and
-# colours halfway between.
+# Text is drawn as paths, so that it looks the same with any fonts. The background is transparent and the colours are
+# medium, so that plots are legible on white and on dark pages.
 TEXT = "#7d8590"
 KEPT = "#3d8bd9"
 MISSED = "#d9534f"
@@ -69,12 +69,12 @@ def main():
 def introduction():
     return """# Benchmarks
 
-Absolute times are those of the machine that is named, which other loads share; the budgets are ratios within one run, except
-where a time is the promise. A dashed mark in a plot is the budget, and a red bar has missed it.
+Absolute times are those of the named machine, which other load shares. Budgets are ratios within one run, except where
+a time is promised. A dashed mark in a plot is the budget; a red bar has missed it.
 
 ```sh
-benches/run              # all of them, then this page
-benches/run stall http   # some of them; the page keeps the last results of the others
+benches/run              # all benchmarks, then this page
+benches/run stall http   # some of them; this page keeps the last results of the others
 ```
 """
 
@@ -104,7 +104,7 @@ def markdown(table):
 
 
 def draw(plot):
-    """Horizontal bars, the first on top, each with its value, and a mark where its budget ends."""
+    """Draws horizontal bars, the first on top, each with its value and a mark at its budget."""
     bars = plot["bars"]
     values = [bar["value"] for bar in bars]
     marks = [bar["limit"] for bar in bars if bar["limit"] is not None]
@@ -134,7 +134,7 @@ def draw(plot):
     for row, bar in zip(rows, bars):
         if bar["limit"] is not None:
             axes.plot([bar["limit"]] * 2, [row - 0.44, row + 0.44], color=LIMIT, linewidth=2, linestyle=(0, (2, 1)))
-        # Beside the bar, and beside the mark too if that is close behind it.
+        # Next to the bar, or next to the mark if that follows closely.
         at = max(bar["value"], start)
         if bar["limit"] and distance(at, bar["limit"], (start, end), is_log) < 0.2:
             at = max(at, bar["limit"])
@@ -159,7 +159,7 @@ def is_missed(bar):
 
 
 def distance(value, limit, ends, is_log):
-    """How far the mark is behind the value, as a share of the axis; large if it is before it."""
+    """Distance from the value to the mark as a share of the axis; 1 if the mark comes first."""
     if limit < value:
         return 1
     if is_log:

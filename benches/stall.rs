@@ -1,4 +1,4 @@
-//! The slowest calls: after many offers expired in silence, and at a steady rate of new offers.
+//! The slowest calls: after many offers have expired in silence, and at a steady rate of new offers.
 
 mod report;
 mod traffic;
@@ -20,53 +20,53 @@ use report::{Bar, Budget, Report};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, service_fn};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
 
-/// 3 KB of aiortc: audio and video.
+/// An aiortc offer of 3 KB: audio and video.
 const OFFER: &str = include_str!("../tests/data/corpus/offers/aiortc-av-first.sdp");
 
-/// Enough for all that is remembered at once.
+/// Enough for all offers that are remembered at once.
 const MAX_MEMORY: u64 = 2 << 30;
 
 const CALLS_AFTER_SILENCE: u64 = 20_000;
 const STEADY_PER_SECOND: u64 = 20_000;
 
-/// Takes a new offer of this peer, and answers it at once.
+/// Takes a new offer of a peer, and answers it at once.
 type Call = Box<dyn FnMut(u64)>;
 
-/// How long a call took, in nanoseconds: by the clock, and of its thread's CPU time, which leaves out what others of the
-/// machine took in between, and what it waited for a lock.
+/// The duration of a call in nanoseconds, by the clock and by the CPU time of its thread. CPU time excludes other
+/// programs on the machine, and waiting for locks.
 #[derive(Clone, Copy)]
 struct Took {
     clock: u64,
     cpu: u64,
 }
 
-/// How long calls took, in nanoseconds, in ascending order.
+/// Durations of calls in nanoseconds, in ascending order.
 struct Times(Vec<u64>);
 
 fn main() -> ExitCode {
     let is_quick = report::is_set("quick");
     let mut report = Report::new(
         "The slowest calls",
-        "cargo bench --bench stall",
-        "New offers of 3 KB, each of a new peer and answered at once. \"Bare service\" is what the layer wraps, called in \
-         the same way: its slowest calls are the machine's own. \"Bare moka\" inserts into a cache with the settings of \
-         the layer's; at the steady rate its upkeep is done every millisecond by another thread, as the layer's is. Both \
-         memories hold all that is inside the window. Times of CPU are those of the calling thread alone. The budgets are \
-         checked by the clock, where a busy machine shows as well.",
+        "cargo bench -p benches --bench stall",
+        "New offers of 3 KB, each of a new peer and answered at once. \"Bare service\" is the layer's inner service, called \
+         in the same way: its slowest calls come from the machine. \"Bare moka\" inserts into a cache with the layer's \
+         settings. At the steady rate another thread runs its maintenance every millisecond, as for the layer. Both \
+         memories hold all offers inside the window. CPU times are those of the calling thread alone. Budgets are \
+         checked by the clock, which also shows a busy machine.",
     );
     silence(&mut report, if is_quick { &[100_000] } else { &[100_000, 1_000_000] });
     steady(&mut report, Duration::from_secs(if is_quick { 5 } else { 60 }));
     report.write("stall")
 }
 
-/// Offers expire while nobody calls; then the next calls are timed one by one.
+/// Lets offers expire while nobody calls, then times the next calls one by one.
 fn silence(report: &mut Report, counts: &[u64]) {
     let mut rows = Vec::new();
     let mut bars = Vec::new();
     for &count in counts {
-        // Filling must not take longer than the window, or the first expire before the last is there.
+        // Filling must not take longer than the window, or the first offers expire before the last arrive.
         let window = Duration::from_secs(5 + count / 25_000);
         let runtime = runtime();
         let inside = runtime.enter();
@@ -122,21 +122,21 @@ fn silence(report: &mut Report, counts: &[u64]) {
     );
 }
 
-/// Silence until everything has expired and a collector had the time to collect it.
+/// Fills the memory, waits until everything has expired and a collector had time to run, and times the next calls.
 fn after_silence(mut call: Call, count: u64, window: Duration) -> [Times; 2] {
     let start = Instant::now();
     (0..count).for_each(&mut call);
     assert!(
         start.elapsed() <= window || window.is_zero(),
-        "filled within the window"
+        "filling took longer than the window"
     );
     thread::sleep(window + Duration::from_secs(2));
     let calls = count..count + CALLS_AFTER_SILENCE;
     both(&calls.map(|peer| timed(|| call(peer))).collect::<Vec<_>>())
 }
 
-/// Calls come by a schedule, however long the ones before took. All three are called at every tick, so that they meet the
-/// same disturbances, each first in turn.
+/// Calls follow a schedule, however long earlier calls took. All three are called at every tick, each first in turn, so
+/// that they meet the same disturbances.
 fn steady(report: &mut Report, time: Duration) {
     let window = Duration::from_secs(1);
     let runtime = runtime();
@@ -147,7 +147,7 @@ fn steady(report: &mut Report, time: Duration) {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let cache = Arc::clone(&cache);
             let collected = tokio::task::spawn_blocking(move || cache.run_pending_tasks());
-            collected.await.expect("moka collects");
+            collected.await.expect("moka's maintenance should not panic");
         }
     });
     let mut calls = [layer(window), insert, bare()];
@@ -156,11 +156,11 @@ fn steady(report: &mut Report, time: Duration) {
     let mut late = Vec::with_capacity(count as usize);
 
     let tick = Duration::from_secs(1) / STEADY_PER_SECOND as u32;
-    // The window fills first.
+    // Fills the window first.
     let warm_up = 2 * STEADY_PER_SECOND;
     let start = Instant::now();
     for at in 0..warm_up + count {
-        let scheduled = start + tick * u32::try_from(at).expect("an hour at most");
+        let scheduled = start + tick * u32::try_from(at).expect("the run should be short");
         while Instant::now() < scheduled {
             spin_loop();
         }
@@ -169,7 +169,7 @@ fn steady(report: &mut Report, time: Duration) {
             let took = timed(|| calls[which](at));
             if at >= warm_up {
                 times[which].push(took);
-                // From the schedule, if it was not one of the others that made it wait.
+                // Counts from the schedule, unless one of the others caused the wait.
                 if which == 0 && turn == 0 {
                     late.push(scheduled.elapsed().as_nanos() as u64);
                 }
@@ -230,14 +230,16 @@ fn steady(report: &mut Report, time: Duration) {
 fn layer(window: Duration) -> Call {
     let layer = OfferDedupLayer::builder()
         .offers(|peer: &u64| Some(Offer::new(*peer, Fingerprint::sdp(OFFER))))
-        .answer(Refuse::with(|_| panic!("every offer is of a new peer")))
+        .answer(Refuse::with(|_| panic!("a new offer was refused")))
         .window(window)
         .max_memory(MAX_MEMORY)
         .build();
     let mut service = layer.layer(service_fn(answer));
     Box::new(move |peer| {
         let answer = service.call(peer).now_or_never();
-        black_box(answer).expect("answered at once").expect("an answer");
+        black_box(answer)
+            .expect("the call should be ready at once")
+            .expect("the call should succeed");
     })
 }
 
@@ -245,11 +247,13 @@ fn bare() -> Call {
     let mut service = service_fn(answer);
     Box::new(move |peer| {
         let answer = service.call(peer).now_or_never();
-        black_box(answer).expect("answered at once").expect("an answer");
+        black_box(answer)
+            .expect("the call should be ready at once")
+            .expect("the call should succeed");
     })
 }
 
-/// It remembers as much of an offer as the layer does.
+/// An insert that remembers as much of an offer as the layer does.
 fn moka(window: Duration) -> (Call, Arc<Cache<u128, [u64; 6]>>) {
     let cache = Arc::new(traffic::cache(MAX_MEMORY, window));
     let call = {
@@ -263,10 +267,14 @@ fn answer(_peer: u64) -> Ready<Result<(), Infallible>> {
     ready(Ok(()))
 }
 
-/// A server's: the calls are made from a thread of their own, what the layer starts runs beside them.
+/// A server's runtime. The calls come from another thread; the layer's own tasks run here.
 fn runtime() -> Runtime {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(1).enable_time().build().expect("a runtime")
+    runtime
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("the runtime should start")
 }
 
 fn timed(work: impl FnOnce()) -> Took {
@@ -278,13 +286,13 @@ fn timed(work: impl FnOnce()) -> Took {
     }
 }
 
-/// How long this thread has run.
+/// CPU time of this thread, in nanoseconds.
 fn cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// By the clock, and of CPU time.
+/// Splits durations into clock times and CPU times.
 fn both(took: &[Took]) -> [Times; 2] {
     [
         Times::new(took.iter().map(|took| took.clock)),

@@ -1,4 +1,4 @@
-//! Plain hyper, JSON `POST`s of `{"type":"offer","sdp":…,"from":…}`, no axum:
+//! Plain hyper without axum, with JSON `POST`s of `{"type":"offer","sdp":…,"from":…}`:
 //!
 //! ```sh
 //! cargo run --release --example hyper
@@ -6,7 +6,7 @@
 //!      -d '{"type":"offer","from":"alice","sdp":"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n"}'
 //! ```
 //!
-//! The second time, the answer comes from the layer, marked `offer-replayed: true`.
+//! The second time, the layer replays the answer and marks it with `offer-replayed: true`.
 
 use std::{convert::Infallible, error::Error, net::SocketAddr};
 
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Here a server would make its peer connection.
+/// A real server would make its peer connection here.
 async fn signal(request: Request<BufferedBody<Incoming>>) -> Result<Response<Full<Bytes>>, Infallible> {
     let offer = match request.into_body().collect().await {
         Ok(body) => serde_json::from_slice::<serde_json::Value>(&body.to_bytes()),

@@ -12,7 +12,7 @@ use std::{
 use tower_layer::Layer;
 
 use crate::{
-    OfferDedup, OfferDedupBuilder, OfferDedupHandle,
+    OfferDedup, OfferDedupBuilder, OfferDedupHandle, WhenBusy,
     answer::Ended,
     builder::Inline,
     extract::SessionUri,
@@ -104,6 +104,37 @@ impl OfferDedupLayer<(), ()> {
     /// Configures a layer. By default it refuses duplicates, with a window of 10 s and a cooldown of 2 s.
     pub fn builder() -> OfferDedupBuilder {
         OfferDedupBuilder::new()
+    }
+
+    /// Starts from what peers need that renegotiate, restart ICE or rejoin: the newest offer wins.
+    ///
+    /// This is [`builder`](Self::builder) with [`WhenBusy::Supersede`]. You set [`offers`](OfferDedupBuilder::offers) and
+    /// [`answer`](OfferDedupBuilder::answer); [`Refuse`](crate::Refuse) is recommended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use tower::{Layer, Service, service_fn};
+    /// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let mut service = OfferDedupLayer::room()
+    ///     .offers(|sdp: &&str| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+    ///     .answer(Refuse::with(|refusal| refusal.reason().as_str()))
+    ///     .build()
+    ///     .layer(service_fn(|_: &str| async { Ok::<_, Infallible>("an answer") }));
+    ///
+    /// // A rejoin with a new offer passes at once; its duplicate is refused.
+    /// assert_eq!(service.call("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n").await?, "an answer");
+    /// assert_eq!(service.call("v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n").await?, "an answer");
+    /// assert_eq!(service.call("v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n").await?, "processed");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room() -> OfferDedupBuilder {
+        Self::builder().when_busy(WhenBusy::Supersede)
     }
 }
 

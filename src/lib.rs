@@ -1,82 +1,112 @@
 //! Tower middleware that processes each WebRTC offer once.
 //!
 //! When a user rejoins a room, the same offer arrives several times: the network retransmits, a WebSocket layer repeats
-//! what it is unsure of, a browser sends a POST again on its own. A signaling server that makes a peer connection for
-//! each breaks the session. [`OfferDedupLayer`] goes around the service that handles offers, and sees to it that
+//! unacknowledged messages, a browser repeats its `POST`. A signaling server that creates a peer connection for each
+//! copy breaks the session. [`OfferDedupLayer`] wraps the service that handles offers and makes sure that
 //!
-//! - a **repeated offer** is refused, or gets the answer of the first, from a memory of what was processed;
-//! - **two offers of one peer** are never processed at once: one lock a peer, released on every way out.
+//! - a **duplicate** is refused, or gets the answer of the first copy, from a memory of processed offers;
+//! - **two offers of one peer** are never processed at once: each peer has one lock, released on every way out.
 //!
 //! # Examples
 //!
-//! A service that handles the messages of a room. The peer is who must be serialised: a sender towards one target.
+//! A WHIP server on axum needs one more line. A duplicate gets the answer of the first `POST`, and a `DELETE` of the
+//! session ends that:
+//!
+#![cfg_attr(feature = "http", doc = "```")]
+#![cfg_attr(not(feature = "http"), doc = "```text")]
+//! use axum::{Router, http::StatusCode, routing::{delete, post}};
+//! use tower_offer_dedup::OfferDedupLayer;
+//!
+//! # async fn publish() -> StatusCode { StatusCode::CREATED }
+//! # async fn end() -> StatusCode { StatusCode::OK }
+//! let app: Router = Router::new()
+//!     .route("/whip/{stream}", post(publish))
+//!     .route("/session/{id}", delete(end))
+//!     .layer(OfferDedupLayer::whip().build());
+//! # assert!(app.has_routes());
+//! ```
+//!
+//! For a room, the layer wraps the service that handles one message. The peer is one direction of one connection:
 //!
 //! ```
 //! use std::convert::Infallible;
-//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse};
+//! use tower::{Layer, service_fn};
+//! use tower_offer_dedup::{
+//!     Fingerprint, Offer, OfferDedupLayer, Reason, Refuse,
+//! };
 //!
 //! #[derive(Clone)]
-//! struct Message { from: &'static str, to: &'static str, sdp: String }
+//! struct Message { from: u64, to: u64, sdp: String }
 //!
 //! #[derive(Debug, PartialEq)]
-//! enum Reply { Answer(String), Ignored(Reason) }
+//! enum Reply { PassedOn, Ignored(Reason) }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Infallible> {
-//! let layer = OfferDedupLayer::builder()
+//! let layer = OfferDedupLayer::room()
 //!     .offers(|message: &Message| {
-//!         Some(Offer::new((message.from, message.to), Fingerprint::sdp(&message.sdp)).label(message.from))
+//!         let peer = ("lobby", message.from, message.to);
+//!         Some(Offer::new(peer, Fingerprint::sdp(&message.sdp)))
 //!     })
-//!     .answer(Refuse::with(|refusal: &Refusal| Reply::Ignored(refusal.reason())))
+//!     .answer(Refuse::with(|refusal| Reply::Ignored(refusal.reason())))
 //!     .build();
 //! let handle = layer.handle();
 //!
-//! let mut room = ServiceBuilder::new().layer(layer).service_fn(|message: Message| async move {
-//!     Ok::<_, Infallible>(Reply::Answer(format!("an answer to {}", message.from)))
-//! });
+//! let room = layer.layer(service_fn(|_: Message| async {
+//!     Ok::<_, Infallible>(Reply::PassedOn)
+//! }));
 //!
-//! let offer = Message { from: "alice", to: "bob", sdp: "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n".into() };
-//! assert_eq!(room.ready().await?.call(offer.clone()).await?, Reply::Answer("an answer to alice".into()));
-//! assert_eq!(room.ready().await?.call(offer.clone()).await?, Reply::Ignored(Reason::Processed));
+//! let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n".to_owned();
+//! let offer = Message { from: 1, to: 2, sdp };
 //!
-//! // alice leaves, and joins again
-//! handle.forget(("alice", "bob"));
-//! assert_eq!(room.ready().await?.call(offer).await?, Reply::Answer("an answer to alice".into()));
+//! let reply = room.clone().oneshot(offer.clone()).await?;
+//! assert_eq!(reply, Reply::PassedOn);
+//!
+//! let reply = room.clone().oneshot(offer.clone()).await?;
+//! assert_eq!(reply, Reply::Ignored(Reason::Processed));
+//!
+//! // Once the peer is forgotten, its offer is processed again.
+//! handle.forget(("lobby", 1, 2));
+//! let reply = room.oneshot(offer).await?;
+//! assert_eq!(reply, Reply::PassedOn);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What becomes of an offer
+//! # Behaviour
 //!
-//! | its peer | verdict | with [`Refuse`] | with [`Replay`] |
+//! | the peer | verdict | with [`Refuse`] | with [`Replay`] |
 //! |---|---|---|---|
-//! | sent it before, and it was processed | duplicate | refused | the recorded answer |
-//! | sent it before, and it is processed or queued | duplicate | refused at once | waits, then the same answer |
-//! | has another offer processed | busy | by [`WhenBusy`] | by [`WhenBusy`] |
-//! | had one processed a moment ago | cooling | by [`WhenBusy`] | by [`WhenBusy`] |
-//! | is free | admitted | the inner service is called | the inner service is called |
+//! | sent this offer, and it was processed | duplicate | refused | the recorded answer |
+//! | sent this offer, and it is in flight or queued | duplicate | refused at once | waits, then gets the same answer |
+//! | sent this offer, and a newer one displaced it | superseded | refused | refused |
+//! | has another offer in flight | busy | by [`WhenBusy`] | by [`WhenBusy`] |
+//! | has another offer in flight whose client is gone | takes over | processed | processed |
+//! | had another offer processed a moment ago | cooling | by [`WhenBusy`] | by [`WhenBusy`] |
+//! | is free | admitted | processed | processed |
 //!
-//! Only success is remembered: what failed may be retried at once. What is no offer passes untouched.
+//! Only success is remembered: a failed offer may be retried at once. Requests that are not offers pass through
+//! unchanged.
 //!
 //! # Where to go from here
 //!
-//! - [`OfferDedupBuilder`]: all settings.
-//! - [`ExtractOffer`], [`JsonOffers`]: how offers are found. [`PeerKey`]: what to serialise by.
+//! - [`guide::presets`]: three questions that lead to a configuration. [`OfferDedupBuilder`]: all settings.
+//! - [`JsonOffers`], [`extract`]: how offers are found. [`PeerKey`]: what to serialise by.
 //! - [`Fingerprint`]: when two offers are the same.
-//! - [`Answer`], [`Refuse`], [`Replay`]: what a duplicate's sender gets.
-//! - [`OfferDedupHandle`]: forget a peer that leaves, wait for the end, read the counters.
-//! - [`http`]: WHIP, WHEP and JSON over HTTP, on axum, hyper and whatever else speaks `http` types.
-//! - [`guide`]: where to put the layer, what a duplicate's sender gets, and what the layer does not do.
+//! - [`Refuse`], [`Replay`], [`answer`]: what the sender of a duplicate gets.
+//! - [`OfferDedupHandle`]: forget peers, wait for the end, read the counters. [`OfferSession`]: end one session.
+//! - [`http`]: WHIP, WHEP and JSON over HTTP, on axum, hyper or any server with `http` types.
+//! - [`guide`]: placement among other layers, answers, limits, operation, compile errors, and a glossary.
 //!
 //! # Runtime
 //!
-//! Time is tokio's: a request that waits, and [`finish_abandoned`](OfferDedupBuilder::finish_abandoned), need a tokio
-//! runtime with its timer enabled; whatever is decided at once needs none. A panic of the inner service, or of a closure
-//! given to the layer, releases the peer and goes on to the caller.
+//! Time is tokio's. A request that waits and [`finish_abandoned`](OfferDedupBuilder::finish_abandoned) need a tokio
+//! runtime with its timer enabled. Everything that is decided at once needs none.
 //!
-//! As long as a layer remembers anything, a thread named `offer-dedup` removes what is past its window, off the path of
-//! the requests. It ends with the layer.
+//! While any layer remembers something, one thread of the process, named `offer-dedup`, removes expired memories. It ends
+//! when nothing is left to collect.
+//!
+//! A panic of the inner service or of a closure releases the peer and goes on to the caller.
 //!
 //! # Features
 //!
@@ -84,11 +114,12 @@
 //! |---|---|---|---|
 //! | `http` | yes | [`http`]: `HttpOffers`, `HttpAnswer`, `OfferDedupLayer::whip()` and `whep()` | `http`, `http-body`, `bytes` |
 //! | `json` | yes | [`JsonOffers`] | `serde`, `serde_json` |
+//! | `axum` | no | [`OfferSession`] as an extractor; peer keys and sessions by `OriginalUri`, inside `nest` too | `http`, `axum` without its default features |
 //! | `metrics` | no | counters, histograms and gauges, see [`guide::metrics`] | `metrics` |
 //!
-//! Features add, and change nothing that is there without them.
+//! Features only add. One of them affects existing behaviour: `axum` makes the default peer keys inside `nest` finer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The pages name what all features have.
+// The pages link to items of all features.
 #![cfg_attr(not(all(feature = "http", feature = "json")), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod answer;
@@ -138,7 +169,7 @@ pub use self::{
     stats::Stats,
 };
 
-/// The README's examples are tests.
+/// Runs the README's examples as tests.
 #[cfg(all(doctest, feature = "http", feature = "json"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,7 +1,7 @@
 //! What operators see: a counter, a metric and an event for each outcome. Never SDP, ICE passwords or tokens.
 //!
-//! Each function counts first, then records the metric, then emits the event. Recorders and subscribers may panic, and
-//! counters always count. Callers have settled their state before, and wrap calls in a `Drop` in
+//! Each outcome is counted first, then recorded as a metric, then emitted as an event: recorders and subscribers may
+//! panic, and counters always count. Callers have settled their state before, and wrap calls in a `Drop` in
 //! [`quietly`](crate::quiet::quietly).
 
 use std::{
@@ -87,28 +87,24 @@ pub(crate) fn nested(counters: &Counters, is_first: bool) {
     }
 }
 
-/// Observes what was decided on an offer, and the takeover that the decision brought about.
-pub(crate) fn decided<C, W>(
-    counters: &Counters,
-    offer: &Offer,
-    verdict: &Verdict<C, W>,
-    takeover: Option<(Revoked, Duration)>,
-) {
+/// Counts what was decided on an offer. [`decided`] emits it later, when the effects have run.
+pub(crate) fn count_decided<C, W>(counters: &Counters, verdict: &Verdict<C, W>) {
     match verdict {
         Verdict::Admitted(_) => counters.admitted.count(),
         Verdict::Replay { .. } => counters.replayed.count(),
         Verdict::Refused { refusal, .. } => counters.refused(refusal.reason()).count(),
         Verdict::Wait(_) => {}
     }
-    if let Some((cause, held)) = takeover {
-        taken_over(counters, offer, cause, held);
-    }
+}
+
+/// Emits what was decided on an offer.
+pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
     match verdict {
         Verdict::Admitted(_) => {
             metrics::step(CLAIMS, 1.0);
             metrics::count!("offer_dedup_offers_total", "admitted");
         }
-        Verdict::Wait(_) => metrics::step(WAITERS, 1.0),
+        Verdict::Wait(_) => {}
         Verdict::Replay { age, .. } => {
             metrics::count!("offer_dedup_offers_total", "replayed");
             let age_ms = millis(*age);
@@ -163,7 +159,7 @@ pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: 
             offer_event!(
                 debug,
                 offer,
-                "offer abandoned: its processing was dropped or panicked; the peer is released"
+                "offer abandoned: its processing was dropped or panicked; the peer is free"
             );
         }
         Outcome::Superseded => {
@@ -214,9 +210,13 @@ pub(crate) fn aborted(offer: &Offer) {
     );
 }
 
-/// Observes that a claim lost its peer to the next offer.
-pub(crate) fn taken_over(counters: &Counters, offer: &Offer, cause: Revoked, held: Duration) {
+/// Counts a claim that lost its peer to the next offer. [`taken_over`] emits it later, when the effects have run.
+pub(crate) fn count_taken_over(counters: &Counters) {
     counters.taken_over.count();
+}
+
+/// Emits that a claim lost its peer to the next offer.
+pub(crate) fn taken_over(offer: &Offer, cause: Revoked, held: Duration) {
     let held_ms = millis(held);
     match cause {
         Revoked::Overdue | Revoked::Superseded => offer_event!(
@@ -232,6 +232,11 @@ pub(crate) fn taken_over(counters: &Counters, offer: &Offer, cause: Revoked, hel
             "peer taken over: the client of its last offer was gone"
         ),
     }
+}
+
+/// Observes that a request begins to wait.
+pub(crate) fn waiting() {
+    metrics::step(WAITERS, 1.0);
 }
 
 /// Observes that a request has waited for `waited`, and whether it was dropped meanwhile.

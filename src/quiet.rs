@@ -24,6 +24,11 @@ pub(crate) fn catch(act: impl FnOnce()) -> Caught {
 pub(crate) struct Caught(Option<Box<dyn Any + Send>>);
 
 impl Caught {
+    /// Returns the payload of the panic, if there was one.
+    pub(crate) fn panic(mut self) -> Option<Box<dyn Any + Send>> {
+        self.0.take()
+    }
+
     /// Goes on panicking if there was a panic.
     pub(crate) fn resume(mut self) {
         if let Some(payload) = self.0.take() {

@@ -12,10 +12,9 @@ use tower_service::Service;
 use crate::{
     ResponseFuture,
     answer::Answer,
-    builder::{Detached, Inline},
+    builder::{Inline, SpawnMode},
     extract::ExtractOffer,
     layer::{Core, Route},
-    process::spawn::Spawn,
 };
 
 /// Processes each WebRTC offer once. The service of [`OfferDedupLayer`](crate::OfferDedupLayer).
@@ -84,13 +83,51 @@ impl<S, X, A, M> OfferDedup<S, X, A, M> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// Calls the service once.
+    ///
+    /// It does what [`ServiceExt::oneshot`](https://docs.rs/tower/latest/tower/trait.ServiceExt.html#method.oneshot)
+    /// does. As an inherent method it states its bounds, so that the compiler names the one that does not hold.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use tower::{Layer, service_fn};
+    /// use tower_offer_dedup::{Offer, OfferDedupLayer, Refuse};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Infallible> {
+    /// let service = OfferDedupLayer::builder()
+    ///     .offers(|_: &String| None::<Offer>)
+    ///     .answer(Refuse::with(|refusal| refusal.to_string()))
+    ///     .build()
+    ///     .layer(service_fn(|request: String| async { Ok::<_, Infallible>(request) }));
+    /// assert_eq!(service.oneshot("ping".to_owned()).await?, "ping");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the service.
+    pub fn oneshot<Req>(mut self, request: Req) -> ResponseFuture<S, X, A, Req>
+    where
+        X: ExtractOffer<Req>,
+        S: Service<X::Request> + Clone,
+        A: Answer<S::Response, S::Error>,
+        M: SpawnMode<S, X::Request, A>,
+    {
+        ResponseFuture::new(&mut self.inner, &self.route, &self.core, M::SPAWN, request)
+    }
 }
 
-impl<S, X, A, Req> Service<Req> for OfferDedup<S, X, A, Inline>
+impl<S, X, A, M, Req> Service<Req> for OfferDedup<S, X, A, M>
 where
     X: ExtractOffer<Req>,
     S: Service<X::Request> + Clone,
     A: Answer<S::Response, S::Error>,
+    M: SpawnMode<S, X::Request, A>,
 {
     type Response = A::Response;
     type Error = S::Error;
@@ -102,32 +139,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(&mut self.inner, &self.route, &self.core, Spawn::INLINE, request)
-    }
-}
-
-impl<S, X, A, Req> Service<Req> for OfferDedup<S, X, A, Detached>
-where
-    X: ExtractOffer<Req>,
-    X::Request: Send + 'static,
-    S: Service<X::Request> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Send,
-    A: Answer<S::Response, S::Error> + Send + Sync + 'static,
-    A::Response: Send,
-    A::Settle: Send,
-{
-    type Response = A::Response;
-    type Error = S::Error;
-    type Future = ResponseFuture<S, X, A, Req>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(&mut self.inner, &self.route, &self.core, Spawn::DETACHED, request)
+        ResponseFuture::new(&mut self.inner, &self.route, &self.core, M::SPAWN, request)
     }
 }
 

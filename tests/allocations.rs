@@ -1,4 +1,4 @@
-//! What allocates nothing: requests that pass, and duplicates that are refused.
+//! Requests that pass and duplicates that are refused allocate nothing.
 
 use std::{
     alloc::System,
@@ -14,14 +14,14 @@ use http_body_util::{Empty, Full};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse,
+    Fingerprint, Offer, OfferDedupLayer, Reason, Refuse,
     http::{BufferedBody, HttpOffers, PeerFrom},
 };
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Polls once; how many allocations that took, the making of the future included.
+/// Polls a new future once. Returns the number of allocations, including those that made the future.
 fn allocations<F: Future>(make: impl FnOnce() -> F) -> (usize, Poll<F::Output>) {
     let region = Region::new(ALLOCATOR);
     let answer = {
@@ -31,9 +31,9 @@ fn allocations<F: Future>(make: impl FnOnce() -> F) -> (usize, Poll<F::Output>) 
     (region.change().allocations, answer)
 }
 
-/// One test, for the allocator counts what all threads do.
+/// Must stay the only test of this file, because the allocator counts all threads.
 #[test]
-fn requests_that_pass_and_duplicates_that_are_refused() {
+fn passed_and_refused_requests_allocate_nothing() {
     let answer = |_: Request<BufferedBody<Empty<Bytes>>>| -> Ready<Result<_, Infallible>> {
         ready(Ok(Response::new(Full::new(Bytes::new()))))
     };
@@ -44,7 +44,7 @@ fn requests_that_pass_and_duplicates_that_are_refused() {
         (Method::DELETE, ""),
         (Method::PATCH, "application/trickle-ice-sdpfrag"),
         (Method::POST, "text/plain"),
-        // Without a token it has no peer.
+        // Has no token, so it has no peer and passes.
         (Method::POST, "application/sdp"),
     ];
     for (method, media) in passing {

@@ -1,4 +1,4 @@
-//! What the public types are: `Send`, `Sync`, `Unpin`, unwind safe. A change here breaks users.
+//! Auto traits of the public types: `Send`, `Sync`, `Unpin` and unwind safety. Losing one breaks users.
 
 use std::{
     convert::Infallible,
@@ -12,14 +12,14 @@ use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedup, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, PeerKey, Reason, Refusal,
     Refuse, Replay, ResponseFuture, Stats, WhenBusy,
     answer::{Duplicates, EveryOk, Settled, SizeOf},
-    builder::{Detached, Inline, Unset},
+    builder::{AnswerUnset, Detached, Inline, OffersUnset},
 };
 
 fn shared<T: Send + Sync + Unpin + 'static>() {}
 fn sent<T: Send + 'static>() {}
 fn plain<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Clone + std::fmt::Debug + 'static>() {}
 
-/// `trait_` does not hold for a type: if it did, the call would be ambiguous.
+/// Asserts that a type does not implement `trait_`. If it did, the call would be ambiguous and not compile.
 macro_rules! is_not {
     ($type:ty: $($trait_:tt)+) => {{
         trait AmbiguousIf<A> {
@@ -36,7 +36,7 @@ type Refusing = Refuse<fn(&Refusal) -> String>;
 type Replaying = Replay<fn(&Refusal) -> String>;
 type Response<S, A> = ResponseFuture<S, Offers, A, String>;
 
-/// A service whose futures are `F`.
+/// A service whose futures are of type `F`.
 struct Inner<F>(fn() -> F);
 
 impl<F> Clone for Inner<F> {
@@ -63,7 +63,7 @@ type Sending = std::pin::Pin<Box<dyn Future<Output = Result<String, Infallible>>
 type Local = std::pin::Pin<Box<dyn Future<Output = Result<String, Infallible>>>>;
 
 #[test]
-fn values_are_plain() {
+fn value_types_implement_common_traits() {
     plain::<Offer>();
     plain::<PeerKey>();
     plain::<Fingerprint>();
@@ -75,15 +75,16 @@ fn values_are_plain() {
     plain::<Settled<String, String>>();
     plain::<EveryOk>();
     plain::<SizeOf>();
-    plain::<Unset>();
+    plain::<OffersUnset>();
+    plain::<AnswerUnset>();
     plain::<Inline>();
     plain::<Detached>();
     plain::<OfferDedupBuilder>();
-    plain::<OfferDedupBuilder<Offers, Unset, Detached>>();
+    plain::<OfferDedupBuilder<Offers, AnswerUnset, Detached>>();
 }
 
 #[test]
-fn layers_and_services_are_shared_between_threads() {
+fn layers_and_services_cross_threads() {
     shared::<OfferDedupHandle>();
     shared::<OfferDedupLayer<Offers, Refusing>>();
     shared::<OfferDedupLayer<Offers, Replaying, Detached>>();
@@ -93,7 +94,7 @@ fn layers_and_services_are_shared_between_threads() {
 }
 
 #[test]
-fn futures_go_between_threads_if_those_inside_do() {
+fn response_future_is_send_if_inner_is() {
     sent::<Response<Inner<Sending>, Refusing>>();
     sent::<Response<Inner<Sending>, Replaying>>();
     is_not!(Response<Inner<Local>, Refusing>: Send);
@@ -101,13 +102,13 @@ fn futures_go_between_threads_if_those_inside_do() {
 }
 
 #[test]
-fn the_layer_is_unsend_only_by_what_the_user_puts_in() {
+fn send_depends_on_the_parts() {
     is_not!(OfferDedupLayer<Rc<()>, Refusing>: Send);
     is_not!(OfferDedup<Rc<()>, Offers, Refusing>: Send);
 }
 
 #[test]
-fn a_local_service_is_no_service_once_detached() {
+fn detached_service_requires_send_futures() {
     fn calls<S: Service<String>>() {}
     calls::<OfferDedup<Inner<Local>, Offers, Refusing>>();
     calls::<OfferDedup<Inner<Sending>, Offers, Replaying, Detached>>();

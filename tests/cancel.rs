@@ -1,4 +1,4 @@
-//! Dropping at any point, in any order, and panics: the peer is released at once and nothing stays behind.
+//! A future dropped at any point and in any order, or a panic, releases the peer at once and leaves nothing behind.
 
 mod common;
 
@@ -27,7 +27,7 @@ use tower_offer_dedup::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn dropped_while_processed_it_releases_the_peer() {
+async fn drop_while_processing_releases_peer() {
     for policy in Policy::INLINE {
         for is_polled in [false, true] {
             let mut station = Station::new(policy, queueing);
@@ -43,7 +43,7 @@ async fn dropped_while_processed_it_releases_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_while_it_waits_for_capacity_it_releases_the_peer() {
+async fn drop_while_waiting_for_capacity_releases_peer() {
     for policy in Policy::INLINE {
         for is_polled in [false, true] {
             let desk = Desk::default();
@@ -62,7 +62,7 @@ async fn dropped_while_it_waits_for_capacity_it_releases_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_the_front_of_the_queue_it_lets_the_next_go_first() {
+async fn dropped_queue_front_yields_to_next() {
     for policy in Policy::ALL {
         let mut station = Station::new(policy, queueing);
         let mut first = station.call(offer("p", "f"));
@@ -89,7 +89,7 @@ async fn dropped_at_the_front_of_the_queue_it_lets_the_next_go_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_after_its_turn_was_called_it_calls_the_next() {
+async fn dropped_granted_waiter_wakes_next() {
     for policy in Policy::INLINE {
         let mut station = Station::new(policy, queueing);
         let mut first = station.call(offer("p", "f"));
@@ -107,7 +107,7 @@ async fn dropped_after_its_turn_was_called_it_calls_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn followers_of_a_queued_offer_that_is_dropped_take_its_place() {
+async fn follower_inherits_dropped_queue_place() {
     let mut station = Station::new(Policy::Replay, queueing);
     let mut first = station.call(offer("p", "f"));
     assert_pending!(first.poll());
@@ -134,12 +134,12 @@ async fn followers_of_a_queued_offer_that_is_dropped_take_its_place() {
     assert_released(&mut station, offer("p", "f"));
 }
 
-/// All orders of `n` things.
-fn orders(n: usize) -> Vec<Vec<usize>> {
+/// All permutations of `0..n`.
+fn permutations(n: usize) -> Vec<Vec<usize>> {
     if n == 0 {
         return vec![vec![]];
     }
-    let shorter = orders(n - 1);
+    let shorter = permutations(n - 1);
     let inserted = |order: &Vec<usize>| -> Vec<Vec<usize>> {
         (0..n)
             .map(|at| {
@@ -154,9 +154,9 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 
 #[tokio::test(start_paused = true)]
 async fn every_drop_order_leaves_nothing() {
-    // The holder, a duplicate of it, two in the queue, and a duplicate of the first of these.
+    // The leader, its follower, two queued offers, and a follower of the first queued offer.
     let texts = ["f", "f", "g", "h", "g"];
-    for order in orders(texts.len()) {
+    for order in permutations(texts.len()) {
         for is_polled_between in [false, true] {
             let mut station = Station::new(Policy::Replay, queueing);
             let mut requests: Vec<Option<Pending>> = Vec::new();
@@ -176,7 +176,7 @@ async fn every_drop_order_leaves_nothing() {
                     assert_eq!(
                         station.handle.is_processing("p"),
                         is_left,
-                        "{order:?}: the lock is idle"
+                        "{order:?}: the lock does not match the live requests"
                     );
                 }
             }
@@ -188,7 +188,7 @@ async fn every_drop_order_leaves_nothing() {
     }
 }
 
-/// Reads as long as it is told to, then finds an offer.
+/// An extractor that waits until the flag is set, then finds an offer.
 struct Reading(Arc<AtomicBool>);
 
 impl ExtractOffer<Message> for Reading {
@@ -210,7 +210,7 @@ impl ExtractOffer<Message> for Reading {
 }
 
 #[tokio::test]
-async fn dropped_while_it_is_read_it_was_never_there() {
+async fn drop_while_reading_leaves_no_trace() {
     let (desk, is_read) = (Desk::default(), Arc::new(AtomicBool::new(false)));
     let layer = OfferDedupLayer::builder().offers(Reading(Arc::clone(&is_read)));
     let layer = layer.answer(tower_offer_dedup::Refuse::with(refuse)).build();
@@ -232,27 +232,27 @@ async fn dropped_while_it_is_read_it_was_never_there() {
     assert_eq!(reason(assert_ready!(duplicate.poll())), Reason::InFlight);
 }
 
-/// Asks, when it is dropped, whether its peer is still locked.
-struct Asks(OfferDedupHandle, Arc<AtomicBool>);
+/// Records on drop whether its peer is still locked.
+struct LockAtDrop(OfferDedupHandle, Arc<AtomicBool>);
 
-impl Drop for Asks {
+impl Drop for LockAtDrop {
     fn drop(&mut self) {
         self.1.store(self.0.is_processing("p"), Relaxed);
     }
 }
 
 #[tokio::test]
-async fn the_processing_is_gone_before_the_peer_is_released() {
+async fn inner_future_drops_before_peer_release() {
     for panics in [false, true] {
         let was_locked = Arc::new(AtomicBool::new(false));
         let layer = builder(tower_offer_dedup::Refuse::with(refuse)).build();
         let (handle, answer) = (layer.handle(), Arc::clone(&was_locked));
         let mut service = layer.layer(service_fn(move |_: Message| {
-            let asks = Asks(handle.clone(), Arc::clone(&answer));
+            let lock_at_drop = LockAtDrop(handle.clone(), Arc::clone(&answer));
             async move {
                 tokio::task::yield_now().await;
                 assert!(!panics);
-                drop(asks);
+                drop(lock_at_drop);
                 Ok::<_, Infallible>(Reply::Answer(0))
             }
         }));

@@ -1,4 +1,4 @@
-//! Duplicates neither wait for the capacity of what is inside nor hold any, and none is ever lost.
+//! Duplicates never wait for inner capacity and never hold any. No capacity is lost.
 
 mod common;
 
@@ -19,7 +19,7 @@ use tower::{
 };
 use tower_offer_dedup::{OfferDedupLayer, Reason, Refuse, Replay, WhenBusy};
 
-/// A limit of one, around a desk; the semaphore tells what is left.
+/// A concurrency limit of one around the inner service. The semaphore shows the permits left.
 fn limited(
     desk: &Desk,
 ) -> (
@@ -32,7 +32,7 @@ fn limited(
 }
 
 #[tokio::test]
-async fn duplicates_over_a_saturated_limit_are_answered_at_once() {
+async fn duplicates_skip_a_saturated_limit() {
     for policy in [Policy::Refuse, Policy::RefuseDetached] {
         let desk = Desk::default();
         let (inner, capacity) = limited(&desk);
@@ -43,7 +43,7 @@ async fn duplicates_over_a_saturated_limit_are_answered_at_once() {
         assert_pending!(waits_for_capacity.poll());
         assert_eq!(capacity.available_permits(), 0);
 
-        // Each duplicate comes on a connection of its own, which then idles.
+        // Each duplicate arrives on its own connection, which then stays idle.
         let mut idle = Vec::new();
         for peer in ["p", "q"] {
             for _ in 0..5 {
@@ -57,7 +57,7 @@ async fn duplicates_over_a_saturated_limit_are_answered_at_once() {
         first.await.unwrap();
         tokio::task::yield_now().await;
         let _ = waits_for_capacity.poll();
-        assert_eq!(desk.calls(), 2, "{policy:?}: an idle connection is in the line");
+        assert_eq!(desk.calls(), 2, "{policy:?}: an idle connection waits for capacity");
         desk.end(End::Answer);
         waits_for_capacity.await.unwrap();
         assert_eq!(capacity.available_permits(), 1);
@@ -89,7 +89,7 @@ async fn waiting_duplicates_hold_no_capacity() {
     assert_eq!(capacity.available_permits(), 1);
     assert!(
         duplicates.iter().all(|duplicate| duplicate.is_woken()),
-        "all at once, not one by one"
+        "followers were not woken together"
     );
     for duplicate in &mut duplicates {
         assert_eq!(assert_ready_ok!(duplicate.poll()), Reply::Answer(0));
@@ -99,7 +99,7 @@ async fn waiting_duplicates_hold_no_capacity() {
 }
 
 #[tokio::test]
-async fn no_capacity_is_lost_by_dropping_at_any_point() {
+async fn dropped_calls_return_their_capacity() {
     for policy in Policy::INLINE {
         for message in [offer("q", "f"), other("q")] {
             for is_polled in [false, true] {
@@ -117,7 +117,7 @@ async fn no_capacity_is_lost_by_dropping_at_any_point() {
                 drop(holds_it);
                 assert_eq!(capacity.available_permits(), 1);
 
-                // Granted, but never polled again.
+                // The permit was granted, but the future is never polled again.
                 let holds_it = spawn(service.call(other("p")));
                 let mut granted = spawn(service.call(message.clone()));
                 assert_pending!(granted.poll());
@@ -132,7 +132,7 @@ async fn no_capacity_is_lost_by_dropping_at_any_point() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lease_counts_from_the_call_and_not_while_it_waits_for_capacity() {
+async fn lease_starts_when_inner_is_called() {
     let desk = Desk::default();
     let (inner, _) = limited(&desk);
     let (mut service, handle) = around(inner, Policy::Refuse, |builder| builder.lease(3 * SECOND));
@@ -150,7 +150,7 @@ async fn the_lease_counts_from_the_call_and_not_while_it_waits_for_capacity() {
 }
 
 #[tokio::test]
-async fn fifty_duplicates_over_a_limit_of_one_make_one_call() {
+async fn fifty_duplicates_make_one_call() {
     let desk = Desk::default();
     let (inner, capacity) = limited(&desk);
     let (service, handle) = around(inner, Policy::Replay, |builder| builder);
@@ -172,7 +172,7 @@ async fn fifty_duplicates_over_a_limit_of_one_make_one_call() {
 }
 
 #[tokio::test]
-async fn what_load_shed_sheds_is_released_and_not_remembered() {
+async fn shed_offer_is_not_remembered() {
     let desk = Desk::default();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
@@ -201,7 +201,7 @@ async fn what_load_shed_sheds_is_released_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_buffer_inside_holds_no_slot_for_duplicates() {
+async fn duplicates_hold_no_buffer_slot() {
     let desk = Desk::default();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
@@ -225,7 +225,9 @@ async fn a_buffer_inside_holds_no_slot_for_duplicates() {
         desk.end(End::Answer);
     }
     for call in calls {
-        let answer = timeout(Duration::from_secs(5), call).await.expect("a slot is lost");
+        let answer = timeout(Duration::from_secs(5), call)
+            .await
+            .expect("a buffer slot was lost");
         assert!(is_answer(&answer.unwrap().unwrap()));
     }
     assert_eq!(desk.calls(), 2);

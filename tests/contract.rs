@@ -1,10 +1,10 @@
-//! The contract with tower: readiness, clones, errors, and what a user may name.
+//! The contract with tower: readiness, clones, errors and nameable types.
 
 mod common;
 
 use std::{
     convert::Infallible,
-    future::{Ready, poll_fn},
+    future::poll_fn,
     rc::Rc,
     sync::atomic::Ordering::Relaxed,
     task::{Context, Waker},
@@ -18,7 +18,7 @@ use common::{
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_eq, assert_ready_err, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_offer_dedup::{OfferDedup, OfferDedupLayer, Reason, Refusal, Refuse, Replay, ResponseFuture, extract::Found};
+use tower_offer_dedup::{Offer, OfferDedup, OfferDedupLayer, Reason, Refusal, Refuse, Replay, ResponseFuture};
 use tower_test::{assert_request_eq, mock};
 
 type Refusing = Refuse<fn(&Refusal) -> Reply>;
@@ -31,7 +31,7 @@ fn refusing() -> OfferDedupLayer<fn(&Message) -> Option<tower_offer_dedup::Offer
 }
 
 #[test]
-fn is_ready_without_a_look_at_the_inner_service() {
+fn ready_without_polling_inner_service() {
     for readiness in [Readiness::Full, Readiness::Broken, Readiness::Ready] {
         for policy in Policy::ALL {
             let (probe, ledger) = Probe::new(&Desk::default(), readiness);
@@ -46,7 +46,7 @@ fn is_ready_without_a_look_at_the_inner_service() {
 }
 
 #[tokio::test]
-async fn a_ready_service_is_called_without_a_clone() {
+async fn ready_service_is_called_without_clone() {
     for policy in Policy::ALL {
         let desk = Desk::default();
         let (probe, ledger) = Probe::new(&desk, Readiness::Ready);
@@ -63,7 +63,7 @@ async fn a_ready_service_is_called_without_a_clone() {
 }
 
 #[tokio::test]
-async fn a_duplicate_neither_asks_for_capacity_nor_clones() {
+async fn duplicate_needs_no_readiness_or_clone() {
     for policy in Policy::ALL {
         let desk = Desk::default();
         let (probe, ledger) = Probe::new(&desk, Readiness::Ready);
@@ -79,7 +79,7 @@ async fn a_duplicate_neither_asks_for_capacity_nor_clones() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_ready_goes_along_and_a_clone_takes_its_place() {
+async fn unready_service_moves_into_the_future() {
     for policy in Policy::ALL {
         for message in [offer("p", "f"), other("p")] {
             let desk = Desk::default();
@@ -96,7 +96,7 @@ async fn a_service_that_is_not_ready_goes_along_and_a_clone_takes_its_place() {
             assert_eq!(
                 ledger.called(),
                 [0],
-                "{policy:?}: the polled service is the one to call"
+                "{policy:?}: the called service is not the polled one"
             );
             let _second = service.call(other("q"));
             assert_eq!(ledger.called(), [0, 1], "{policy:?}");
@@ -105,7 +105,7 @@ async fn a_service_that_is_not_ready_goes_along_and_a_clone_takes_its_place() {
 }
 
 #[tokio::test]
-async fn errors_of_readiness_come_out_of_the_future_and_release_the_peer() {
+async fn readiness_error_releases_the_peer() {
     for policy in Policy::ALL {
         for at_first in [Readiness::Broken, Readiness::Full] {
             for message in [offer("p", "f"), other("p")] {
@@ -127,7 +127,7 @@ async fn errors_of_readiness_come_out_of_the_future_and_release_the_peer() {
 }
 
 #[test]
-fn a_service_that_is_not_send_works_outside_a_runtime() {
+fn non_send_service_works_without_runtime() {
     let inner = {
         let answers = Rc::new("an answer".to_owned());
         service_fn(move |message: &'static str| {
@@ -163,7 +163,7 @@ fn a_service_that_is_not_send_works_outside_a_runtime() {
 }
 
 #[tokio::test]
-async fn a_mock_sees_one_request_a_call_and_is_asked_once() {
+async fn mock_sees_one_request_per_call() {
     let layer = refusing();
     let (mut service, mut inner) = mock::spawn_layer(layer);
     inner.allow(0);
@@ -183,7 +183,7 @@ async fn a_mock_sees_one_request_a_call_and_is_asked_once() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_mock_is_handed_on_as_it_is() {
+async fn inner_error_is_returned_unchanged() {
     let (mut service, mut inner) = mock::spawn_layer::<Message, Reply, _>(refusing());
     let mut first = spawn(service.call(offer("p", "f")));
     assert_pending!(first.poll());
@@ -192,7 +192,7 @@ async fn an_error_of_the_mock_is_handed_on_as_it_is() {
 }
 
 #[test]
-fn the_inner_service_is_there_to_look_at_and_to_take_back() {
+fn inner_service_is_accessible() {
     let (probe, ledger) = Probe::new(&Desk::default(), Readiness::Ready);
     let mut service: OfferDedup<Probe, _, Refusing> = refusing().layer(probe);
     assert_eq!(service.get_ref().number, 0);
@@ -202,13 +202,13 @@ fn the_inner_service_is_there_to_look_at_and_to_take_back() {
     assert_eq!(ledger.asked.load(Relaxed), 0);
 }
 
-/// What a user's own service would keep of a call.
+/// A user's type that stores the response future.
 struct Session {
     response: ResponseFuture<Desk, fn(&Message) -> Option<Offer>, Refusing, Message>,
 }
 
 #[tokio::test]
-async fn the_future_can_be_named_and_kept() {
+async fn response_future_is_nameable() {
     let desk = Desk::default();
     let mut service = ServiceBuilder::new().layer(refusing()).service(desk.clone());
     let mut session = Session {
@@ -221,7 +221,7 @@ async fn the_future_can_be_named_and_kept() {
 }
 
 #[tokio::test]
-async fn a_future_that_is_done_says_so() {
+async fn future_panics_if_polled_after_completion() {
     let desk = Desk::default();
     let mut service = refusing().layer(desk.clone());
     let mut first = spawn(service.call(offer("p", "f")));

@@ -1,4 +1,4 @@
-//! `finish_abandoned`: what was begun is finished in a task of its own, whoever goes away.
+//! `finish_abandoned`: processing continues in its own task when the client goes away.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn queueing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn processing_outlives_its_client_and_the_retry_gets_the_answer() {
+async fn processing_outlives_client_and_answers_retry() {
     for policy in Policy::DETACHED {
         for is_polled in [false, true] {
             let mut station = Station::new(policy, |builder| builder);
@@ -59,7 +59,7 @@ async fn processing_outlives_its_client_and_the_retry_gets_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_comes_early_waits_for_the_abandoned_answer() {
+async fn early_retry_waits_for_abandoned_answer() {
     let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
     drop(station.call(offer("p", "f")));
     let mut retry = pending(&mut station.service, offer("p", "f"));
@@ -71,7 +71,7 @@ async fn a_retry_that_comes_early_waits_for_the_abandoned_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abandoned_failure_may_be_retried() {
+async fn abandoned_failure_may_be_retried() {
     for (policy, end) in [
         (Policy::ReplayDetached, End::Failure),
         (Policy::RefuseDetached, End::Broken),
@@ -87,7 +87,7 @@ async fn an_abandoned_failure_may_be_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_only_waited_is_not_finished() {
+async fn abandoned_waiter_is_not_processed() {
     let mut station = Station::new(Policy::ReplayDetached, queueing);
     let first = pending(&mut station.service, offer("p", "f"));
     let follower = pending(&mut station.service, offer("p", "f"));
@@ -102,7 +102,7 @@ async fn who_only_waited_is_not_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queued_offer_whose_turn_came_is_finished() {
+async fn admitted_queued_offer_is_finished() {
     let mut station = Station::new(Policy::RefuseDetached, queueing);
     let first = pending(&mut station.service, offer("p", "f"));
     let mut queued = pending(&mut station.service, offer("p", "g"));
@@ -120,7 +120,7 @@ async fn a_queued_offer_whose_turn_came_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_waits_for_what_was_abandoned() {
+async fn drain_waits_for_abandoned_work() {
     let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
     let handle = station.handle.clone();
     let mut drain = spawn(handle.drain());
@@ -142,7 +142,7 @@ async fn drain_waits_for_what_was_abandoned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_goes_on_to_the_caller_or_is_gone_with_it() {
+async fn panic_reaches_only_a_live_caller() {
     for policy in Policy::DETACHED {
         for is_caller_there in [true, false] {
             let mut station = Station::new(policy, |builder| builder);
@@ -164,7 +164,7 @@ async fn a_panic_goes_on_to_the_caller_or_is_gone_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_past_its_lease_is_aborted_once_another_takes_over() {
+async fn overdue_task_is_aborted_on_takeover() {
     for policy in Policy::DETACHED {
         let mut station = Station::new(policy, |builder| builder.lease(5 * SECOND));
         let mut overdue = pending(&mut station.service, offer("p", "f"));
@@ -172,7 +172,7 @@ async fn a_task_past_its_lease_is_aborted_once_another_takes_over() {
         assert_eq!(reason(at_once(&mut station.service, offer("p", "g"))), Reason::Busy);
         advance(Duration::from_nanos(1)).await;
         settle().await;
-        assert!(!overdue.is_woken(), "nobody needs the lock yet");
+        assert!(!overdue.is_woken(), "aborted before another offer took over");
         let next = pending(&mut station.service, offer("p", "g"));
         settle().await;
         assert!(station.desk.was_dropped());
@@ -186,14 +186,14 @@ async fn a_task_past_its_lease_is_aborted_once_another_takes_over() {
             (stats.taken_over, stats.abandoned, stats.completed, stats.claims),
             (1, 1, 1, 0)
         );
-        // What was aborted was not remembered.
+        // An aborted offer is not remembered.
         advance(2 * SECOND).await;
         drop(pending(&mut station.service, offer("p", "f")));
     }
 }
 
 #[tokio::test]
-async fn the_span_of_the_caller_is_current_in_the_task() {
+async fn task_runs_in_the_callers_span() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let inner = {
         let seen = Arc::clone(&seen);
@@ -220,7 +220,7 @@ async fn the_span_of_the_caller_is_current_in_the_task() {
 }
 
 #[test]
-fn a_runtime_that_shuts_down_releases_what_it_was_processing() {
+fn runtime_shutdown_releases_the_peer() {
     let calls = Arc::new(AtomicUsize::new(0));
     let inner = {
         let calls = Arc::clone(&calls);
@@ -253,7 +253,7 @@ fn a_runtime_that_shuts_down_releases_what_it_was_processing() {
 }
 
 #[test]
-fn outside_a_runtime_it_panics_and_holds_nothing() {
+fn panic_outside_runtime_holds_nothing() {
     let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
     let service = &mut station.service;
     let call = std::panic::catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
@@ -263,12 +263,12 @@ fn outside_a_runtime_it_panics_and_holds_nothing() {
 }
 
 #[tokio::test]
-async fn the_response_may_be_awaited_on_another_thread() {
+async fn response_may_move_to_another_thread() {
     let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let response = station.call(offer("p", "f"));
-    std::thread::spawn(move || tell.send(response.now_or_never().is_none()));
-    assert!(told.await.unwrap());
+    std::thread::spawn(move || sender.send(response.now_or_never().is_none()));
+    assert!(receiver.await.unwrap());
     settle().await;
     station.desk.end(End::Answer);
     settle().await;

@@ -1,4 +1,4 @@
-//! `forget` and `clear` take effect at once, in flight included.
+//! `forget` and `clear` take effect at once, also on offers in flight.
 
 mod common;
 
@@ -17,7 +17,7 @@ type Replaying = OfferDedup<Desk, Offers, Replay<Refuser>, Inline>;
 
 type Way = fn(&OfferDedupHandle);
 
-/// The two ways to have `p` forgotten.
+/// The two ways to forget peer `p`.
 const WAYS: [(&str, Way); 2] = [
     ("forget", |handle| assert!(handle.forget("p"))),
     ("clear", |handle| handle.clear()),
@@ -29,7 +29,7 @@ fn replaying(desk: &Desk) -> (Replaying, OfferDedupHandle) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_claim_leaves_no_trace() {
+async fn forgotten_claim_leaves_no_trace() {
     for (way, forget) in WAYS {
         for end in [End::Answer, End::Broken] {
             let desk = Desk::default();
@@ -41,7 +41,7 @@ async fn a_forgotten_claim_leaves_no_trace() {
             let _ = assert_ready!(old.poll());
             drop(old);
 
-            // Neither remembered nor cooling.
+            // It is neither remembered nor cooling down.
             let other = pending(&mut service, offer("p", "g"));
             drop(other);
             desk.was_dropped();
@@ -56,7 +56,7 @@ async fn a_forgotten_claim_leaves_no_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_forgotten_claim_leaves_the_new_one_alone() {
+async fn forgotten_completion_leaves_new_claim() {
     for (way, forget) in WAYS {
         let desk = Desk::default();
         let (mut service, handle) = replaying(&desk);
@@ -82,7 +82,7 @@ async fn the_end_of_a_forgotten_claim_leaves_the_new_one_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_claim_that_ends_last_overwrites_nothing() {
+async fn late_forgotten_claim_overwrites_nothing() {
     for (way, forget) in WAYS {
         let desk = Desk::default();
         let (mut service, handle) = replaying(&desk);
@@ -125,7 +125,7 @@ async fn memories_and_cooldown_are_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_memories_of_the_peer_are_forgotten_and_new_ones_are_kept() {
+async fn memories_after_forget_are_kept() {
     for (way, forget) in WAYS {
         let desk = Desk::default();
         let layer = builder(Refuse::with(refuse)).cooldown(Duration::ZERO).build();
@@ -148,7 +148,7 @@ async fn all_memories_of_the_peer_are_forgotten_and_new_ones_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_peers_are_left_alone() {
+async fn other_peers_are_unaffected() {
     let desk = Desk::default();
     let (mut service, handle) = replaying(&desk);
     through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
@@ -163,7 +163,7 @@ async fn other_peers_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_tells_whether_there_was_anything() {
+async fn forget_reports_whether_peer_was_known() {
     let desk = Desk::default();
     let (mut service, handle) = replaying(&desk);
     assert!(!handle.forget("p"));
@@ -177,7 +177,7 @@ async fn it_tells_whether_there_was_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_over_is_nothing_to_forget() {
+async fn forget_ignores_expired_state() {
     let settings = [
         ("memory", SECOND, Duration::ZERO),
         ("cooldown", Duration::ZERO, SECOND),
@@ -194,7 +194,7 @@ async fn what_is_over_is_nothing_to_forget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_is_forgotten_once() {
+async fn second_forget_finds_no_claim() {
     let desk = Desk::default();
     let (mut service, handle) = replaying(&desk);
     let _running = pending(&mut service, offer("p", "f"));
@@ -203,7 +203,7 @@ async fn a_claim_is_forgotten_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_the_duplicates_that_wait_one_leads() {
+async fn one_follower_leads_after_forget() {
     for (way, forget) in WAYS {
         let desk = Desk::default();
         let (mut service, handle) = replaying(&desk);
@@ -228,7 +228,7 @@ async fn of_the_duplicates_that_wait_one_leads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_keeps_its_places() {
+async fn queued_offers_decide_again_after_forget() {
     for (way, forget) in WAYS {
         let desk = Desk::default();
         let layer = builder(Refuse::with(refuse))
@@ -243,26 +243,26 @@ async fn the_queue_keeps_its_places() {
         let mut back = pending(&mut service, offer("p", "h"));
 
         forget(&layer.handle());
-        assert!(front.is_woken(), "{way}");
+        assert!(front.is_woken() && back.is_woken(), "{way}");
         let mut newcomer = pending(&mut service, offer("p", "f"));
-        for call in [&mut newcomer, &mut back, &mut front] {
+        assert_eq!((desk.calls(), desk.call_text(1)), (2, "f".to_owned()), "{way}");
+        for call in [&mut front, &mut back] {
             assert_pending!(call.poll());
         }
-        assert_eq!((desk.calls(), desk.call_text(1)), (2, "g".to_owned()), "{way}");
 
         desk.end(End::Answer);
         assert_ready_ok!(old.poll());
-        assert_pending!(back.poll());
         assert_eq!(desk.calls(), 2, "{way}");
         desk.end(End::Broken);
-        assert_eq!(assert_ready_err!(front.poll()), Broken);
+        assert_eq!(assert_ready_err!(newcomer.poll()), Broken);
+        assert_pending!(front.poll());
         assert_pending!(back.poll());
-        assert_eq!((desk.calls(), desk.call_text(2)), (3, "h".to_owned()), "{way}");
+        assert_eq!((desk.calls(), desk.call_text(2)), (3, "g".to_owned()), "{way}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_behind_a_cooldown_runs_at_once() {
+async fn queue_runs_once_cooldown_is_forgotten() {
     for (way, forget) in WAYS {
         let desk = Desk::default();
         let layer = builder(Refuse::with(refuse))
@@ -287,7 +287,7 @@ async fn a_queue_behind_a_cooldown_runs_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_processing_while_a_claim_is_held() {
+async fn is_processing_while_claim_is_held() {
     let desk = Desk::default();
     let (mut service, handle) = replaying(&desk);
     assert!(!handle.is_processing("p"));

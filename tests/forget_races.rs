@@ -1,4 +1,4 @@
-//! `forget` and `clear` at the very moment in which an offer is remembered and its peer released.
+//! `forget` and `clear` race with the completion of an offer.
 
 mod common;
 
@@ -19,10 +19,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_test::{assert_pending, assert_ready, task::spawn};
-use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, WhenBusy,
-};
+use tower::{Layer, Service, service_fn};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse, Replay, WhenBusy};
 
 type Way = fn(&OfferDedupHandle);
 
@@ -35,7 +33,7 @@ const WAYS: [(&str, Way); 2] = [
 
 const ROUNDS: usize = 5000;
 
-/// An offer of the one peer `p`.
+/// An offer of the only peer, `p`.
 fn of_p(text: &&'static str) -> Option<Offer> {
     Some(Offer::new("p", Fingerprint::exact(text.as_bytes())))
 }
@@ -45,7 +43,7 @@ fn processed(_: &'static str) -> Ready<Result<Option<Reason>, Infallible>> {
 }
 
 #[test]
-fn what_was_forgotten_while_it_ended_is_admitted_again() {
+fn offer_forgotten_at_completion_is_admitted() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
@@ -59,7 +57,7 @@ fn what_was_forgotten_while_it_ended_is_admitted_again() {
             let (ended, ()) = together(|| old.now_or_never(), || forget(&handle));
             assert_eq!(ended, Some(Ok(None)), "{way}, round {round}");
 
-            // Whichever came first, nothing of it is left: neither memory nor cooldown, nor lock.
+            // Whichever came first, no memory, cooldown or lock is left.
             assert!(!handle.is_processing("p"));
             let mut answer = |text| service.call(text).now_or_never().unwrap().unwrap();
             assert_eq!(answer("f"), None, "{way}, round {round}");
@@ -77,9 +75,9 @@ fn what_was_forgotten_while_it_ended_is_admitted_again() {
     }
 }
 
-/// Here the old claim may still be ending when the next offer comes.
+/// The old claim may still be ending when the next offer arrives.
 #[test]
-fn once_forgotten_an_offer_is_admitted_whatever_becomes_of_the_old_claim() {
+fn forgotten_peer_admits_despite_old_claim() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
@@ -106,9 +104,9 @@ fn once_forgotten_an_offer_is_admitted_whatever_becomes_of_the_old_claim() {
     }
 }
 
-/// The old claim ends in the same moment as the new one.
+/// The old claim and the new one end at the same moment.
 #[test]
-fn the_end_of_a_forgotten_claim_races_with_that_of_the_new_one() {
+fn new_claim_wins_completion_race() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
@@ -131,7 +129,7 @@ fn the_end_of_a_forgotten_claim_races_with_that_of_the_new_one() {
 }
 
 #[test]
-fn whoever_waits_is_answered_when_the_leader_is_forgotten_while_it_ends() {
+fn follower_is_answered_when_leader_is_forgotten() {
     for (way, forget) in WAYS {
         let layer = OfferDedupLayer::builder()
             .offers(of_p)
@@ -164,9 +162,9 @@ fn whoever_waits_is_answered_when_the_leader_is_forgotten_while_it_ends() {
     }
 }
 
-/// Many senders, some of whom give up, while their peers are forgotten, cleared and taken over.
+/// Many clients, some of which give up, while their peers are forgotten, cleared and taken over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_is_left_after_a_riot() {
+async fn stress_leaves_nothing_behind() {
     const PEERS: u64 = 8;
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, text): &(u64, u64)| Some(Offer::new(*peer, Fingerprint::exact(&text.to_le_bytes()))))
@@ -190,35 +188,35 @@ async fn nothing_is_left_after_a_riot() {
     let handle = layer.handle();
     let answered = Arc::new(AtomicU64::new(0));
 
-    let mut riot = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for sender in 1..=32_u64 {
         let (service, handle, answered) = (layer.layer(inner), handle.clone(), Arc::clone(&answered));
-        riot.spawn(async move {
+        tasks.spawn(async move {
             let mut random = sender;
             for _ in 0..300 {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                let (peer, text, patience) = (random >> 33 & 7, random >> 40 & 3, random >> 48 & 15);
+                let (peer, text, max_wait) = (random >> 33 & 7, random >> 40 & 3, random >> 48 & 15);
                 match random >> 56 {
                     0..8 => drop(handle.forget(peer)),
                     8..10 => handle.clear(),
                     _ => {}
                 }
                 let call = service.clone().oneshot((peer, text));
-                if let Ok(Ok(_)) = timeout(Duration::from_millis(patience), call).await {
+                if let Ok(Ok(_)) = timeout(Duration::from_millis(max_wait), call).await {
                     answered.fetch_add(1, Relaxed);
                 }
             }
         });
     }
-    riot.join_all().await;
+    tasks.join_all().await;
 
-    timeout(SECOND, handle.drain()).await.expect("a claim is left");
+    timeout(SECOND, handle.drain()).await.expect("a claim is still held");
     let stats = handle.stats();
     assert_eq!((stats.claims, stats.waiters), (0, 0));
     assert_eq!(stats.admitted, stats.completed + stats.failed + stats.abandoned);
-    assert!(answered.load(Relaxed) > 1000, "too quiet: {stats:?}");
+    assert!(answered.load(Relaxed) > 1000, "too few answers: {stats:?}");
     let offers = stats.admitted + stats.replayed + stats.refused() + stats.waits_abandoned;
     assert_eq!(offers, 32 * 300, "{stats:?}");
 

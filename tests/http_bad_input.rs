@@ -49,7 +49,7 @@ struct Case {
     media: &'static str,
     token: &'static [u8],
     body: fn() -> Body,
-    /// The status, and the length that the inner service saw.
+    /// The status, and the body length that the inner service received.
     expected: (u16, Option<usize>),
 }
 
@@ -59,7 +59,7 @@ fn full(body: impl Into<Bytes>) -> Body {
         .boxed_unsync()
 }
 
-/// A body without end and without a length.
+/// An endless body of unknown length.
 fn endless(piece: &'static str) -> Body {
     let frames = stream::repeat_with(move || Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
     StreamBody::new(frames).boxed_unsync()
@@ -93,14 +93,14 @@ const CASES: &[Case] = &[
         expected: (413, None),
     },
     Case {
-        name: "no end",
+        name: "endless",
         media: SDP,
         token: TOKEN,
         body: || endless("a=b\r\n"),
         expected: (413, None),
     },
     Case {
-        name: "no end, a byte at a time",
+        name: "endless, one byte at a time",
         media: SDP,
         token: TOKEN,
         body: || endless("a"),
@@ -121,7 +121,7 @@ const CASES: &[Case] = &[
         expected: (201, Some(7)),
     },
     Case {
-        name: "no SDP",
+        name: "not SDP",
         media: SDP,
         token: TOKEN,
         body: || full("hello"),
@@ -170,7 +170,7 @@ const CASES: &[Case] = &[
         expected: (201, Some(0)),
     },
     Case {
-        name: "half of JSON",
+        name: "half a JSON object",
         media: JSON,
         token: TOKEN,
         body: || full(r#"{"sdp":"v=0","from":"#),
@@ -232,7 +232,7 @@ async fn send(server: &Server, case: &Case) -> (u16, Option<usize>) {
     if !case.token.is_empty() {
         request = request.header("authorization", HeaderValue::from_bytes(case.token).unwrap());
     }
-    // A second, equal field must not confuse anything.
+    // Repeated fields and odd bytes must not matter.
     request = request
         .header("x-odd", HeaderValue::from_bytes(b"\xff").unwrap())
         .header("x-odd", "again");
@@ -246,7 +246,7 @@ async fn send(server: &Server, case: &Case) -> (u16, Option<usize>) {
     (status, std::str::from_utf8(&body).unwrap().parse().ok())
 }
 
-/// One test at a time, or one sees what the other allocates.
+/// Runs one test at a time, so that neither counts the other's allocations.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]

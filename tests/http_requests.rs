@@ -235,7 +235,7 @@ async fn missing_peer_part_follows_its_setting() {
 }
 
 #[test]
-fn peers_differ_by_each_part() {
+fn each_part_distinguishes_peers() {
     let part = |name: &str| match name {
         "header" => PeerFrom::header("x-room".parse().unwrap()),
         "cookie" => PeerFrom::cookie("sid"),
@@ -314,7 +314,7 @@ fn peers_differ_by_each_part() {
         assert_eq!(
             peer(None).is_some(),
             *name == "path",
-            "{name}: found where there is none"
+            "{name}: found in a request without it"
         );
         assert!(peer(Some(one)).is_some(), "{name}");
         assert_eq!(peer(Some(one)), peer(Some(one)), "{name}");

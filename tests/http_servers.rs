@@ -1,4 +1,4 @@
-//! The layer in real servers: axum's ways to put a layer on, and hyper's connections.
+//! The layer in real servers: axum's ways of adding a layer, and hyper's connections.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ use tower_offer_dedup::{
 
 const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
-/// Counts sessions, and opens one a permit.
+/// Counts sessions. Each session waits for a permit before it opens.
 #[derive(Clone)]
 struct Sessions(Arc<(AtomicUsize, Semaphore)>);
 
@@ -73,7 +73,7 @@ async fn text(response: Response<Body>) -> (StatusCode, String) {
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// What a storm of equal offers gets, with so many handlers at once.
+/// Sends `count` equal offers at once, lets every handler finish, and returns the responses.
 async fn storm(app: &Router, uri: &str, count: usize, sessions: &Sessions) -> Vec<(StatusCode, String)> {
     let calls: Vec<_> = (0..count)
         .map(|_| tokio::spawn(app.clone().oneshot(offer(uri))))
@@ -90,7 +90,7 @@ async fn storm(app: &Router, uri: &str, count: usize, sessions: &Sessions) -> Ve
 }
 
 #[tokio::test]
-async fn one_layer_over_several_routes_is_one_layer() {
+async fn routes_share_one_layer() {
     let sessions = Sessions::open(10);
     let layer = OfferDedupLayer::whip()
         .offers(HttpOffers::new().peer(PeerFrom::path_segment(1)))
@@ -115,7 +115,7 @@ async fn one_layer_over_several_routes_is_one_layer() {
 }
 
 #[tokio::test]
-async fn on_one_route() {
+async fn layer_works_on_one_route() {
     let sessions = Sessions::open(10);
     let app: Router = Router::new()
         .route("/whip/{stream}", post(publish))
@@ -163,7 +163,7 @@ async fn nest_prefix_counts_with_feature_axum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_inside_frees_the_peer_and_one_outside_leaves_the_work_to_be_finished() {
+async fn timeouts_work_inside_and_outside() {
     let time_out = || {
         ServiceBuilder::new()
             .layer(HandleErrorLayer::new(|_: BoxError| async {
@@ -207,7 +207,7 @@ async fn a_timeout_inside_frees_the_peer_and_one_outside_leaves_the_work_to_be_f
 }
 
 #[tokio::test]
-async fn duplicates_take_no_capacity_of_a_limit_inside() {
+async fn inner_limit_counts_no_duplicates() {
     let shed = || {
         ServiceBuilder::new()
             .layer(HandleErrorLayer::new(|_: BoxError| async {
@@ -244,7 +244,7 @@ async fn duplicates_take_no_capacity_of_a_limit_inside() {
     assert_eq!(shed, 19, "a limit outside counts duplicates: {answers:?}");
 }
 
-/// A hyper server on a port of its own.
+/// Starts a hyper server on its own port.
 async fn hyper() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let made = Arc::new(AtomicUsize::new(0));
     let service = {
@@ -295,7 +295,7 @@ async fn read_until(stream: &mut TcpStream, needle: &str, times: usize) -> Strin
 }
 
 #[tokio::test]
-async fn http1_keep_alive_and_pipelining() {
+async fn http1_pipelined_duplicates_are_replayed() {
     let (address, made) = hyper().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(raw("").as_bytes()).await.unwrap();
@@ -311,7 +311,7 @@ async fn http1_keep_alive_and_pipelining() {
 }
 
 #[tokio::test]
-async fn http1_expect_continue() {
+async fn http1_expect_continue_works() {
     let (address, made) = hyper().await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = raw("expect: 100-continue\r\n");
@@ -324,7 +324,7 @@ async fn http1_expect_continue() {
 }
 
 #[tokio::test]
-async fn http1_client_that_is_cut_off_gets_the_answer_by_its_retry() {
+async fn retry_after_cut_connection_is_answered() {
     let (address, made) = hyper().await;
     let mut cut = TcpStream::connect(address).await.unwrap();
     let whole = raw("");
@@ -337,7 +337,7 @@ async fn http1_client_that_is_cut_off_gets_the_answer_by_its_retry() {
 }
 
 #[tokio::test]
-async fn http2_streams_of_one_connection() {
+async fn http2_streams_share_one_answer() {
     let (address, made) = hyper().await;
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (client, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
@@ -370,7 +370,7 @@ async fn http2_streams_of_one_connection() {
 }
 
 #[tokio::test]
-async fn errors_of_the_inner_service_go_through() {
+async fn inner_errors_pass_through() {
     let service = OfferDedupLayer::whip()
         .build()
         .layer(service_fn(|_: Request<BufferedBody<Full<Bytes>>>| async {

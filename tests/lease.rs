@@ -1,4 +1,4 @@
-//! A claim past its lease holds nobody off: the next offer takes over.
+//! A claim past its lease no longer holds other offers off: the next one takes over.
 
 mod common;
 
@@ -26,7 +26,7 @@ const QUEUE: WhenBusy = WhenBusy::Queue {
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_takes_over_when_the_lease_ends() {
+async fn newcomer_takes_over_expired_lease() {
     for lease in [None, Some(3 * SECOND), Some(1000 * SECOND)] {
         for text in ["f", "g"] {
             let desk = Desk::default();
@@ -46,14 +46,14 @@ async fn a_newcomer_takes_over_when_the_lease_ends() {
             let _next = pending(&mut service, offer("p", text));
             assert_eq!(desk.calls(), 2);
             assert_eq!(layer.handle().stats().taken_over, 1);
-            // The next one has a lease of its own.
+            // The new claim has its own lease.
             assert_eq!(reason(at_once(&mut service, offer("p", text))), Reason::InFlight);
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_front_of_the_queue_takes_over_when_the_lease_ends() {
+async fn queue_front_takes_over_expired_lease() {
     let desk = Desk::default();
     let layer = refusing().when_busy(QUEUE).build();
     let mut service = layer.layer(desk.clone());
@@ -65,7 +65,7 @@ async fn the_front_of_the_queue_takes_over_when_the_lease_ends() {
     assert!(!front.is_woken());
     advance(NANO).await;
     assert!(front.is_woken());
-    // The end of the lease lets a newcomer overtake no more than any other release does.
+    // A newcomer cannot overtake the queue when a lease ends either.
     let mut newcomer = pending(&mut service, offer("p", "i"));
     for call in [&mut newcomer, &mut back, &mut front] {
         assert_pending!(call.poll());
@@ -75,7 +75,7 @@ async fn the_front_of_the_queue_takes_over_when_the_lease_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_the_duplicates_that_wait_one_takes_over_when_the_lease_ends() {
+async fn one_follower_takes_over_expired_lease() {
     let desk = Desk::default();
     let layer = replaying().build();
     let mut service = layer.layer(desk.clone());
@@ -99,7 +99,7 @@ async fn of_the_duplicates_that_wait_one_takes_over_when_the_lease_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_takes_over_for_those_who_wait_as_well() {
+async fn followers_join_the_newcomer_after_takeover() {
     let desk = Desk::default();
     let mut service = replaying().build().layer(desk.clone());
     let _overdue = pending(&mut service, offer("p", "f"));
@@ -114,7 +114,7 @@ async fn whoever_comes_takes_over_for_those_who_wait_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_an_overdue_claim_counts_for_nothing() {
+async fn overdue_completion_counts_for_nothing() {
     for text in ["f", "g"] {
         let desk = Desk::default();
         let layer = replaying().lease(SECOND).build();
@@ -131,7 +131,7 @@ async fn the_end_of_an_overdue_claim_counts_for_nothing() {
         desk.end(End::Broken);
         let _ = assert_ready!(next.poll());
         drop(next);
-        // Neither remembered nor cooling.
+        // It is neither remembered nor cooling down.
         assert_eq!(
             through(&mut service, &desk, offer("p", "f"), End::Answer),
             Ok(Reply::Answer(2))
@@ -141,7 +141,7 @@ async fn the_end_of_an_overdue_claim_counts_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overdue_claim_that_nobody_took_over_counts() {
+async fn overdue_completion_counts_without_takeover() {
     let desk = Desk::default();
     let layer = replaying().lease(SECOND).build();
     let mut service = layer.layer(desk.clone());
@@ -154,7 +154,7 @@ async fn an_overdue_claim_that_nobody_took_over_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_memories_of_the_peer_stay() {
+async fn takeover_keeps_other_memories() {
     let desk = Desk::default();
     let layer = replaying().lease(SECOND).cooldown(Duration::ZERO).build();
     let mut service = layer.layer(desk.clone());
@@ -173,9 +173,9 @@ async fn the_other_memories_of_the_peer_stay() {
     let _again = pending(&mut service, offer("p", "f"));
 }
 
-/// A claim waits for capacity behind one of another peer, for longer than a lease.
+/// The claim waits longer than a lease for capacity that another peer holds.
 #[tokio::test(start_paused = true)]
-async fn the_lease_counts_from_the_call_of_the_inner_service() {
+async fn lease_starts_at_the_inner_call() {
     let desk = Desk::default();
     let layer = refusing().build();
     let mut service = layer.layer(ConcurrencyLimit::new(desk.clone(), 1));
@@ -200,7 +200,7 @@ async fn the_lease_counts_from_the_call_of_the_inner_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_claim_starts_no_lease_of_the_new_one() {
+async fn forgotten_claim_starts_no_new_lease() {
     let desk = Desk::default();
     let layer = refusing().build();
     let mut service = layer.layer(ConcurrencyLimit::new(desk.clone(), 1));
@@ -220,7 +220,7 @@ async fn a_forgotten_claim_starts_no_lease_of_the_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_learns_of_a_lease_that_began_late() {
+async fn waiters_notice_a_late_lease() {
     for when_busy in [WhenBusy::Refuse, QUEUE] {
         let text = if when_busy == QUEUE { "g" } else { "f" };
         let desk = Desk::default();
@@ -238,7 +238,7 @@ async fn whoever_waits_learns_of_a_lease_that_began_late() {
             assert_ready_ok!(call.poll());
         }
         assert_pending!(late.poll());
-        // In steps, for a timer that is read late is late again.
+        // Advances in two steps, because a timer that is read late fires late.
         for step in [25 * SECOND, 5 * SECOND - NANO] {
             advance(step).await;
             settle().await;
@@ -253,7 +253,7 @@ async fn whoever_waits_learns_of_a_lease_that_began_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_no_lease_at_all_no_offer_holds_another_off() {
+async fn zero_lease_disables_the_lock() {
     let desk = Desk::default();
     let layer = refusing().lease(Duration::ZERO).build();
     let mut service = layer.layer(desk.clone());
@@ -266,7 +266,7 @@ async fn with_no_lease_at_all_no_offer_holds_another_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_lease_is_never_taken_over() {
+async fn endless_lease_is_never_taken_over() {
     let desk = Desk::default();
     let layer = refusing().lease(Duration::MAX).build();
     let mut service = layer.layer(desk.clone());
@@ -281,7 +281,7 @@ async fn an_endless_lease_is_never_taken_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overdue_detached_task_is_aborted() {
+async fn overdue_detached_task_is_aborted() {
     let desk = Desk::default();
     let layer = refusing().finish_abandoned().build();
     let mut service = layer.layer(desk.clone());
@@ -306,7 +306,7 @@ async fn an_overdue_detached_task_is_aborted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_detached_task_is_finished() {
+async fn forgotten_detached_task_is_finished() {
     let desk = Desk::default();
     let layer = refusing().finish_abandoned().build();
     let mut service = layer.layer(desk.clone());

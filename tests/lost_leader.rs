@@ -1,4 +1,4 @@
-//! When the leader of an offer is lost, one of the duplicates that wait leads next.
+//! When a leader is lost, one of its followers leads next.
 
 mod common;
 
@@ -11,7 +11,7 @@ use tower::Layer;
 use tower_offer_dedup::{Reason, Replay};
 
 #[tokio::test(start_paused = true)]
-async fn the_time_out_counts_from_the_arrival_whoever_leads() {
+async fn wait_timeout_counts_from_arrival() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
     let mut leader = pending(&mut service, offer("p", "f"));
@@ -37,7 +37,7 @@ enum Loss {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_ten_that_wait_one_leads_when_the_leader_is_lost() {
+async fn one_follower_replaces_a_lost_leader() {
     for loss in [Loss::Dropped, Loss::Err, Loss::Panic] {
         let desk = Desk::default();
         let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
@@ -73,9 +73,9 @@ async fn of_ten_that_wait_one_leads_when_the_leader_is_lost() {
     }
 }
 
-/// Each that leads gets the error of its own call.
+/// Each new leader gets the error of its own call.
 #[tokio::test(start_paused = true)]
-async fn all_that_wait_have_their_try_when_one_after_another_errs() {
+async fn followers_lead_in_turn_after_errors() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
     let mut eleven = [(); 11].map(|()| pending(&mut service, offer("p", "f")));
@@ -92,7 +92,7 @@ async fn all_that_wait_have_their_try_when_one_after_another_errs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_next_leader_panics_in_its_call_the_others_go_on() {
+async fn followers_survive_a_panicking_leader() {
     let desk = Desk::default();
     let layer = builder(Replay::with(refuse)).build();
     let mut service = layer.layer(desk.clone());

@@ -1,4 +1,4 @@
-//! What was processed is remembered for a while, and within bounds.
+//! Processed offers are remembered for the window, and within the limits.
 
 mod common;
 
@@ -18,12 +18,13 @@ fn refusing() -> Builder<Refuse<Refuser>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_memory_only_the_lock_holds_duplicates_off() {
+async fn without_memory_only_the_lock_refuses() {
     let settings = [
-        ("no window", refusing().window(Duration::ZERO)),
-        ("no memory", refusing().max_memory(0)),
+        ("no window", refusing().window(Duration::ZERO), true),
+        // Without memory there is no cooldown either.
+        ("no memory", refusing().max_memory(0), false),
     ];
-    for (what, builder) in settings {
+    for (what, builder, cools) in settings {
         let desk = Desk::default();
         let layer = builder.build();
         let mut service = layer.layer(desk.clone());
@@ -35,12 +36,11 @@ async fn without_a_memory_only_the_lock_holds_duplicates_off() {
         );
         desk.end(End::Answer);
         assert_ready_ok!(first.poll());
-        assert_eq!(
-            reason(at_once(&mut service, offer("p", "f"))),
-            Reason::CoolingDown,
-            "{what}"
-        );
-        advance(2 * SECOND).await;
+        if cools {
+            let refused = at_once(&mut service, offer("p", "f"));
+            assert_eq!(reason(refused), Reason::CoolingDown, "{what}");
+            advance(2 * SECOND).await;
+        }
         assert_eq!(
             through(&mut service, &desk, offer("p", "f"), End::Answer),
             Ok(Reply::Answer(1)),
@@ -51,7 +51,7 @@ async fn without_a_memory_only_the_lock_holds_duplicates_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_memory_those_who_wait_are_answered() {
+async fn followers_are_answered_without_memory() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse))
         .window(Duration::ZERO)
@@ -64,9 +64,9 @@ async fn without_a_memory_those_who_wait_are_answered() {
     assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(0));
 }
 
-/// The window begins when processing ends, and its end is exact.
+/// The window starts when processing ends, and its end is exact.
 #[tokio::test(start_paused = true)]
-async fn the_window_is_as_long_as_it_says() {
+async fn window_length_is_exact() {
     let settings = [
         (refusing(), 10 * SECOND),
         (refusing().window(3 * SECOND), 3 * SECOND),
@@ -92,7 +92,7 @@ async fn the_window_is_as_long_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_window_and_an_endless_cooldown_do_not_end() {
+async fn endless_window_and_cooldown_never_end() {
     let desk = Desk::default();
     let layer = refusing().window(Duration::MAX).cooldown(Duration::MAX).build();
     let mut service = layer.layer(desk.clone());
@@ -108,9 +108,9 @@ async fn an_endless_window_and_an_endless_cooldown_do_not_end() {
     );
 }
 
-/// The cooldown begins when processing ends, its end is exact, and whoever is refused is told what is left of it.
+/// The cooldown starts when processing ends, and its end is exact. Each refusal carries the time left.
 #[tokio::test(start_paused = true)]
-async fn the_cooldown_is_as_long_as_it_says() {
+async fn cooldown_length_is_exact() {
     let settings = [(refusing(), 2 * SECOND), (refusing().cooldown(5 * SECOND), 5 * SECOND)];
     for (builder, cooldown) in settings {
         let desk = Desk::default();
@@ -136,7 +136,7 @@ async fn the_cooldown_is_as_long_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_extends_no_window_and_starts_no_cooldown() {
+async fn refusal_extends_no_window_or_cooldown() {
     let desk = Desk::default();
     let mut service = refusing().build().layer(desk.clone());
     through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
@@ -161,7 +161,7 @@ async fn what_is_refused_extends_no_window_and_starts_no_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_the_peer_is_free() {
+async fn failure_frees_the_peer() {
     for end in [End::Failure, End::Broken] {
         let desk = Desk::default();
         let mut service = builder(Refuse::with(refuse).success_if(is_answer))
@@ -195,7 +195,7 @@ async fn failures_are_remembered_on_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_are_remembered_on_request_and_their_duplicates_refused() {
+async fn remembered_errors_refuse_duplicates() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse))
         .remember_failures(true)
@@ -216,9 +216,9 @@ async fn errors_are_remembered_on_request_and_their_duplicates_refused() {
     assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::Processed);
 }
 
-/// Only what was processed to its end can be remembered.
+/// Only completed processing can be remembered.
 #[tokio::test(start_paused = true)]
-async fn what_was_dropped_is_never_remembered() {
+async fn dropped_offer_is_never_remembered() {
     let desk = Desk::default();
     let mut service = refusing().remember_failures(true).build().layer(desk.clone());
     drop(pending(&mut service, offer("p", "f")));
@@ -229,7 +229,7 @@ async fn what_was_dropped_is_never_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_one_peer_the_last_sixteen_are_remembered() {
+async fn last_sixteen_offers_are_remembered() {
     let desk = Desk::default();
     let layer = refusing().cooldown(Duration::ZERO).build();
     let mut service = layer.layer(desk.clone());
@@ -248,9 +248,9 @@ async fn of_one_peer_the_last_sixteen_are_remembered() {
     assert_pending!(oldest.poll());
 }
 
-/// Each has a window of its own.
+/// Each offer has its own window.
 #[tokio::test(start_paused = true)]
-async fn a_later_offer_extends_the_window_of_none_before_it() {
+async fn later_offer_extends_no_window() {
     let desk = Desk::default();
     let mut service = refusing().cooldown(Duration::ZERO).build().layer(desk.clone());
     through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
@@ -266,7 +266,7 @@ async fn a_later_offer_extends_the_window_of_none_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_may_say_that_it_takes_all_there_is() {
+async fn oversized_answer_is_not_recorded() {
     let desk = Desk::default();
     let answer = Replay::with(refuse).weigher(|_: &Reply| Some(usize::MAX));
     let mut service = builder(answer).cooldown(Duration::ZERO).build().layer(desk.clone());

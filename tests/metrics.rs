@@ -1,4 +1,4 @@
-//! Metrics: what is counted, recorded and shown of each outcome.
+//! Metrics: the counters, histograms and gauges of each outcome.
 
 mod common;
 
@@ -11,7 +11,7 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service};
 use tower_offer_dedup::{OfferDedupLayer, Replay};
 
-/// What was measured since the last look, by name and outcome; of a histogram how many, and their sum in milliseconds.
+/// The metrics since the last snapshot, by name and outcome. A histogram yields its count, and its sum in milliseconds.
 fn measured(recorder: &DebuggingRecorder) -> BTreeMap<String, i64> {
     let mut measured = BTreeMap::new();
     for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {

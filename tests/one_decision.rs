@@ -1,4 +1,4 @@
-//! Between the look at the memory and that at the lock, nothing slips through.
+//! No offer slips through between the check of the memory and that of the lock.
 
 mod common;
 
@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
 
-/// A duplicate finds its offer in flight or processed, and nothing in between.
+/// A duplicate finds its offer either in flight or processed.
 #[test]
-fn a_duplicate_that_comes_while_its_offer_is_remembered_is_refused() {
+fn duplicate_during_completion_is_refused() {
     const ROUNDS: u64 = 10_000;
     let layer = OfferDedupLayer::builder()
         .offers(|n: &u64| Some(Offer::new("p", Fingerprint::exact(&n.to_le_bytes()))))

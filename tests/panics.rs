@@ -1,4 +1,4 @@
-//! A panic anywhere releases the peer at once, and goes on to the caller.
+//! A panic anywhere releases the peer at once and reaches the caller.
 
 mod common;
 
@@ -14,12 +14,12 @@ use common::{
 use tokio_test::{assert_pending, task::spawn};
 use tower::{Layer, Service};
 use tower_offer_dedup::{
-    OfferDedupLayer, Refusal,
+    Offer, OfferDedupLayer, Refusal,
     answer::{Answer, Duplicates, Settled},
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
+async fn inner_panic_releases_and_reaches_caller() {
     for policy in Policy::INLINE {
         let mut station = Station::new(policy, queueing);
         station.desk.panic_in_call();
@@ -37,7 +37,7 @@ async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
         station.desk.end(End::Panic);
         let panic = catch_unwind(AssertUnwindSafe(|| drop(first.poll())));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"processing panics"));
-        // The future that panicked is still there.
+        // The future that panicked has not been dropped yet.
         assert!(queued.is_woken());
         drop(queued);
         assert_released(&mut station, offer("p", "f"));
@@ -46,7 +46,7 @@ async fn a_panic_releases_at_once_and_goes_on_to_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_call_of_a_queued_offer_calls_the_next() {
+async fn panic_of_queued_call_wakes_next() {
     let mut station = Station::new(Policy::Replay, queueing);
     let first = station.call(offer("p", "f"));
     let [mut front, mut next] = ["g", "h"].map(|text| station.call(offer("p", text)));
@@ -60,7 +60,7 @@ async fn a_panic_in_the_call_of_a_queued_offer_calls_the_next() {
     assert_eq!(station.desk.call_text(2), "h");
 }
 
-/// Panics where it is told to.
+/// An answer that panics at the chosen point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Faulty {
     InSettle,
@@ -106,7 +106,7 @@ impl<E> Answer<Reply, E> for Faulty {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_answer_leaves_nothing_held() {
+async fn answer_panic_leaves_nothing_held() {
     for faulty in [Faulty::InSettle, Faulty::Settling, Faulty::Replay, Faulty::Refuse] {
         let desk = Desk::default();
         let layer = OfferDedupLayer::builder()
@@ -130,7 +130,7 @@ async fn a_panic_in_the_answer_leaves_nothing_held() {
         assert_eq!(
             layer.handle().is_processing("p"),
             fails,
-            "{faulty:?}: the one that waited leads after a panic"
+            "{faulty:?}: the follower leads after a panic"
         );
         drop(waits);
         let stats = layer.handle().stats();

@@ -1,4 +1,4 @@
-//! Whoever waits is polled when there is something to learn, and not before.
+//! A waiter is polled only when its state may have changed.
 
 mod common;
 
@@ -15,8 +15,8 @@ const QUEUE: WhenBusy = WhenBusy::Queue {
 };
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_is_polled_at_most_three_times() {
-    // A storm, with the first of two leaders lost.
+async fn waiters_are_polled_at_most_thrice() {
+    // A storm in which the first leader is lost.
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
     let leader = tokio::spawn(service.call(offer("p", "f")));
@@ -38,7 +38,7 @@ async fn whoever_waits_is_polled_at_most_three_times() {
         assert!(polled.load(Relaxed) <= 3, "polled {polled:?} times");
     }
 
-    // The queue behind a cooldown, up to the call of the inner service.
+    // A queue behind a cooldown, until the inner service is called.
     let desk = Desk::default();
     let layer = builder(Replay::with(refuse)).when_busy(QUEUE).build();
     let mut service = layer.layer(desk.clone());

@@ -1,4 +1,4 @@
-//! Other offers of a busy peer wait in line, first come, first served.
+//! Other offers of a busy peer queue in first-in-first-out order.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn queueing(depth: usize, timeout: Duration) -> Builder<Refuse<Refuser>> {
     builder(Refuse::with(refuse as _)).when_busy(WhenBusy::Queue { depth, timeout })
 }
 
-/// A queue of 8 for 10 s, behind a lock with no cooldown.
+/// A queue of 8 for 10 s, without a cooldown.
 fn queue(desk: &Desk) -> Queue {
     queueing(8, 10 * SECOND)
         .cooldown(Duration::ZERO)
@@ -31,7 +31,7 @@ fn queue(desk: &Desk) -> Queue {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_offer_runs_second() {
+async fn queued_offer_runs_second() {
     let desk = Desk::default();
     let mut service = queue(&desk);
     let mut first = pending(&mut service, offer("p", "f"));
@@ -48,7 +48,7 @@ async fn another_offer_runs_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn three_run_in_the_order_of_their_calls_whatever_that_of_their_polls() {
+async fn queue_order_ignores_poll_order() {
     for polls in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
         let desk = Desk::default();
         let mut service = queue(&desk);
@@ -78,7 +78,7 @@ async fn three_run_in_the_order_of_their_calls_whatever_that_of_their_polls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newcomer_overtakes_nobody() {
+async fn newcomer_never_overtakes_the_queue() {
     let desk = Desk::default();
     let mut service = queue(&desk);
     let mut first = pending(&mut service, offer("p", "f"));
@@ -86,7 +86,7 @@ async fn a_newcomer_overtakes_nobody() {
 
     desk.end(End::Answer);
     assert_ready_ok!(first.poll());
-    // The lock is free, and the second does not know it yet.
+    // The lock is free, but the second offer has not been polled yet.
     let mut newcomer = pending(&mut service, offer("p", "h"));
     assert_eq!(desk.calls(), 1);
     assert_pending!(second.poll());
@@ -99,7 +99,7 @@ async fn a_newcomer_overtakes_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_so_many_wait() {
+async fn queue_depth_is_enforced() {
     for depth in [0, 1, 8] {
         let desk = Desk::default();
         let mut service = queueing(depth, 10 * SECOND).build().layer(desk.clone());
@@ -118,13 +118,13 @@ async fn only_so_many_wait() {
 
         desk.end(End::Answer);
         assert_ready_ok!(first.poll());
-        // Cooling down.
+        // The peer is cooling down.
         assert_eq!(at_once(&mut service, offer("p", "h")), full, "depth {depth}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_waits_no_longer_than_the_time_out() {
+async fn queue_timeout_is_enforced() {
     let desk = Desk::default();
     let mut service = queue(&desk);
     let mut first = pending(&mut service, offer("p", "f"));
@@ -148,7 +148,7 @@ async fn one_waits_no_longer_than_the_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_moment_before_the_time_out_it_still_runs() {
+async fn offer_runs_just_before_timeout() {
     let desk = Desk::default();
     let mut service = queue(&desk);
     let mut first = pending(&mut service, offer("p", "f"));
@@ -162,7 +162,7 @@ async fn a_moment_before_the_time_out_it_still_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_no_time_to_wait_one_is_refused_at_once() {
+async fn zero_queue_timeout_refuses_at_once() {
     let desk = Desk::default();
     let mut service = queueing(8, Duration::ZERO).build().layer(desk.clone());
     let _first = pending(&mut service, offer("p", "f"));
@@ -171,7 +171,7 @@ async fn with_no_time_to_wait_one_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_as_a_queued_offer_is_in_flight() {
+async fn queued_offer_counts_as_in_flight() {
     let desk = Desk::default();
     let mut service = queue(&desk);
     let mut first = pending(&mut service, offer("p", "f"));
@@ -179,7 +179,7 @@ async fn the_same_as_a_queued_offer_is_in_flight() {
     let in_flight = Ok(Reply::Refused(Reason::InFlight, Some(SECOND)));
     assert_eq!(at_once(&mut service, offer("p", "g")), in_flight);
 
-    // Also while its turn has come and it does not know.
+    // This also holds when its turn has come but it has not been polled.
     desk.end(End::Answer);
     assert_ready_ok!(first.poll());
     assert_eq!(at_once(&mut service, offer("p", "g")), in_flight);
@@ -189,15 +189,15 @@ async fn the_same_as_a_queued_offer_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_dropped_holds_up_nobody() {
+async fn dropped_waiter_blocks_nobody() {
     for dropped in 0..3 {
-        for knows_its_turn in [false, true] {
+        for is_granted in [false, true] {
             let desk = Desk::default();
             let mut service = queue(&desk);
             let mut first = pending(&mut service, offer("p", "f"));
             let mut three = ["g", "h", "i"].map(|text| Some(pending(&mut service, offer("p", text))));
 
-            if knows_its_turn {
+            if is_granted {
                 desk.end(End::Answer);
                 assert_ready_ok!(first.poll());
                 three[dropped] = None;
@@ -223,7 +223,7 @@ async fn who_is_dropped_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_front_runs_when_the_cooldown_ends() {
+async fn queue_front_runs_after_cooldown() {
     let desk = Desk::default();
     let mut service = queueing(8, 10 * SECOND).build().layer(desk.clone());
     let mut first = pending(&mut service, offer("p", "f"));
@@ -231,7 +231,7 @@ async fn the_front_runs_when_the_cooldown_ends() {
     desk.end(End::Answer);
     assert_ready_ok!(first.poll());
     assert_pending!(before.poll());
-    // There is no holder to wait for any more.
+    // No holder is left to wait for.
     let mut after = pending(&mut service, offer("p", "h"));
 
     advance(2 * SECOND - NANO).await;
@@ -247,7 +247,7 @@ async fn the_front_runs_when_the_cooldown_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_cooling_peer_one_waits_for_the_end() {
+async fn offer_queues_on_cooling_peer() {
     let desk = Desk::default();
     let mut service = queueing(8, 10 * SECOND).build().layer(desk.clone());
     through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
@@ -261,7 +261,7 @@ async fn on_a_cooling_peer_one_waits_for_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_longer_than_the_time_out_is_not_waited_out() {
+async fn queue_times_out_during_long_cooldown() {
     let desk = Desk::default();
     let mut service = queueing(8, SECOND).build().layer(desk.clone());
     through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
@@ -272,7 +272,7 @@ async fn a_cooldown_longer_than_the_time_out_is_not_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_the_front_runs_at_once() {
+async fn queue_front_runs_after_failure() {
     for end in [End::Failure, End::Broken, End::Panic] {
         let desk = Desk::default();
         let mut service = builder(Refuse::with(refuse).success_if(is_answer))
@@ -296,7 +296,7 @@ async fn after_a_failure_the_front_runs_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_sender_of_the_first_is_gone_the_front_runs_at_once() {
+async fn queue_front_runs_after_drop() {
     let desk = Desk::default();
     let mut service = queueing(8, 10 * SECOND).build().layer(desk.clone());
     let first = pending(&mut service, offer("p", "f"));
@@ -307,9 +307,9 @@ async fn when_the_sender_of_the_first_is_gone_the_front_runs_at_once() {
     assert_eq!(desk.calls(), 2);
 }
 
-/// The duplicates of a lost leader come after those who were there before they tried again, and one of them leads.
+/// Followers of a lost leader queue behind the offers that already wait, and one of them leads.
 #[tokio::test(start_paused = true)]
-async fn duplicates_of_a_lost_leader_line_up() {
+async fn followers_of_lost_leader_queue_up() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse))
         .cooldown(Duration::ZERO)

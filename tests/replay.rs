@@ -1,4 +1,4 @@
-//! Duplicates get the answer of the first: those that wait for it, and those that come later.
+//! Duplicates get the answer of the first offer, whether they wait for it or arrive later.
 
 mod common;
 
@@ -19,7 +19,7 @@ use tokio::{
     time::advance,
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, service_fn};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Replay, WhenBusy};
 
 const QUEUE: WhenBusy = WhenBusy::Queue {
@@ -28,7 +28,7 @@ const QUEUE: WhenBusy = WhenBusy::Queue {
 };
 
 #[tokio::test(start_paused = true)]
-async fn fifty_at_once_are_one_call_and_fifty_equal_answers() {
+async fn fifty_duplicates_share_one_answer() {
     let desk = Desk::default();
     let layer = builder(Replay::with(refuse)).build();
     let mut service = layer.layer(desk.clone());
@@ -49,9 +49,9 @@ async fn fifty_at_once_are_one_call_and_fifty_equal_answers() {
     assert_eq!(desk.calls(), 1);
 }
 
-/// The inner service gives each call another answer, so that equal answers are the answer of one call.
+/// The inner service answers each call differently, so equal answers come from one call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_storm_from_all_threads_is_one_call_a_peer() {
+async fn threaded_storm_is_one_call_per_peer() {
     const PEERS: usize = 200;
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
@@ -88,7 +88,7 @@ async fn a_storm_from_all_threads_is_one_call_a_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_so_many_wait() {
+async fn follower_limit_is_enforced() {
     let cases = [
         (Replay::with(refuse), 64),
         (Replay::with(refuse).max_waiters(3), 3),
@@ -117,7 +117,7 @@ async fn only_so_many_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_counts_all_duplicates_of_one_peer() {
+async fn limit_counts_all_followers_of_peer() {
     let answer = Replay::with(refuse).max_waiters(2);
     let mut service = builder(answer).when_busy(QUEUE).build().layer(Desk::default());
     let _leader = pending(&mut service, offer("p", "f"));
@@ -133,7 +133,7 @@ async fn the_limit_counts_all_duplicates_of_one_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_waits_no_longer_than_its_time_out() {
+async fn follower_timeout_is_enforced() {
     let cases = [
         (Replay::with(refuse), 10 * SECOND),
         (Replay::with(refuse).wait_timeout(3 * SECOND), 3 * SECOND),
@@ -162,7 +162,7 @@ async fn one_waits_no_longer_than_its_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_no_time_to_wait_one_is_refused_at_once() {
+async fn zero_follower_timeout_refuses_at_once() {
     let answer = Replay::with(refuse).wait_timeout(Duration::ZERO);
     let mut service = builder(answer).build().layer(Desk::default());
     let _leader = pending(&mut service, offer("p", "f"));
@@ -170,7 +170,7 @@ async fn with_no_time_to_wait_one_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_completed_failure_is_shared_and_not_remembered() {
+async fn failure_is_shared_and_not_remembered() {
     let desk = Desk::default();
     let answer = Replay::with(refuse).success_if(is_answer);
     let mut service = builder(answer).build().layer(desk.clone());
@@ -190,7 +190,7 @@ async fn a_completed_failure_is_shared_and_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_kept_is_never_made_a_second_time() {
+async fn unrecorded_offer_is_not_processed_again() {
     let desk = Desk::default();
     let answer = Replay::with(refuse).weigher(|_: &Reply| None);
     let mut service = builder(answer).build().layer(desk.clone());
@@ -213,7 +213,7 @@ async fn an_answer_that_is_not_kept_is_never_made_a_second_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replay_extends_no_window() {
+async fn replay_extends_no_window() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
     assert_eq!(
@@ -231,7 +231,7 @@ async fn a_replay_extends_no_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn duplicates_of_a_queued_offer_wait_for_its_answer() {
+async fn duplicates_of_queued_offer_wait() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse))
         .cooldown(Duration::ZERO)
@@ -257,7 +257,7 @@ async fn duplicates_of_a_queued_offer_wait_for_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicate_of_the_leader_waits_for_no_queue() {
+async fn leader_duplicates_skip_the_queue() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse))
         .when_busy(QUEUE)

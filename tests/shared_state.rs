@@ -1,4 +1,4 @@
-//! What is shared: clones of a layer, the services it wraps, and its other extractors.
+//! The state that clones of a layer, its services and its other extractors share.
 
 mod common;
 
@@ -26,7 +26,7 @@ use tower_offer_dedup::{
 };
 
 #[tokio::test]
-async fn services_and_clones_of_one_layer_share_it() {
+async fn clones_and_services_share_state() {
     let desks = [Desk::default(), Desk::default(), Desk::default()];
     let layer = builder(Refuse::with(refuse)).build();
     let copy = layer.clone();
@@ -55,7 +55,7 @@ async fn services_and_clones_of_one_layer_share_it() {
 }
 
 #[tokio::test]
-async fn layers_built_apart_share_nothing() {
+async fn separately_built_layers_share_nothing() {
     let settings = builder(Refuse::with(refuse));
     let [mut one, mut other] = [settings.clone().build(), settings.build()].map(|layer| layer.layer(Desk::default()));
     let _first = pending(&mut one, offer("p", "f"));
@@ -63,7 +63,7 @@ async fn layers_built_apart_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_layer_outlives_its_services_and_a_service_its_layer() {
+async fn layer_and_services_outlive_each_other() {
     let desk = Desk::default();
     let layer = builder(Refuse::with(refuse)).build();
     through(&mut layer.layer(desk.clone()), &desk, offer("p", "f"), End::Answer).unwrap();
@@ -75,7 +75,7 @@ async fn a_layer_outlives_its_services_and_a_service_its_layer() {
 }
 
 #[tokio::test]
-async fn each_socket_binds_its_peer_to_the_same_state() {
+async fn sockets_bind_peers_to_shared_state() {
     let desk = Desk::default();
     let layer = OfferDedupLayer::builder().answer(Refuse::with(refuse)).build();
     let socket = |peer: &'static str| {
@@ -96,7 +96,7 @@ async fn each_socket_binds_its_peer_to_the_same_state() {
     assert!(layer.handle().is_processing("bob") && !layer.handle().is_processing("alice"));
 }
 
-/// Answers services with text and services with numbers, each with a record of its own.
+/// Answers services with text and services with numbers. Each has its own record type.
 struct Both;
 
 macro_rules! answers {
@@ -133,7 +133,7 @@ answers!(String);
 answers!(u64);
 
 #[tokio::test(start_paused = true)]
-async fn a_service_of_another_response_type_gets_no_wrong_answer() {
+async fn other_response_type_gets_no_answer() {
     let layer = OfferDedupLayer::builder()
         .offers(offers as fn(&Message) -> _)
         .answer(Both)
@@ -177,7 +177,7 @@ fn offer_in_headers(request: &Request<Body>) -> Option<Offer> {
 }
 
 #[tokio::test]
-async fn one_layer_over_many_routes_is_one_layer() {
+async fn routes_share_one_layer() {
     let calls = Arc::new(AtomicUsize::new(0));
     let handler = {
         let calls = Arc::clone(&calls);
@@ -186,7 +186,7 @@ async fn one_layer_over_many_routes_is_one_layer() {
             StatusCode::CREATED
         }
     };
-    // axum's responses are no `Clone`: only `Replay` asks for that.
+    // axum's responses are not `Clone`. Only `Replay` requires that.
     let refuse = |refusal: &Refusal| (StatusCode::CONFLICT, refusal.reason().as_str()).into_response();
     let is_success = |response: &Response| response.status().is_success();
     let layer = OfferDedupLayer::builder()
@@ -219,7 +219,7 @@ async fn one_layer_over_many_routes_is_one_layer() {
 }
 
 #[tokio::test]
-async fn what_is_replayed_on_one_route_was_recorded_on_another() {
+async fn replay_works_across_services() {
     let (one, two) = (Desk::default(), Desk::default());
     let layer = builder(Replay::with(refuse)).build();
     let (mut first, mut second) = (layer.layer(one.clone()), layer.layer(two.clone()));

@@ -1,4 +1,4 @@
-//! A lease of no length makes nobody spin.
+//! A lease of zero makes no waiter spin.
 
 mod common;
 
@@ -9,7 +9,7 @@ use tower::{Layer, limit::ConcurrencyLimit};
 use tower_offer_dedup::{Replay, WhenBusy};
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicate_of_what_waits_for_capacity_sleeps() {
+async fn follower_sleeps_while_leader_awaits_capacity() {
     let layer = builder(Replay::with(refuse)).lease(Duration::ZERO).build();
     let mut service = layer.layer(ConcurrencyLimit::new(Desk::default(), 1));
     let _saturating = pending(&mut service, offer("q", "f"));
@@ -18,7 +18,7 @@ async fn a_duplicate_of_what_waits_for_capacity_sleeps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicate_of_what_waits_for_a_cooldown_sleeps() {
+async fn follower_sleeps_during_cooldown() {
     let desk = Desk::default();
     let layer = builder(Replay::with(refuse))
         .lease(Duration::ZERO)

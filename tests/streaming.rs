@@ -1,5 +1,5 @@
-//! The seams fit HTTP: a request whose body is read before it is judged, and an answer whose body is collected while
-//! the peer is locked. The bodies are as bad as they come: neither `Clone`, nor `Sync`, nor `Unpin`.
+//! The extension traits fit HTTP: a request is read before the decision, and an answer is collected while the peer is
+//! locked. The bodies are the hardest kind: neither `Clone`, nor `Sync`, nor `Unpin`.
 
 mod common;
 
@@ -27,7 +27,7 @@ use tower_offer_dedup::{
 
 type Chunk = Result<String, &'static str>;
 
-/// Chunks that come as they come, after those that were read already.
+/// A body whose chunks arrive over a channel, after the chunks in `read`.
 #[pin_project]
 #[derive(Debug)]
 struct Body {
@@ -56,7 +56,7 @@ impl Body {
         body
     }
 
-    /// What was read first, then the rest.
+    /// Puts the chunks that were already read in front of the rest.
     fn behind(mut self: Pin<&mut Self>, read: VecDeque<Chunk>) -> Self {
         let (_, mut body) = Self::new();
         std::mem::swap(self.as_mut().project().chunks, &mut body.chunks);
@@ -73,7 +73,7 @@ impl Body {
     }
 }
 
-/// Reads at most `cap` bytes: the text, or the body as it was.
+/// Reads at most `cap` bytes. Returns the text, or the unchanged body and its error.
 async fn collect(body: Body, cap: usize) -> Result<String, (Body, Option<&'static str>)> {
     let mut body = pin!(body);
     let (mut read, mut text) = (VecDeque::new(), String::new());
@@ -143,7 +143,7 @@ impl<E> Answer<Response, E> for Collected {
     }
 }
 
-/// Takes what begins with `v=0` for an offer, once it is read.
+/// Reads the body, and takes it for an offer if it starts with `v=0`.
 struct Reads;
 
 impl ExtractOffer<Body> for Reads {
@@ -164,7 +164,7 @@ impl ExtractOffer<Body> for Reads {
     }
 }
 
-/// The senders of the answers' bodies, one a call.
+/// The senders of the answers' bodies, one per call.
 type Answers = Arc<Mutex<Vec<UnboundedSender<Chunk>>>>;
 
 macro_rules! server {
@@ -193,7 +193,7 @@ fn post(text: &str) -> Body {
     Body::whole(text)
 }
 
-fn say(answers: &Answers, call: usize, chunk: Chunk) {
+fn send_chunk(answers: &Answers, call: usize, chunk: Chunk) {
     answers.lock().unwrap()[call].send(chunk).unwrap();
 }
 
@@ -202,7 +202,7 @@ fn finish(answers: &Answers, call: usize) {
     answers.lock().unwrap()[call] = ended;
 }
 
-/// All of a body, with the error it ends in.
+/// Reads a whole body. An error becomes part of the text.
 async fn text(response: Response) -> (u16, String) {
     let mut text = String::new();
     let mut body = pin!(response.body);
@@ -213,14 +213,14 @@ async fn text(response: Response) -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_peer_is_locked_until_the_answer_is_read() {
+async fn peer_is_locked_until_answer_is_read() {
     let (mut service, answers, handle) = inline();
     let mut first = spawn(service.call(post("v=0 f")));
     assert_pending!(first.poll());
     let mut duplicate = spawn(service.call(post("v=0 f")));
     assert_pending!(duplicate.poll());
     for chunk in ["an ", "answer"] {
-        say(&answers, 0, Ok(chunk.to_owned()));
+        send_chunk(&answers, 0, Ok(chunk.to_owned()));
         assert!(first.is_woken());
         assert_pending!(first.poll());
         assert!(handle.is_processing("p") && !duplicate.is_woken());
@@ -241,22 +241,22 @@ async fn the_peer_is_locked_until_the_answer_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_large_an_answer_passes_on_as_it_comes_and_is_not_kept() {
+async fn oversized_answer_streams_on_unrecorded() {
     let (mut service, answers, handle) = inline();
     let mut first = spawn(service.call(post("v=0 f")));
     assert_pending!(first.poll());
     let mut duplicate = spawn(service.call(post("v=0 f")));
     assert_pending!(duplicate.poll());
-    say(&answers, 0, Ok("too much ".to_owned()));
+    send_chunk(&answers, 0, Ok("too much ".to_owned()));
     assert_pending!(first.poll());
-    say(&answers, 0, Ok("for the cap".to_owned()));
+    send_chunk(&answers, 0, Ok("for the cap".to_owned()));
     let response = assert_ready_ok!(first.poll());
     assert!(!handle.is_processing("p"));
     assert_eq!(text(assert_ready_ok!(duplicate.poll())).await.1, "not_recorded");
 
     let mut reads = spawn(text(response));
     assert_pending!(reads.poll());
-    say(&answers, 0, Ok(", and more".to_owned()));
+    send_chunk(&answers, 0, Ok(", and more".to_owned()));
     finish(&answers, 0);
     assert_eq!(reads.await, (201, "too much for the cap, and more".to_owned()));
     let later = service.call(post("v=0 f")).await.unwrap();
@@ -265,12 +265,12 @@ async fn too_large_an_answer_passes_on_as_it_comes_and_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_answer_passes_on_and_a_duplicate_is_not_given_it_later() {
+async fn broken_answer_is_not_replayed() {
     let (mut service, answers, handle) = inline();
     let mut first = spawn(service.call(post("v=0 f")));
     assert_pending!(first.poll());
-    say(&answers, 0, Ok("half".to_owned()));
-    say(&answers, 0, Err("reset"));
+    send_chunk(&answers, 0, Ok("half".to_owned()));
+    send_chunk(&answers, 0, Err("reset"));
     finish(&answers, 0);
     assert_eq!(
         text(assert_ready_ok!(first.poll())).await,
@@ -283,13 +283,13 @@ async fn a_broken_answer_passes_on_and_a_duplicate_is_not_given_it_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_while_the_answer_is_read_it_releases_the_peer() {
+async fn drop_while_reading_answer_releases_peer() {
     let (mut service, answers, handle) = inline();
     let mut first = spawn(service.call(post("v=0 f")));
     assert_pending!(first.poll());
     let mut duplicate = spawn(service.call(post("v=0 f")));
     assert_pending!(duplicate.poll());
-    say(&answers, 0, Ok("half".to_owned()));
+    send_chunk(&answers, 0, Ok("half".to_owned()));
     assert_pending!(first.poll());
     drop(first);
     assert!(answers.lock().unwrap()[0].is_closed());
@@ -301,7 +301,7 @@ async fn dropped_while_the_answer_is_read_it_releases_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn abandoned_while_the_answer_is_read_it_is_read_to_its_end() {
+async fn abandoned_answer_is_read_to_end() {
     let (mut service, answers, handle) = server!(
         OfferDedupLayer::builder()
             .offers(Reads)
@@ -311,10 +311,10 @@ async fn abandoned_while_the_answer_is_read_it_is_read_to_its_end() {
     let mut first = spawn(service.call(post("v=0 f")));
     assert_pending!(first.poll());
     settle().await;
-    say(&answers, 0, Ok("an ".to_owned()));
+    send_chunk(&answers, 0, Ok("an ".to_owned()));
     settle().await;
     drop(first);
-    say(&answers, 0, Ok("answer".to_owned()));
+    send_chunk(&answers, 0, Ok("answer".to_owned()));
     finish(&answers, 0);
     settle().await;
     assert_eq!(handle.stats().claims, 0);
@@ -323,7 +323,7 @@ async fn abandoned_while_the_answer_is_read_it_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_request_is_read_without_a_lock_and_what_is_no_offer_passes() {
+async fn request_is_read_without_a_lock() {
     let (mut service, answers, handle) = inline();
     let (sender, body) = Body::new();
     let mut slow = spawn(service.call(body));

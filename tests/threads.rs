@@ -1,6 +1,6 @@
-//! Many tasks on real threads: no two offers of a peer at once, no offer twice, nothing left at the end. Ten million offers
-//! in a release build, 1.6 million in a debug build, which is slow; `THREADS_OFFERS` sets another number. A fifth as many
-//! come on top where peers are forgotten meanwhile, for which only the last of the three holds.
+//! Many tasks on real threads: no two offers of a peer run at once, no offer runs twice, and nothing is left at the
+//! end. A release build sends ten million offers. A debug build is slow and sends 1.6 million. `THREADS_OFFERS` sets
+//! another number. A fifth as many come on top while peers are forgotten, where only the last of the promises holds.
 
 mod common;
 
@@ -33,35 +33,35 @@ use tower_offer_dedup::{OfferDedupHandle, WhenBusy};
 const PEERS: [&str; 4] = ["a", "b", "c", "d"];
 const TASKS: u64 = 64;
 
-/// Four policies, and two ways to be busy.
+/// Four policies, each with and without a queue.
 const CASES: u64 = 8;
 
-/// How many offers of one peer are remembered.
+/// The number of offers remembered per peer.
 const REMEMBERED: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
     policy: Policy,
     when_busy: WhenBusy,
-    /// Peers are forgotten meanwhile: then a new offer may well overlap with a forgotten one.
+    /// Forgets peers meanwhile. A new offer may then overlap with a forgotten one.
     forgets: bool,
     offers_per_task: u64,
 }
 
-/// What the inner service saw of one peer.
+/// The inner service's view of one peer.
 #[derive(Debug, Default)]
 struct Peer {
     is_busy: AtomicBool,
     processed: Mutex<Processed>,
-    /// The text that is sent now.
+    /// The text that clients send now.
     text: AtomicU64,
 }
 
-/// What was processed with success.
+/// The offers that were processed with success.
 #[derive(Debug, Default)]
 struct Processed {
     offers: u64,
-    /// The last of them, in order: no fewer than are remembered.
+    /// The latest of them in order, at least as many as the layer remembers.
     lately: VecDeque<String>,
 }
 
@@ -108,7 +108,7 @@ impl Service<Message> for Inner {
     }
 }
 
-/// The peer is busy until it is dropped.
+/// Marks the peer as busy until it is dropped.
 struct Busy {
     peers: Arc<[Peer; PEERS.len()]>,
     n: usize,
@@ -159,25 +159,25 @@ impl Chance {
     }
 }
 
-/// Sends offers, goes away from some, and forgets a peer now and then.
+/// Sends offers, gives up on some, and forgets a peer now and then.
 async fn send(mut service: Boxed, handle: OfferDedupHandle, peers: Arc<[Peer; PEERS.len()]>, case: Case, seed: u64) {
     let mut chance = Chance(seed);
     for _ in 0..case.offers_per_task {
         let n = chance.below(PEERS.len() as u64) as usize;
         let text = match chance.below(60) {
             0 => peers[n].text.fetch_add(1, Relaxed) + 1,
-            // One that others may have left behind.
+            // An offer that other tasks may have replaced already.
             1..6 => peers[n].text.load(Relaxed).saturating_sub(chance.below(8)),
             _ => peers[n].text.load(Relaxed),
         };
         let call = AssertUnwindSafe(async { service.call(offer(PEERS[n], text.to_string())).await }).catch_unwind();
         if chance.one_in(4) {
-            let patience = async {
+            let give_up = async {
                 for _ in 0..chance.below(6) {
                     yield_now().await;
                 }
             };
-            tokio::select! { biased; _ = call => {}, () = patience => {} }
+            tokio::select! { biased; _ = call => {}, () = give_up => {} }
         } else {
             let _ = call.await;
         }
@@ -193,7 +193,7 @@ async fn send(mut service: Boxed, handle: OfferDedupHandle, peers: Arc<[Peer; PE
     }
 }
 
-/// Sends the offers of a case. How many they were.
+/// Sends the offers of a case. Returns their number.
 fn run(case: Case) -> u64 {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -237,14 +237,14 @@ fn run(case: Case) -> u64 {
     assert_eq!(
         (stats.taken_over, stats.refused_timed_out),
         (0, 0),
-        "{case:?}: a wake-up is lost"
+        "{case:?}: a wake-up was lost"
     );
     for (name, peer) in PEERS.iter().zip(&*peers) {
         assert!(!handle.is_processing(*name) && !peer.is_busy.load(SeqCst), "{case:?}");
         let processed = peer.processed.lock().unwrap().offers;
         assert!(processed > 20, "{case:?}: only {processed} were processed");
         handle.forget(*name);
-        assert!(!handle.forget(*name), "{case:?}: something is left of {name}");
+        assert!(!handle.forget(*name), "{case:?}: {name} still has state");
     }
     let duplicates = stats.replayed + stats.refused_in_flight + stats.refused_processed;
     assert!(
@@ -258,15 +258,20 @@ fn run(case: Case) -> u64 {
 
 fn offers() -> u64 {
     let default = if cfg!(debug_assertions) { 1_600_000 } else { 10_000_000 };
-    let number = |value: String| value.replace('_', "").parse().expect("THREADS_OFFERS is a number");
+    let number = |value: String| {
+        value
+            .replace('_', "")
+            .parse()
+            .expect("THREADS_OFFERS should be a number")
+    };
     env::var("THREADS_OFFERS").map_or(default, number)
 }
 
 #[test]
-fn nothing_overlaps_repeats_or_is_left_behind() {
+fn offers_never_overlap_or_repeat() {
     let wrong = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&wrong);
-    // The inner service panics on purpose, and requests catch it.
+    // The inner service panics on purpose, and the clients catch it.
     set_hook(Box::new(move |panic| {
         let message = panic.to_string();
         if !message.contains("processing panics") && !message.contains("call panics") {
@@ -294,7 +299,7 @@ fn nothing_overlaps_repeats_or_is_left_behind() {
         }
     }
     assert!(sent >= offers, "{sent} offers");
-    // Past the harness, which keeps to itself what a test prints.
+    // Writes past the test harness, which captures the output of a test.
     let seconds = start.elapsed().as_secs_f64();
     let line = format!("threads: {sent} offers by {TASKS} tasks in {seconds:.0} s\n");
     stderr().write_all(line.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! The table of verdicts: what becomes of an offer in each state of its peer.
+//! The behaviour table: the decision on an offer in each state of its peer.
 
 mod common;
 
@@ -22,7 +22,7 @@ macro_rules! layer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_by_the_state_of_the_peer() {
+async fn refuse_follows_the_behaviour_table() {
     let desk = Desk::default();
     let mut service = layer!(Refuse::with(refuse)).layer(desk.clone());
 
@@ -47,7 +47,7 @@ async fn refused_by_the_state_of_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replayed_by_the_state_of_the_peer() {
+async fn replay_follows_the_behaviour_table() {
     let desk = Desk::default();
     let mut service = layer!(Replay::with(refuse)).layer(desk.clone());
 
@@ -74,7 +74,7 @@ async fn replayed_by_the_state_of_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_offer_passes() {
+async fn other_requests_pass() {
     let desk = Desk::default();
     let layer = layer!(Refuse::with(refuse));
     let mut service = layer.layer(desk.clone());
@@ -89,7 +89,7 @@ async fn no_offer_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_window_ends() {
+async fn offer_is_processed_after_window() {
     let desk = Desk::default();
     let mut service = layer!(Refuse::with(refuse)).layer(desk.clone());
     let mut first = spawn(service.call(offer("p", "f")));

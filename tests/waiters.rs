@@ -1,4 +1,4 @@
-//! Whoever waits is let in, told when to try again, and not woken for nothing.
+//! Waiters keep their places, get a retry hint, and are not woken without a reason.
 
 mod common;
 
@@ -11,7 +11,7 @@ use tower::Layer;
 use tower_offer_dedup::{Replay, WhenBusy};
 
 #[tokio::test(start_paused = true)]
-async fn nobody_who_waits_is_turned_away_when_the_leader_fails() {
+async fn followers_keep_places_when_leader_fails() {
     let desk = Desk::default();
     let answer = Replay::with(refuse).max_waiters(2);
     let mut service = builder(answer).build().layer(desk.clone());
@@ -31,7 +31,7 @@ async fn nobody_who_waits_is_turned_away_when_the_leader_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_is_not_kept_may_be_tried_again() {
+async fn unrecorded_failure_may_be_retried() {
     let desk = Desk::default();
     let answer = Replay::with(refuse).success_if(is_answer).weigher(|_: &Reply| None);
     let mut service = builder(answer).build().layer(desk.clone());
@@ -40,7 +40,7 @@ async fn a_failure_that_is_not_kept_may_be_tried_again() {
 
     desk.end(End::Failure);
     assert_ready_ok!(leader.poll());
-    // Told `NotRecorded`, whose sender must not retry, it would be lost.
+    // `NotRecorded` would be wrong: its sender must not retry, so the offer would be lost.
     match waiting.poll() {
         std::task::Poll::Ready(reply) => assert!(matches!(reply, Ok(Reply::Refused(_, Some(_)))), "{reply:?}"),
         std::task::Poll::Pending => assert_eq!(desk.calls(), 2),
@@ -53,7 +53,7 @@ const QUEUE: WhenBusy = WhenBusy::Queue {
 };
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_the_queue_wakes_nobody_before_him() {
+async fn leaving_the_queue_wakes_nobody_ahead() {
     let desk = Desk::default();
     let mut service = builder(Replay::with(refuse))
         .when_busy(QUEUE)

@@ -1,7 +1,7 @@
-//! What the layer costs an offer, beside what no such layer can do without, in one run.
+//! Measures the layer's cost per offer in one run, and compares it with the work that no such layer can avoid.
 //!
-//! B is the peer's digest, the offer's fingerprint, one look at the clock and one moka `get`. For the gate alone, with
-//! digest and fingerprint ready made, it is the clock and the `get`.
+//! B is that work: the peer's digest, the offer's fingerprint, one clock read and one moka `get`. The gate alone gets
+//! digest and fingerprint ready made, so its B is the clock read and the `get`.
 
 #[path = "../report/mod.rs"]
 mod report;
@@ -19,13 +19,13 @@ use rows::{Field, Scale};
 use tokio::runtime;
 use traffic::sample;
 
-const ABOUT: &str = "Nanoseconds an offer, and their ratio to what no such layer can do without, measured in turns. B is \
-    the peer's digest, the offer's fingerprint, one look at the clock and one moka `get` (of a cache like the layer's, \
-    with moka's own hasher); where the layer processes a new offer, one moka `insert` comes on top. The gate alone has \
-    digest and fingerprint ready made, and so has what it is compared with. The bare service is beside what is no offer; all \
-    else comes on top of it. Times are medians, a ratio is the median of those of all rounds.";
+const ABOUT: &str = "Nanoseconds per offer, and their ratio to the work that no such layer can avoid, measured in turns. B is \
+    the peer's digest, the offer's fingerprint, one clock read and one moka `get` (of a cache like the layer's, with \
+    moka's own hasher). Where the layer processes a new offer, one moka `insert` is added. The gate alone gets digest \
+    and fingerprint ready made, and so does its reference. The bare service is the reference for requests that are not \
+    offers; all other work comes on top of it. Times are medians. A ratio is the median of the ratios of all rounds.";
 
-/// A way for an offer to go.
+/// One path of an offer through the layer.
 struct Row {
     name: &'static str,
     budget: Option<f64>,
@@ -33,7 +33,7 @@ struct Row {
 }
 
 const ROWS: [Row; 9] = [
-    Row::new("not an offer, beside the bare service", None, Field::pass),
+    Row::new("not an offer / bare service", None, Field::pass),
     Row::new("duplicate, processed / B", Some(1.3), |field| field.processed(false)),
     Row::new("duplicate, in flight / B", Some(1.0), Field::in_flight),
     Row::new("duplicate, replayed / B", None, Field::replayed),
@@ -82,14 +82,14 @@ fn main() -> ExitCode {
     } else {
         (101, &[1_000, 100_000, 1_000_000][..])
     };
-    // The layer collects what is over in the background, as it does in a server.
+    // The layer collects expired entries in the background, as in a server.
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
         .build()
-        .expect("a runtime");
+        .expect("the runtime should start");
     let _runtime = runtime.enter();
-    let mut report = Report::new("Hot path", "cargo bench --bench hot_path", ABOUT);
+    let mut report = Report::new("Hot path", "cargo bench -p benches --bench hot_path", ABOUT);
 
     let mut gate_alone = Vec::new();
     for &peers in crowds {
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
     report.write("hot_path")
 }
 
-/// All rows for so many live peers. Returns the nanoseconds of the gate alone.
+/// Measures all rows at this number of live peers. Returns the nanoseconds of the gate alone.
 fn crowd(report: &mut Report, peers: u32, rounds: u32) -> Vec<f64> {
     let (sample, threads) = (sample(3500), 1);
     let scale = Scale { peers, threads, rounds };
@@ -127,13 +127,13 @@ fn crowd(report: &mut Report, peers: u32, rounds: u32) -> Vec<f64> {
         sample.sdp.len(),
         sample.name
     );
-    let columns = ["", "threads", "layer, ns", "beside, ns", "ratio", "budget"];
+    let columns = ["", "threads", "layer, ns", "reference, ns", "ratio", "budget"];
     report.table(&title, &columns, lines);
     report.plot(&format!("hot-path-{peers}"), &title, "ratio", "linear", bars);
     gate_alone
 }
 
-/// The rows that depend on the size, for the smallest and the largest offers; the budgets are for 3.5 KB.
+/// Measures the rows that depend on size, with the smallest and the largest offers. The budgets are for 3.5 KB.
 fn sizes(report: &mut Report, peers: u32, rounds: u32) {
     let threads = 1;
     let lines = [600, 8000].map(|bytes| {
@@ -143,12 +143,12 @@ fn sizes(report: &mut Report, peers: u32, rounds: u32) {
         let line = |row: &Row| row.line(format!("{} ({})", sample.sdp.len(), sample.name), (row.measure)(&field));
         rows.map(line).collect::<Vec<_>>()
     });
-    let columns = ["", "bytes", "layer, ns", "beside, ns", "ratio", "budget at 3.5 KB"];
+    let columns = ["", "bytes", "layer, ns", "reference, ns", "ratio", "budget at 3.5 KB"];
     let title = format!("Other sizes of offers, {peers} live peers");
     report.table(&title, &columns, lines.into_iter().flatten());
 }
 
-/// How much longer the gate alone takes with the largest crowd than with the smallest.
+/// The growth of the gate's time from the smallest to the largest number of peers.
 fn growth(report: &mut Report, gate_alone: &[(u32, Vec<f64>)]) {
     let ((few, least), (many, most)) = (&gate_alone[0], &gate_alone[gate_alone.len() - 1]);
     let rows = ROWS.iter().filter(|row| row.is_of_gate_alone());

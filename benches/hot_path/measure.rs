@@ -1,4 +1,5 @@
-//! Two ways of doing the same, in turns: what is compared are neighbours in time, so that a busy machine slows both.
+//! Measures two ways of doing the same work in turns. Only neighbours in time are compared, so that a busy machine
+//! slows both.
 
 use std::{sync::Barrier, thread, time::Instant};
 
@@ -11,7 +12,7 @@ pub(crate) struct Turn {
     pub(crate) thread: u32,
 }
 
-/// What is compared: each does the operations of a turn and tells how many they were; `tidy` is not timed.
+/// The work to compare. Each closure does the operations of a turn and returns their number. `tidy` is not timed.
 pub(crate) struct Pair<'a> {
     pub(crate) layer: &'a (dyn Fn(Turn) -> u32 + Sync),
     pub(crate) reference: &'a (dyn Fn(Turn) -> u32 + Sync),
@@ -52,7 +53,7 @@ impl Pair<'_> {
     }
 }
 
-/// Nanoseconds an operation, of each thread.
+/// Nanoseconds per operation, averaged over the threads.
 fn time(work: &(dyn Fn(Turn) -> u32 + Sync), round: u32, threads: u32) -> f64 {
     let barrier = Barrier::new(threads as usize);
     let runtime = Handle::current();
@@ -75,7 +76,7 @@ fn time(work: &(dyn Fn(Turn) -> u32 + Sync), round: u32, threads: u32) -> f64 {
         let own = timed(0);
         own + others
             .into_iter()
-            .map(|other| other.join().expect("a thread"))
+            .map(|other| other.join().expect("the thread should not panic"))
             .sum::<f64>()
     });
     sum / f64::from(threads)

@@ -1,4 +1,4 @@
-//! What is measured: each way that an offer can go, beside what it is compared with.
+//! The rows: each path of an offer through the layer, and its reference.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-/// Operations in a turn, at most.
+/// The largest number of operations in a turn.
 const BATCH: u32 = 1000;
 const MOST_THREADS: u32 = 2;
 
-/// Live peers, and how they are measured.
+/// The number of live peers, and how to measure them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
     pub(crate) peers: u32,
@@ -29,7 +29,7 @@ pub(crate) struct Field {
     scale: Scale,
     sample: Sample,
     fingerprint: Fingerprint,
-    /// Of those that are known and then of those that will be new, in the order in which they are taken.
+    /// Keys of the known peers, then of the new ones, in the order of use.
     keys: Vec<PeerKey>,
     layer: Layer,
     reference: Reference,
@@ -49,7 +49,7 @@ impl Field {
             reference: Reference::new(),
         };
         let mut service = field.layer.layer(Bare);
-        // In another order than they are taken later.
+        // Fills in another order than the turns use later.
         for peer in (0..scale.peers)
             .rev()
             .step_by(2)
@@ -57,7 +57,7 @@ impl Field {
         {
             let request = field.ready(peer);
             assert!(send(&mut service, request));
-            field.reference.look_and_insert(&request);
+            field.reference.look_up_and_insert(&request);
         }
         field
     }
@@ -80,7 +80,7 @@ impl Field {
         let request = |turn, n| self.request(self.known(turn, n), is_ready);
         self.pair(
             &|turn| self.send_to(self.layer.layer(Bare), false, |n| request(turn, n)),
-            &|turn| self.each(|n| self.reference.look(&request(turn, n))),
+            &|turn| self.each(|n| self.reference.look_up(&request(turn, n))),
             &|_| (),
         )
     }
@@ -93,7 +93,7 @@ impl Field {
         let request = |turn, n| Request::new(self.known(turn, n), Found::Sdp(self.sample.sdp));
         let measured = self.pair(
             &|turn| self.send_to(service.clone(), false, |n| request(turn, n)),
-            &|turn| self.each(|n| self.reference.look(&request(turn, n))),
+            &|turn| self.each(|n| self.reference.look_up(&request(turn, n))),
             &|_| (),
         );
         drop(held);
@@ -106,7 +106,7 @@ impl Field {
         let request = |turn, n| self.request(peer(turn, n), is_ready);
         self.pair(
             &|turn| self.send_to(self.layer.layer(Bare), true, |n| request(turn, n)),
-            &|turn| self.each(|n| self.reference.look_and_insert(&request(turn, n))),
+            &|turn| self.each(|n| self.reference.look_up_and_insert(&request(turn, n))),
             &|turn| {
                 self.each(|n| {
                     let peer = request(turn, n).peer();
@@ -123,7 +123,7 @@ impl Field {
         let request = |turn, n| Request::new(self.known(turn, n), Found::Sdp(self.sample.other));
         self.pair(
             &|turn| self.send_to(self.layer.layer(Bare), true, |n| request(turn, n)),
-            &|turn| self.each(|n| self.reference.look_and_insert(&request(turn, n))),
+            &|turn| self.each(|n| self.reference.look_up_and_insert(&request(turn, n))),
             &|turn| {
                 let mut service = self.layer.layer(Bare);
                 self.each(|n| {
@@ -135,7 +135,7 @@ impl Field {
         )
     }
 
-    /// Duplicates of an offer that was processed, which get its answer.
+    /// Duplicates of a processed offer, which get its answer.
     pub(crate) fn replayed(&self) -> Measured {
         let mut service = replaying_layer().layer(Bare);
         for peer in 0..self.scale.peers {
@@ -144,31 +144,31 @@ impl Field {
         let request = |turn, n| Request::new(self.known(turn, n), Found::Sdp(self.sample.sdp));
         self.pair(
             &|turn| self.send_to(service.clone(), true, |n| request(turn, n)),
-            &|turn| self.each(|n| self.reference.look(&request(turn, n))),
+            &|turn| self.each(|n| self.reference.look_up(&request(turn, n))),
             &|_| (),
         )
     }
 
-    /// An offer that has to wait for another one of its peer: from its call to its answer, both included.
+    /// Two offers of a peer, the second of which waits for the first, from the calls to the answers.
     pub(crate) fn queued(&self) -> Measured {
         let layer = queueing_layer();
         let request = |turn, n, sdp| Request::new(self.known(turn, n), Found::Sdp(sdp));
         let wait = |turn: Turn| {
-            // Not done at its call, or nobody would have to wait.
+            // Must not finish during its call, or nobody would wait.
             let mut service = layer.layer(service_fn(|_: Request| async { Ok(true) }));
             self.each(|n| {
                 let both = [self.sample.sdp, self.sample.other];
                 send_both(&mut service, both.map(|sdp| request(turn, n, sdp)));
             })
         };
-        let look = |turn: Turn| {
+        let look_up = |turn: Turn| {
             self.each(|n| {
                 for sdp in [self.sample.sdp, self.sample.other] {
-                    self.reference.look(&request(turn, n, sdp));
+                    self.reference.look_up(&request(turn, n, sdp));
                 }
             })
         };
-        self.pair(&wait, &look, &|_| ())
+        self.pair(&wait, &look_up, &|_| ())
     }
 
     fn pair(
@@ -189,7 +189,7 @@ impl Field {
         }
     }
 
-    /// With digest and fingerprint ready made.
+    /// A request with ready-made digest and fingerprint.
     fn ready(&self, peer: u32) -> Request {
         let found = Found::Ready(self.keys[peer as usize], self.fingerprint);
         Request::new(peer, found)
@@ -202,7 +202,7 @@ impl Field {
         self.each(|n| assert_eq!(send(&mut service, request(n)), is_processed))
     }
 
-    /// A peer that the layer knows; no two in a round are the same.
+    /// A peer that the layer knows. No two in a round are the same.
     fn known(&self, turn: Turn, n: u32) -> u32 {
         ((turn.round * self.scale.threads + turn.thread) * self.batch() + n) % self.scale.peers
     }
@@ -216,13 +216,13 @@ impl Field {
         self.batch()
     }
 
-    /// Has moka do what it has put off.
+    /// Makes moka do its deferred maintenance.
     fn quiet(&self, turn: Turn) {
         let mut service = self.layer.layer(Bare);
         for n in 0..512 {
             let request = self.ready(self.known(turn, n));
             send(&mut service, request);
-            self.reference.look(&request);
+            self.reference.look_up(&request);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What handles an offer: nothing, a recorded answer, or a real peer connection; and the floor of all such layers.
+//! Handlers of an offer: no work, a recorded answer, or a real peer connection. Also the floor of all such layers.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use tower_offer_dedup::{Fingerprint, PeerKey};
 
 const ANSWER: &str = include_str!("../../tests/data/corpus/offers/aiortc-dc-first.sdp");
 
-/// What is remembered of offers where nothing else is done.
+/// The floor's memory of offers.
 pub(crate) type Remembered = Cache<PeerKey, Fingerprint>;
 
 type Answered<T> = (StatusCode, [(HeaderName, &'static str); 3], T);
@@ -32,11 +32,11 @@ pub(crate) async fn publish(offer: String) -> Answered<&'static str> {
 
 /// Makes a peer connection, as the WHIP example does, and drops it.
 pub(crate) async fn negotiate(offer: String) -> Answered<String> {
-    let offer = SdpOffer::from_sdp_string(&offer).expect("SDP");
+    let offer = SdpOffer::from_sdp_string(&offer).expect("the offer should be SDP");
     let mut rtc = Rtc::builder().set_ice_lite(true).build(Instant::now());
     let address = ([127, 0, 0, 1], 40_000).into();
-    rtc.add_local_candidate(Candidate::host(address, "udp").expect("a candidate"));
-    let answer = rtc.sdp_api().accept_offer(offer).expect("an answer");
+    rtc.add_local_candidate(Candidate::host(address, "udp").expect("the candidate should be valid"));
+    let answer = rtc.sdp_api().accept_offer(offer).expect("the offer should be accepted");
     created(answer.to_sdp_string())
 }
 
@@ -49,13 +49,13 @@ fn created<T>(answer: T) -> Answered<T> {
     (StatusCode::CREATED, fields, answer)
 }
 
-/// What any layer has to do that knows an offer again.
+/// The least work of any layer that recognises a repeated offer.
 pub(crate) async fn floor(State(remembered): State<Remembered>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let offer = to_bytes(body, 64 * 1024).await.expect("a body");
+    let offer = to_bytes(body, 64 * 1024).await.expect("the body should be readable");
     let peer = PeerKey::from(head.uri.path());
-    let fingerprint = Fingerprint::sdp(std::str::from_utf8(&offer).expect("SDP"));
-    assert_ne!(remembered.get(&peer), Some(fingerprint), "every offer is new");
+    let fingerprint = Fingerprint::sdp(std::str::from_utf8(&offer).expect("the offer should be SDP"));
+    assert_ne!(remembered.get(&peer), Some(fingerprint), "an offer was repeated");
     let answer = next.run(Request::from_parts(head, Body::from(offer))).await;
     remembered.insert(peer, fingerprint);
     answer

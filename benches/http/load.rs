@@ -1,4 +1,4 @@
-//! Servers, and the load that they are under.
+//! The servers, and the load on them.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
     sync::oneshot,
 };
 
-/// What Chromium publishes by WHIP: audio and video, 5.4 KB.
+/// An offer that Chromium publishes by WHIP: audio and video, 5.4 KB.
 const OFFER: &str = include_str!("../../tests/data/corpus/offers/chromium-whip-first.sdp");
 
 pub(crate) const CONNECTIONS: usize = 16;
@@ -29,54 +29,56 @@ pub(crate) const CONNECTIONS: usize = 16;
 /// The number of the next offer.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A server on a thread of its own, for as long as this is kept.
+/// A server on its own thread. Stopped on drop.
 pub(crate) struct Server {
     address: SocketAddr,
-    /// Its own thread, and those that work for it.
+    /// Names of its own thread and of the threads that work for it.
     threads: &'static [&'static str],
     _running: oneshot::Sender<()>,
 }
 
-/// What a server did for one turn of the load.
+/// A server's work in one turn of the load.
 pub(crate) struct Turn {
     pub(crate) per_second: f64,
-    /// Microseconds of its threads for a request.
+    /// CPU time of its threads per request, in microseconds.
     pub(crate) cpu: f64,
 }
 
 impl Server {
-    /// Its own thread is named by the first of `threads`.
+    /// The first of `threads` names the server's own thread.
     pub(crate) fn start(threads: &'static [&'static str], app: Router) -> Self {
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let serve = move || {
             runtime().block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
                 let (running, ended) = oneshot::channel();
                 let server = Self {
-                    address: listener.local_addr().expect("an address"),
+                    address: listener.local_addr().expect("the listener should have an address"),
                     threads,
                     _running: running,
                 };
-                tell.send(server).expect("it is awaited");
+                sender.send(server).expect("the starter should wait");
                 let ended = async { drop(ended.await) };
                 axum::serve(listener, app)
                     .with_graceful_shutdown(ended)
                     .await
-                    .expect("served to the end");
+                    .expect("the server should end cleanly");
             });
         };
         thread::Builder::new()
             .name(threads[0].to_owned())
             .spawn(serve)
-            .expect("a thread");
-        told.recv().expect("the server starts")
+            .expect("the thread should start");
+        receiver.recv().expect("the server should start")
     }
 
-    /// How long each of its threads has run, in nanoseconds.
+    /// The run time of each of its threads, in nanoseconds.
     fn cpu(&self) -> HashMap<OsString, u64> {
-        let all = fs::read_dir("/proc/self/task").expect("Linux").flatten();
+        let all = fs::read_dir("/proc/self/task")
+            .expect("/proc should be mounted")
+            .flatten();
         let times = all.filter_map(|thread| {
-            // A thread may be gone meanwhile.
+            // A thread may have ended meanwhile.
             let name = fs::read_to_string(thread.path().join("comm")).ok()?;
             let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
             let nanos = times.split_ascii_whitespace().next()?.parse().ok()?;
@@ -86,7 +88,7 @@ impl Server {
         times.collect()
     }
 
-    /// Nanoseconds that its threads have run since then.
+    /// Nanoseconds that its threads have run since `before`.
     fn cpu_since(&self, before: &HashMap<OsString, u64>) -> u64 {
         let now = self.cpu();
         now.iter()
@@ -95,7 +97,7 @@ impl Server {
     }
 }
 
-/// Sends offers and awaits their answers, on the thread that drives it.
+/// Sends offers and awaits their answers on the calling thread.
 pub(crate) struct Load {
     runtime: Runtime,
 }
@@ -105,7 +107,7 @@ impl Load {
         Self { runtime: runtime() }
     }
 
-    /// How many requests the server answered, and how fast.
+    /// Returns the number of answered requests, and the server's work.
     pub(crate) fn turn(&self, server: &Server, time: Duration) -> (u64, Turn) {
         self.runtime.block_on(async {
             let mut clients = Vec::new();
@@ -119,7 +121,7 @@ impl Load {
                 .collect();
             let mut requests = 0;
             for client in clients {
-                requests += client.await.expect("all are answered");
+                requests += client.await.expect("every request should be answered");
             }
             let turn = Turn {
                 per_second: requests as f64 / start.elapsed().as_secs_f64(),
@@ -130,22 +132,24 @@ impl Load {
     }
 }
 
-/// A publisher that sends a new offer when the last was answered.
+/// A publisher that sends a new offer after each answer.
 struct Client {
     stream: TcpStream,
     request: Vec<u8>,
-    /// Where the number goes that makes the path and the offer unique.
+    /// Positions of the number that makes the path and the offer unique.
     unique: [usize; 2],
 }
 
-/// Stands where a number of the same length goes.
+/// Placeholder for a number of the same length.
 const BLANK: &str = "########";
 
 impl Client {
     async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a connection");
-        stream.set_nodelay(true).expect("a socket");
-        let (before, after) = OFFER.split_once("a=ice-ufrag:").expect("ICE");
+        let stream = TcpStream::connect(address).await.expect("the connection should open");
+        stream.set_nodelay(true).expect("the socket should take the option");
+        let (before, after) = OFFER
+            .split_once("a=ice-ufrag:")
+            .expect("the offer should have ICE credentials");
         let offer = format!("{before}a=ice-ufrag:{BLANK}{after}");
         let request = format!(
             "POST /whip/{BLANK} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer s3cret\r\naccept: application/sdp\r\n\
@@ -154,7 +158,7 @@ impl Client {
         );
         let mut blanks = request.match_indices(BLANK).map(|(at, _)| at);
         Self {
-            unique: [(); 2].map(|()| blanks.next().expect("two of them")),
+            unique: [(); 2].map(|()| blanks.next().expect("the request should have two placeholders")),
             request: request.into_bytes(),
             stream,
         }
@@ -168,10 +172,18 @@ impl Client {
             for at in self.unique {
                 self.request[at..at + BLANK.len()].copy_from_slice(number.as_bytes());
             }
-            self.stream.write_all(&self.request).await.expect("sent");
+            self.stream
+                .write_all(&self.request)
+                .await
+                .expect("the request should be sent");
             let mut read = 0;
             while !is_whole(&answer[..read]) {
-                match self.stream.read(&mut answer[read..]).await.expect("an answer") {
+                match self
+                    .stream
+                    .read(&mut answer[read..])
+                    .await
+                    .expect("an answer should come")
+                {
                     0 => panic!("the server hung up"),
                     more => read += more,
                 }
@@ -187,18 +199,21 @@ impl Client {
     }
 }
 
-/// Whether the answer is there with all of its body.
+/// Returns `true` once the answer has arrived with its whole body.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(head) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return false;
     };
-    let fields = std::str::from_utf8(&answer[..head]).expect("a head in ASCII");
+    let fields = std::str::from_utf8(&answer[..head]).expect("the head should be ASCII");
     let length = fields.lines().find_map(|field| field.strip_prefix("content-length: "));
-    let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
+    let length: usize = length.map_or(0, |length| length.parse().expect("the length should be a number"));
     answer.len() == head + 4 + length
 }
 
-/// One thread each: a server must not run on the load's.
+/// A runtime with one thread, so that a server never runs on the load's thread.
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the runtime should start")
 }

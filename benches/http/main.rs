@@ -1,4 +1,4 @@
-//! axum with the layer, without, and with what no such layer can do without, under WHIP `POST`s over loopback.
+//! Compares axum with the layer, without it, and with the floor of such layers, under WHIP `POST`s over loopback.
 
 #[path = "../report/mod.rs"]
 mod report;
@@ -18,7 +18,7 @@ use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer};
 
 const BUDGET: f64 = 0.95;
 
-/// The three servers' turns, round by round.
+/// The turns of the three servers, round by round.
 #[derive(Default)]
 struct Rounds {
     bare: Vec<Turn>,
@@ -31,17 +31,17 @@ fn main() -> ExitCode {
     let (rounds, turn) = if is_quick { (6, 300) } else { (40, 500) };
     let mut report = Report::new(
         "axum over loopback",
-        "cargo bench --bench http",
+        "cargo bench -p benches --bench http",
         &format!(
-            "WHIP `POST`s of a Chromium offer, each with a path and an ICE ufrag of its own, over {CONNECTIONS} \
-             keep-alive connections, to axum with `OfferDedupLayer::whip()`, without, and with the floor: an axum \
+            "WHIP `POST`s of a Chromium offer, each with its own path and ICE ufrag, over {CONNECTIONS} keep-alive \
+             connections, to axum with `OfferDedupLayer::whip()`, without a layer, and with the floor: an axum \
              middleware that reads the body, takes the peer's digest and the offer's fingerprint, and makes one moka \
-             `get` and one `insert`. It neither locks, nor records an answer, nor outlives its client. The handler \
-             answers without a body, with an answer that is ready, or with that of a peer connection that it makes, \
-             as the WHIP example does, by str0m. Each server and the load have a thread of their own. The servers \
-             take turns of {turn} ms in {rounds} rounds, in alternating order; the ratios to the bare server are \
-             those of a round. CPU is the time of the server's thread and of the layer's upkeep, which other loads of \
-             the machine disturb less.",
+             `get` and one `insert`. The floor neither locks, nor records an answer, nor outlives its client. The handler \
+             answers without a body, with a ready answer, or with that of a peer connection that it makes by str0m, as \
+             the WHIP example does. Each server and the load have their own thread. The servers take turns of \
+             {turn} ms in {rounds} rounds, in alternating order. Ratios to the bare server are taken round by round. \
+             CPU is the time of the server's thread and of the layer's upkeep, which other load on the machine \
+             disturbs less.",
         ),
     );
     let load = Load::new();
@@ -87,14 +87,14 @@ fn main() -> ExitCode {
             "requests/s",
             "to bare: median (quartiles)",
             "budget",
-            "µs CPU a request",
+            "µs CPU per request",
             "to bare: median (quartiles)",
         ],
         rows,
     );
     report.plot(
         "http",
-        "Requests per second, over those of axum without a layer",
+        "Requests per second, relative to axum without a layer",
         "× bare axum",
         "linear",
         bars,
@@ -141,12 +141,12 @@ fn assert_all_admitted(handle: &OfferDedupHandle, sent: u64) {
     assert_eq!(
         (stats.admitted, stats.completed),
         (sent, sent),
-        "every offer is new: {stats:?}"
+        "an offer was not admitted: {stats:?}"
     );
 }
 
 impl Rounds {
-    /// To the bare server.
+    /// The ratios of a figure to the bare server's, round by round.
     fn ratios(&self, turns: &[Turn], figure: fn(&Turn) -> f64) -> Vec<f64> {
         let pairs = turns.iter().zip(&self.bare);
         pairs.map(|(turn, bare)| figure(turn) / figure(bare)).collect()

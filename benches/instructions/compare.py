@@ -1,6 +1,6 @@
 """Compares counted instructions with the baseline, and writes the result for `benches/report.py`.
 
-Reads gungraun's JSON of several runs from standard input. With `--update` the counts become the baseline.
+Reads the JSON of several gungraun runs from standard input. With `--update`, the counts become the new baseline.
 """
 
 import json
@@ -15,12 +15,12 @@ MOST_GROWTH = 0.03
 
 COMMAND = "benches/run instructions"
 ABOUT = (
-    "Instructions an offer, counted by valgrind over 512 offers of 3.8 KB, the least of six runs, whose tables are "
-    "seeded differently. More than 3 % over the baseline in the repository fails. What is compared with a budget is the "
-    "row named beside it, counted in the same runs."
+    "Instructions per offer, counted by valgrind over 512 offers of 3.8 KB: the least of six runs, whose tables are "
+    "seeded differently. Growth of more than 3 % over the baseline in the repository fails. A budget is a factor of the "
+    "reference row, counted in the same runs."
 )
 
-# The row, what it is measured by, and the budget as a factor of that.
+# Row, reference row, and the budget as a factor of the reference.
 BUDGETS = [
     ("through_the_layer/duplicate_processed", "b/known_peer", 1.3),
     ("while_it_is_processed/duplicate_in_flight", "b/known_peer", 1.0),
@@ -46,8 +46,8 @@ def main():
 
     missing = sorted(baseline.keys() ^ counts.keys())
     if missing:
-        sys.exit(f"instructions: the baseline and the benchmark have other rows: {', '.join(missing)}")
-    over = [name for name, beside, limit in BUDGETS if counts[name] > limit * counts[beside]]
+        sys.exit(f"instructions: the baseline and the benchmark have different rows: {', '.join(missing)}")
+    over = [name for name, reference, limit in BUDGETS if counts[name] > limit * counts[reference]]
     if counts[NOT_AN_OFFER[0]] > counts[NOT_AN_OFFER[1]] + NOT_AN_OFFER[2]:
         over.append(NOT_AN_OFFER[0])
     if over:
@@ -60,11 +60,11 @@ def main():
 
 
 def read(line):
-    """The row's name and its instructions an operation."""
+    """The row's name, and its instructions per operation."""
     row = json.loads(line)
     metrics = row["profiles"][0]["summaries"]["total"]["summary"]["Callgrind"]
     name = f"{row['function_name']}/{row['id']}"
-    # Where there was a run before, its count stands behind the new one.
+    # If there was an earlier run, its count follows the new one.
     counted = metrics["Ir"]["metrics"]
     new = counted["Both"][0] if "Both" in counted else counted["Left"]
     return name, new["Int"] / OPERATIONS
@@ -72,17 +72,17 @@ def read(line):
 
 def report(counts, baseline):
     rows = [[name, f"{count:.0f}", f"{baseline.get(name, 0):.0f}"] for name, count in counts.items()]
-    ratios = [[name, beside, f"{counts[name] / counts[beside]:.2f}", f"{limit}"] for name, beside, limit in BUDGETS]
-    name, beside, limit = NOT_AN_OFFER
-    over = [[name, beside, f"+{counts[name] - counts[beside]:.0f}", f"+{limit}"]]
-    bars = [{"label": name, "value": counts[name] / counts[beside], "limit": limit} for name, beside, limit in BUDGETS]
+    ratios = [[name, reference, f"{counts[name] / counts[reference]:.2f}", f"{limit}"] for name, reference, limit in BUDGETS]
+    name, reference, limit = NOT_AN_OFFER
+    over = [[name, reference, f"+{counts[name] - counts[reference]:.0f}", f"+{limit}"]]
+    bars = [{"label": name, "value": counts[name] / counts[reference], "limit": limit} for name, reference, limit in BUDGETS]
     result = {
         "title": "Instructions",
         "command": COMMAND,
         "about": ABOUT,
         "tables": [
             {"title": "Counted", "columns": ["", "instructions", "baseline"], "rows": rows},
-            {"title": "Beside the budgets", "columns": ["", "beside", "ratio", "budget"], "rows": ratios + over},
+            {"title": "Budgets", "columns": ["", "reference", "ratio", "budget"], "rows": ratios + over},
         ],
         "plots": [
             {"name": "instructions", "title": "Instructions", "unit": "ratio", "scale": "linear", "bars": bars},

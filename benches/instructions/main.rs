@@ -1,5 +1,5 @@
-//! How many instructions an offer takes, counted by valgrind: the same whatever else the machine does. `run` beside this
-//! file compares them with the baseline in the repository.
+//! Counts the instructions per offer with valgrind, whose count does not depend on other load. `run` next to this file
+//! compares them with the baseline in the repository.
 
 #![allow(missing_docs, clippy::exit, reason = "in what the macros of gungraun make")]
 
@@ -15,19 +15,19 @@ use traffic::{
     Bare, Found, Layer, Reference, Request, layer, queueing_layer, replaying_layer, sample, send, send_both,
 };
 
-/// Peers that are known before, and operations that are counted.
+/// Number of peers known before, and of operations counted.
 const PEERS: u32 = 512;
 
 type Requests = Vec<Request>;
 
-/// A layer and a cache that know the same peers, and what is sent to them.
+/// A layer and a cache that know the same peers, and the requests to send.
 struct Known {
     layer: Layer,
     reference: Reference,
     requests: Requests,
 }
 
-/// Of peers `from` on.
+/// Requests of `PEERS` peers, starting with peer `from`.
 fn requests(from: u32, found: Found) -> Requests {
     (from..from + PEERS).map(|peer| Request::new(peer, found)).collect()
 }
@@ -49,7 +49,7 @@ fn known_to(layer: Layer, requests: Requests) -> Known {
     let mut service = known.layer.layer(Bare);
     for request in self::requests(0, first()) {
         assert!(send(&mut service, request));
-        known.reference.look_and_insert(&request);
+        known.reference.look_up_and_insert(&request);
     }
     known
 }
@@ -76,7 +76,7 @@ fn new_offers() -> Known {
 
 fn ready_made(of: Known) -> Known {
     let ready = |request: &Request| {
-        let offer = request.offer().expect("an offer");
+        let offer = request.offer().expect("the request should be an offer");
         request.with(Found::Ready(offer.peer(), offer.fingerprint()))
     };
     let requests = of.requests.iter().map(ready).collect();
@@ -153,9 +153,9 @@ fn turns() -> Sending {
     let mut service = queueing_layer().layer(service_fn(|_: Request| async { Ok(true) }));
     let others = requests(0, Found::Sdp(sample(3500).other));
     let pairs: Vec<_> = requests(0, first()).into_iter().zip(others).collect();
-    // Who waits has a timer.
+    // A waiting request needs a timer.
     let runtime = runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = runtime.expect("the runtime should start");
     Box::new(move || {
         let _inside = runtime.enter();
         for (first, second) in &pairs {
@@ -172,7 +172,7 @@ fn in_their_own_ways(mut sending: Sending) -> Sending {
     sending
 }
 
-// With a trivial closure, for the closure is the user's.
+// Uses a trivial closure, because the closure is the user's code.
 #[library_benchmark]
 #[bench::through_the_layer(setup = nothing)]
 fn not_an_offer(known: Known) -> Known {
@@ -198,7 +198,7 @@ fn without_the_layer(known: Known) -> Known {
 #[bench::known_peer_ready(setup = ready_duplicates)]
 fn b(known: Known) -> Known {
     for request in &known.requests {
-        known.reference.look(request);
+        known.reference.look_up(request);
     }
     known
 }
@@ -209,7 +209,7 @@ fn b(known: Known) -> Known {
 #[bench::new_peer_ready(setup = ready_new)]
 fn b_and_insert(known: Known) -> Known {
     for request in &known.requests {
-        known.reference.look_and_insert(request);
+        known.reference.look_up_and_insert(request);
     }
     known
 }

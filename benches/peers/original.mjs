@@ -1,6 +1,6 @@
-// The original room manager's algorithm, written from its description: what was processed is known by the first 100
-// characters of the offer as JSON, in a Map, for 10 s; a peer is in a Set while it is processed and 2 s longer. Served over
-// HTTP (`serve MS`), or driven here (`fill TEMPLATE COUNT WINDOW_MS PROBES`).
+// The original room manager's algorithm, written from its description. A Map remembers processed offers for 10 s by the
+// first 100 characters of their JSON. A Set holds a peer while its offer is processed, and for 2 s after. Runs as an HTTP
+// server (`serve MS`), or fills its own memory (`fill TEMPLATE COUNT WINDOW_MS PROBES`).
 
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -15,7 +15,7 @@ class Offers {
     this.cooldownMs = cooldownMs;
   }
 
-  // What `handle` makes of the offer, or undefined where the offer is dropped.
+  // Returns the result of `handle`, or undefined if the offer is dropped.
   async once(peer, offer, handle) {
     const fingerprint = `${peer} ${JSON.stringify(offer).substring(0, 100)}`;
     if (this.processed.has(fingerprint) || this.processing.has(peer)) return undefined;
@@ -80,7 +80,7 @@ async function fill(template, count, windowMs, probes) {
   const bytes = Buffer.from(text, 'latin1');
   let calls = 0;
 
-  // As a body that has been read: flat, and a string of its own.
+  // A new flat string, like a body that was read.
   function offer(peer) {
     const digits = String(peer).padStart(19, '0');
     for (const [at, length] of own) {
@@ -96,7 +96,7 @@ async function fill(template, count, windowMs, probes) {
   console.log(`start ${rss}\nbase ${rss}`);
   for (let peer = 0; peer < count; peer += 1) {
     await send(peer);
-    if (peer % 1_000 === 0) await setImmediate(); // timers get their turn
+    if (peer % 1_000 === 0) await setImmediate(); // lets timers run
     if (peer % 10_000 === 0) console.log(`offers ${peer}`);
   }
   console.log(`offers ${count}`);
@@ -107,7 +107,7 @@ async function fill(template, count, windowMs, probes) {
   console.log(`known ${probes - calls}`);
 }
 
-// Whoever started this is gone when its end of the pipe is.
+// The parent process is gone when the pipe closes.
 process.stdin.on('end', () => process.exit()).resume();
 
 const [command, ...args] = process.argv.slice(2);

@@ -1,18 +1,18 @@
-//! The result of a benchmark: printed as Markdown, and written to `target/benchmarks` for `benches/report.py`, unless it is
-//! a quick one.
+//! The result of a benchmark: printed as Markdown, and written to `target/benchmarks` for `benches/report.py` unless
+//! the run is a quick one.
 
 #![allow(
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "shared: each benchmark uses some of it"
+    reason = "each benchmark uses a part of this module"
 )]
 
 use std::{env, fs, path::Path, process::ExitCode};
 
 use serde::Serialize;
 
-/// What a benchmark measured, in the order in which it is shown.
+/// The result of a benchmark, in the order in which it is shown.
 #[derive(Debug, Serialize)]
 pub struct Report {
     title: String,
@@ -40,13 +40,13 @@ struct Plot {
     bars: Vec<Bar>,
 }
 
-/// A bar of a plot; the budget is marked on it.
+/// A bar of a plot, with a mark at its budget.
 #[derive(Debug, Serialize)]
 pub struct Bar {
     pub label: String,
     pub value: f64,
     pub limit: Option<f64>,
-    /// Whether the budget is to be reached; else it is not to be passed.
+    /// `true` if the budget is a minimum, `false` if it is a maximum.
     pub at_least: bool,
 }
 
@@ -68,7 +68,7 @@ impl Bar {
     }
 }
 
-/// A budget of DESIGN.md §11.
+/// A budget, as listed in `docs/design.md`.
 #[derive(Clone, Copy, Debug)]
 pub enum Budget {
     AtMost(f64),
@@ -87,7 +87,7 @@ impl Report {
         }
     }
 
-    /// The first column is left-aligned, the others are figures.
+    /// Adds a table. The first column is left-aligned, the others hold figures.
     pub fn table<R>(&mut self, title: &str, columns: &[&str], rows: impl IntoIterator<Item = R>)
     where
         R: IntoIterator<Item = String>,
@@ -99,7 +99,7 @@ impl Report {
         });
     }
 
-    /// `name` is the stem of the SVG's file name, `scale` is "linear" or "log".
+    /// Adds a plot. `name` is the stem of the SVG's file name. `scale` is "linear" or "log".
     pub fn plot(&mut self, name: &str, title: &str, unit: &str, scale: &'static str, bars: Vec<Bar>) {
         self.plots.push(Plot {
             name: name.into(),
@@ -110,7 +110,7 @@ impl Report {
         });
     }
 
-    /// Notes whether `value` keeps to its budget; with `--check` the benchmark fails if one does not.
+    /// Checks `value` against its budget. With `--check`, a missed budget fails the benchmark.
     pub fn check(&mut self, what: &str, value: f64, budget: Budget) {
         let (is_kept, words, limit) = match budget {
             Budget::AtMost(limit) => (value <= limit, "at most", limit),
@@ -121,8 +121,7 @@ impl Report {
         }
     }
 
-    /// Prints the report, and writes it to `target/benchmarks/<name>.json` of the repository; with `--quick` it is printed
-    /// only.
+    /// Prints the report, and writes it to `target/benchmarks/<name>.json` of the repository unless `--quick` is given.
     pub fn write(self, name: &str) -> ExitCode {
         print!("{}", self.markdown());
         if !is_set("quick") {
@@ -142,11 +141,11 @@ impl Report {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .ancestors()
             .find(|folder| folder.join("benches/report.py").exists())
-            .expect("benches/report.py is in the repository");
+            .expect("benches/report.py should exist");
         let folder = root.join("target/benchmarks");
-        fs::create_dir_all(&folder).expect("target/benchmarks can be made");
-        let json = serde_json::to_string_pretty(self).expect("a report is plain data");
-        fs::write(folder.join(format!("{name}.json")), json + "\n").expect("the result can be written");
+        fs::create_dir_all(&folder).expect("target/benchmarks should be writable");
+        let json = serde_json::to_string_pretty(self).expect("a report should serialize");
+        fs::write(folder.join(format!("{name}.json")), json + "\n").expect("the result should be writable");
     }
 
     fn markdown(&self) -> String {
@@ -162,7 +161,7 @@ impl Report {
     }
 }
 
-/// Whether `--<flag>` was given, as in `cargo bench --bench stall -- --quick --check`.
+/// Returns `true` if `--<flag>` was given, as in `cargo bench -p benches --bench stall -- --quick --check`.
 pub fn is_set(flag: &str) -> bool {
     env::args().any(|arg| arg.strip_prefix("--") == Some(flag))
 }

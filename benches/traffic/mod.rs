@@ -1,10 +1,10 @@
-//! Real offers, sent by numbered peers to a room, and what no layer like this one can do without for each.
+//! Real offers that numbered peers send to a room, and the work that no such layer can avoid.
 
 #![allow(
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "shared: each benchmark uses some of it"
+    reason = "each benchmark uses a part of this module"
 )]
 
 use std::{
@@ -32,12 +32,12 @@ pub struct Request {
     found: Found,
 }
 
-/// What there is to find in a request.
+/// The content of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Found {
     Nothing,
     Sdp(&'static str),
-    /// Digest and fingerprint ready made, to measure the gate alone.
+    /// Ready-made digest and fingerprint, to measure the gate alone.
     Ready(PeerKey, Fingerprint),
 }
 
@@ -50,7 +50,7 @@ impl Request {
         }
     }
 
-    /// The same peer with something else to find.
+    /// A request of the same peer with other content.
     pub fn with(self, found: Found) -> Self {
         Self { found, ..self }
     }
@@ -71,7 +71,7 @@ impl Request {
 pub type Extract = fn(&Request) -> Option<Offer>;
 pub type Layer = OfferDedupLayer<Extract, Refuse<fn(&Refusal) -> bool>>;
 
-/// A layer that refuses duplicates with `false` and remembers them throughout.
+/// A layer that refuses duplicates with `false`, and remembers offers for the whole run.
 pub fn layer(cooldown: Duration) -> Layer {
     OfferDedupLayer::builder()
         .offers(Request::offer as Extract)
@@ -82,7 +82,7 @@ pub fn layer(cooldown: Duration) -> Layer {
         .build()
 }
 
-/// A layer that gives duplicates the answer again.
+/// A layer that replays answers to duplicates.
 pub fn replaying_layer() -> OfferDedupLayer<Extract, impl Answer<bool, Infallible, Response = bool>> {
     OfferDedupLayer::builder()
         .offers(Request::offer as Extract)
@@ -93,7 +93,7 @@ pub fn replaying_layer() -> OfferDedupLayer<Extract, impl Answer<bool, Infallibl
         .build()
 }
 
-/// A layer that has an offer of a busy peer wait its turn, and remembers nothing.
+/// A layer that queues other offers of a busy peer, and remembers nothing.
 pub fn queueing_layer() -> Layer {
     OfferDedupLayer::builder()
         .offers(Request::offer as Extract)
@@ -128,7 +128,7 @@ impl Service<Request> for Bare {
     }
 }
 
-/// Sends a request that is answered at once.
+/// Sends a request that must be answered at once.
 pub fn send<S>(service: &mut S, request: Request) -> bool
 where
     S: Service<Request, Response = bool, Error = Infallible>,
@@ -136,22 +136,22 @@ where
     let call = pin!(service.call(black_box(request)));
     match call.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(is_processed)) => is_processed,
-        Poll::Pending => panic!("the bare service answers at once"),
+        Poll::Pending => panic!("the bare service should answer at once"),
     }
 }
 
-/// Calls twice for the same peer, so that the second waits for the first, and polls both to their ends.
+/// Sends two offers of one peer, so that the second waits for the first, and polls both until they end.
 pub fn send_both<S>(service: &mut S, [first, second]: [Request; 2])
 where
     S: Service<Request, Response = bool, Error = Infallible>,
 {
     let cx = &mut Context::from_waker(Waker::noop());
     let (mut first, mut second) = (pin!(service.call(first)), pin!(service.call(second)));
-    assert!(second.as_mut().poll(cx).is_pending(), "it waits");
+    assert!(second.as_mut().poll(cx).is_pending(), "the second offer should wait");
     assert!(first.as_mut().poll(cx).is_ready() && second.poll(cx).is_ready());
 }
 
-/// A moka cache as the layer has one, but for the hasher, which is moka's own.
+/// A moka cache with the layer's settings, but with moka's own hasher.
 pub fn cache<K, V>(max_memory: u64, window: Duration) -> Cache<K, V>
 where
     K: Hash + Eq + Send + Sync + 'static,
@@ -166,7 +166,7 @@ where
         .build()
 }
 
-/// The cache of all that a layer looks up.
+/// A cache with everything that a layer looks up.
 pub struct Reference {
     cache: Cache<PeerKey, [u64; 8]>,
 }
@@ -178,15 +178,15 @@ impl Reference {
         }
     }
 
-    /// B: digest, fingerprint, clock and `get`; for a request that is ready made, clock and `get`.
-    pub fn look(&self, request: &Request) {
-        self.look_for(&black_box(request).offer().expect("an offer"));
+    /// B: digest, fingerprint, clock and `get`. For a ready-made request, only clock and `get`.
+    pub fn look_up(&self, request: &Request) {
+        self.look_up_offer(&black_box(request).offer().expect("the request should be an offer"));
     }
 
-    /// B and an `insert`.
-    pub fn look_and_insert(&self, request: &Request) {
-        let offer = black_box(request).offer().expect("an offer");
-        self.look_for(&offer);
+    /// B, and an `insert`.
+    pub fn look_up_and_insert(&self, request: &Request) {
+        let offer = black_box(request).offer().expect("the request should be an offer");
+        self.look_up_offer(&offer);
         self.cache.insert(offer.peer(), [0; 8]);
     }
 
@@ -194,12 +194,12 @@ impl Reference {
         self.cache.invalidate(&peer);
     }
 
-    fn look_for(&self, offer: &Offer) {
+    fn look_up_offer(&self, offer: &Offer) {
         black_box((Instant::now(), offer.fingerprint(), self.cache.get(&offer.peer())));
     }
 }
 
-/// An offer of a real client, of which `bytes` is the size that was asked for.
+/// An offer of a real client, close to a requested size.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     pub name: &'static str,
@@ -208,22 +208,25 @@ pub struct Sample {
     pub other: &'static str,
 }
 
-/// The corpus' offer that is nearest to a size in bytes.
+/// The offer of the corpus that is closest to a size in bytes.
 pub fn sample(bytes: usize) -> Sample {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/corpus/offers");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/corpus/offers");
     let offers = fs::read_dir(folder)
-        .expect("the corpus")
-        .map(|file| file.expect("a file").path());
+        .expect("the corpus should exist")
+        .map(|file| file.expect("the file should be readable").path());
     let nearest = offers
         .map(|path| {
             (
-                path.file_stem().expect("a name").to_string_lossy().into_owned(),
+                path.file_stem()
+                    .expect("the file should have a name")
+                    .to_string_lossy()
+                    .into_owned(),
                 fs::read_to_string(path),
             )
         })
         .filter_map(|(name, text)| Some((name, text.ok()?)))
         .min_by_key(|(name, text)| (text.len().abs_diff(bytes), name.clone()));
-    let (name, text) = nearest.expect("an offer");
+    let (name, text) = nearest.expect("the corpus should have offers");
     let other = text.replace("a=ice-ufrag:", "a=ice-ufrag:X");
     Sample {
         name: name.leak(),

@@ -1,4 +1,4 @@
-//! Fuzzes `tower_offer_dedup_fuzz::fingerprint`, which says what is checked.
+//! Runs the checks of `tower_offer_dedup_fuzz::fingerprint` on fuzzed input.
 #![no_main]
 
 use tower_offer_dedup_fuzz::fingerprint;

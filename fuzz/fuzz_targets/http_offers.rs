@@ -1,4 +1,4 @@
-//! Fuzzes `tower_offer_dedup_fuzz::http_offers`, which says what is checked.
+//! Runs the checks of `tower_offer_dedup_fuzz::http_offers` on fuzzed input.
 #![no_main]
 
 use std::alloc::System;

@@ -1,6 +1,7 @@
-//! `Fingerprint::sdp` on any text: blind to what does not count, as sharp as the slow reference, and linear.
+//! `Fingerprint::sdp` on any text: ignores what does not matter, is as exact as the slow reference, and takes linear
+//! time.
 //!
-//! An input is a text and, behind a byte 0xff, edits that make another text of it, or an `L`, to take the time as well.
+//! An input is a text, then a byte 0xff, then edits that turn it into another text, or an `L` to measure the time too.
 
 use std::hint::black_box;
 
@@ -31,18 +32,18 @@ pub fn check(input: &[u8]) {
         }
         Identity::Text(_) => assert_eq!(fingerprint, Fingerprint::exact(text.as_bytes())),
     }
-    // Under miri everything takes long.
+    // Everything takes long under miri.
     if edits.starts_with(b"L") && !cfg!(miri) {
         is_linear(&text);
     }
 }
 
-/// Of more ssrc ids than 64 not all are told apart, which the reference does not know.
+/// Past 64 ssrc ids, some repetitions are not recognised, which the reference does not know.
 fn sources(text: &str) -> usize {
     text.matches("\na=ssrc:").count()
 }
 
-/// Each three bytes behind the text are an edit: what, which line, and where to or which byte in it.
+/// Each three bytes after the text are an edit: its kind, its line, and its target line or byte.
 fn edited(text: &str, edits: &[u8]) -> String {
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     for edit in edits.chunks_exact(3).take(4) {
@@ -65,7 +66,7 @@ fn edited(text: &str, edits: &[u8]) -> String {
     lines.join("\n")
 }
 
-/// Other texts of the description `text`.
+/// Other texts of the same description.
 fn rewritten(text: &str) -> [String; 8] {
     const CANDIDATE: &str = "a=candidate:1 1 udp 2122260223 203.0.113.7 54321 typ host generation 0 ufrag 7h6h";
     let each_line = |rewrite: fn(&str) -> String| text.split('\n').map(rewrite).collect::<Vec<_>>().join("\n");
@@ -81,7 +82,7 @@ fn rewritten(text: &str) -> [String; 8] {
     ]
 }
 
-/// An `m=` line with another port, unless it has none or zero.
+/// Replaces the port of an `m=` line, unless it has none or zero.
 fn with_port(line: &str) -> String {
     let mut words = line.splitn(3, ' ');
     match (words.next(), words.next(), words.next()) {
@@ -92,7 +93,7 @@ fn with_port(line: &str) -> String {
     }
 }
 
-/// Eight times the text takes eight times as long, not 64 times: in CPU time of this thread, so load does not matter.
+/// Eight times the text must take about eight times as long, not 64 times. CPU time excludes other load.
 fn is_linear(text: &str) {
     const SIZE: usize = 8 * 1024;
     const TRIES: usize = 8;
@@ -101,17 +102,17 @@ fn is_linear(text: &str) {
     let of_copies = |copies: usize| {
         let mut long = first.to_owned();
         for copy in 0..copies {
-            // Not the same ids over and over.
+            // Varies the ids, which would otherwise repeat.
             long.extend(["\n", &rest.replace("a=ssrc:", &format!("a=ssrc:{copy}"))]);
         }
         long
     };
     let (short, long) = (of_copies(copies), of_copies(8 * copies));
     let is_linear = (0..TRIES).any(|_| cpu_time(&long) <= 24 * cpu_time(&short).max(1000));
-    assert!(is_linear, "{} bytes take too long", long.len());
+    assert!(is_linear, "{} bytes take more than linear time", long.len());
 }
 
-/// Nanoseconds, the least of three.
+/// Nanoseconds of CPU time, the least of three runs.
 fn cpu_time(text: &str) -> i64 {
     let now = || {
         let now = clock_gettime(ClockId::ThreadCPUTime);

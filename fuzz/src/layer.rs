@@ -1,5 +1,5 @@
-//! The way of an offer through the layer, in steps that need no runtime: for miri, which runs no test of the crate itself
-//! in reasonable time.
+//! An offer's way through the layer, in steps that need no runtime. For miri, which cannot run the crate's own tests in
+//! reasonable time.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse};
 use tower_service::Service;
 
-/// Of a peer, an offer, and whether it is processed at once.
+/// A peer, an offer, and whether it is processed at once.
 type Message = (&'static str, &'static str, bool);
 
 /// Answers at once, or never.
@@ -38,7 +38,7 @@ impl Service<Message> for Inner {
     }
 }
 
-/// Any reason that the layer does not give here.
+/// A reason that the layer never gives here.
 const ANSWERED: Reason = Reason::StoreUnavailable;
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -46,7 +46,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[test]
-fn an_offer_is_processed_once_and_its_peer_is_free_again() {
+fn offer_is_processed_once_then_released() {
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, offer, _): &Message| Some(Offer::new(*peer, Fingerprint::sdp(offer))))
         .answer(Refuse::with(|refusal| refusal.reason()))
@@ -64,7 +64,7 @@ fn an_offer_is_processed_once_and_its_peer_is_free_again() {
     assert!(handle.forget("alice"));
     assert_eq!(answer(("alice", "1", true)), Some(ANSWERED));
 
-    // Dropped without an answer, so bob may try again.
+    // The request was dropped without an answer, so Bob may try again.
     assert_eq!(answer(("bob", "1", false)), None);
     assert_eq!(answer(("bob", "1", true)), Some(ANSWERED));
 

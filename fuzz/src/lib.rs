@@ -1,4 +1,4 @@
-//! What the fuzz targets check of an input; each is a module, and panics on a finding.
+//! The checks of the fuzz targets, one module each. A check panics on a finding.
 
 pub mod fingerprint;
 pub mod http_offers;

@@ -20,5 +20,5 @@
 
 pub(crate) mod options;
 
-pub use self::options::Unset;
-pub use crate::process::spawn::{Detached, Inline};
+pub use self::options::{AnswerUnset, OffersUnset};
+pub use crate::process::spawn::{Detached, Inline, SpawnMode};

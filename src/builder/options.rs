@@ -10,18 +10,16 @@ use crate::{
     settings::Settings,
 };
 
-/// Configures an [`OfferDedupLayer`]. Every value has a meaning, so that [`build`](Self::build) cannot fail.
+/// Configures an [`OfferDedupLayer`]. Every value has a meaning, so [`build`](Self::build) cannot fail.
 ///
-/// What finds the offers and what builds the answers has no default: [`offers`](Self::offers) and
-/// [`answer`](Self::answer) are to be called, or the layer fits no service. Where the compiler only says that bounds are not
-/// satisfied, pass the service to `fn is<Req, S: tower::Service<Req>>(_: &S) {}` as `is::<Message, _>(&service)`, and it
-/// says which.
+/// You must call [`offers`](Self::offers) and [`answer`](Self::answer). Without them the layer does not implement
+/// [`Service`](tower_service::Service).
 ///
 /// # Examples
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refusal, Refuse, WhenBusy};
+/// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse, WhenBusy};
 ///
 /// struct Message { from: String, offer: Option<String> }
 ///
@@ -33,28 +31,32 @@ use crate::{
 ///     .window(Duration::from_secs(30))
 ///     .cooldown(Duration::ZERO)
 ///     .when_busy(WhenBusy::Queue { depth: 4, timeout: Duration::from_secs(5) })
-///     .answer(Refuse::with(|refusal: &Refusal| refusal.to_string()))
+///     .answer(Refuse::with(|refusal| refusal.to_string()))
 ///     .build();
 /// assert_eq!(layer.handle().stats().admitted, 0);
 /// ```
 #[derive(Clone)]
 #[must_use]
-pub struct OfferDedupBuilder<X = Unset, A = Unset, M = Inline> {
+pub struct OfferDedupBuilder<X = OffersUnset, A = AnswerUnset, M = Inline> {
     offers: X,
     answer: A,
     settings: Settings,
-    run: PhantomData<fn() -> M>,
+    mode: PhantomData<fn() -> M>,
 }
 
-/// What has not been configured yet.
+/// Stands for an extractor that has not been set by [`OfferDedupBuilder::offers`].
 #[derive(Clone, Copy, Debug)]
-pub struct Unset;
+pub struct OffersUnset;
+
+/// Stands for an answer that has not been set by [`OfferDedupBuilder::answer`].
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerUnset;
 
 impl OfferDedupBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            offers: Unset,
-            answer: Unset,
+            offers: OffersUnset,
+            answer: AnswerUnset,
             settings: Settings {
                 window: Duration::from_secs(10),
                 cooldown: Duration::from_secs(2),
@@ -63,88 +65,106 @@ impl OfferDedupBuilder {
                 max_memory: 64 * 1024 * 1024,
                 remember_failures: false,
             },
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 }
 
 impl<X, A, M> OfferDedupBuilder<X, A, M> {
-    /// What finds the offers: `JsonOffers`, `http::HttpOffers`, a closure `|request: &Req| -> Option<Offer>`, whose
-    /// argument needs its type written out, or any [`ExtractOffer`](crate::ExtractOffer).
+    /// Sets how offers are found.
+    ///
+    /// A closure `|request: &Req| -> Option<Offer>`, whose argument needs its type written out; `JsonOffers` for messages
+    /// that are JSON text; `http::HttpOffers` for HTTP requests; or any
+    /// [`ExtractOffer`](crate::extract::ExtractOffer).
     pub fn offers<Y>(self, offers: Y) -> OfferDedupBuilder<Y, A, M> {
         OfferDedupBuilder {
             offers,
             answer: self.answer,
             settings: self.settings,
-            run: self.run,
+            mode: self.mode,
         }
     }
 
-    /// What builds the answers: [`Refuse`](crate::Refuse), [`Replay`](crate::Replay), or any [`Answer`](crate::Answer).
+    /// Sets how requests are answered.
+    ///
+    /// [`Refuse`](crate::Refuse) and [`Replay`](crate::Replay) for messages, `http::HttpAnswer` for HTTP, or any
+    /// [`Answer`](crate::answer::Answer).
     pub fn answer<B>(self, answer: B) -> OfferDedupBuilder<X, B, M> {
         OfferDedupBuilder {
             offers: self.offers,
             answer,
             settings: self.settings,
-            run: self.run,
+            mode: self.mode,
         }
     }
 
-    /// How long after processing ended an offer is remembered; 10 s by default. Zero: nothing is remembered, and only
-    /// the lock holds duplicates off.
+    /// Sets how long an offer is remembered after its processing ended; 10 s by default. With zero nothing is remembered,
+    /// and only the lock holds duplicates off.
     ///
-    /// The window need not be longer than senders repeat: SIP gives a retransmission 32 s (RFC 3261 §17.2.1).
+    /// The window need not be longer than senders repeat. SIP gives a retransmission 32 s (RFC 3261 §17.2.1).
     pub fn window(mut self, window: Duration) -> Self {
         self.settings.window = window;
         self
     }
 
-    /// How long after an offer was processed its peer's lock stays closed to *other* offers; 2 s by default. Zero: none.
+    /// Sets how long the peer's lock stays closed to *other* offers after processing ended; 2 s by default. Zero disables
+    /// the cooldown.
     ///
-    /// It holds a renegotiation or an ICE restart off as well, which is right only for peers that never send one.
+    /// A cooldown also refuses a renegotiation or an ICE restart that follows at once. It suits only peers that never
+    /// send one. It has no effect under [`WhenBusy::Supersede`], nor with a [`max_memory`](Self::max_memory) of zero.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.settings.cooldown = cooldown;
         self
     }
 
-    /// What happens to another offer of a peer that is busy or cooling; refused by default.
+    /// Sets what happens to a different offer of a peer that is busy or cooling down. By default it is refused.
     pub fn when_busy(mut self, when_busy: WhenBusy) -> Self {
         self.settings.when_busy = when_busy;
         self
     }
 
-    /// How long an offer holds others of its peer off, from the call of the inner service on; 30 s by default. Past it
-    /// the next offer takes over, and what becomes of the overdue one is neither remembered nor locks anything. Zero:
-    /// an offer holds no other off.
+    /// Sets how long an offer may hold off others of its peer, from the call of the inner service; 30 s by default. Zero
+    /// disables the lock.
     ///
-    /// While an offer waits for the capacity of the inner service, no lease runs.
+    /// Past its lease, the next offer takes over. The overdue one is then neither remembered nor does it lock anything.
+    /// If it runs in a [task of its own](Self::finish_abandoned), the task ends at its next yield; until then the two may
+    /// overlap. An inline handler runs on: put a timeout inside the layer.
+    ///
+    /// No lease runs while an offer waits for the capacity of the inner service.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
     }
 
-    /// How many bytes the memory takes; 64 MiB by default. When it is full, the least recently used memories go. Zero:
-    /// nothing is remembered.
+    /// Sets how many bytes the layer may keep; 64 MiB by default. With zero nothing is remembered, and there is no
+    /// cooldown.
     ///
-    /// Recorded answers count with what the [`Answer`](crate::Answer) says they take: tell [`Replay`](crate::Replay) by
-    /// [`record`](crate::Replay::record).
+    /// A quarter is for cooldowns (none if they are disabled), an eighth for the index of sessions, the rest for
+    /// memories. When memories take their share, the least recently used ones are evicted, never the newest. When
+    /// cooldowns do, the oldest end early. At most 16 offers of one peer are remembered.
+    ///
+    /// Recorded answers count with the size that the [`Answer`](crate::answer::Answer) states; for
+    /// [`Replay`](crate::Replay) see [`weigher`](crate::Replay::weigher).
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.settings.max_memory = bytes;
         self
     }
 
-    /// Whether failures are remembered like successes, as the original room manager did; `false` by default, so that
-    /// what failed may be retried at once. An `Err` cannot be given again: its duplicates are refused.
+    /// Sets whether failures are remembered like successes; `false` by default, so that a failed offer may be retried at
+    /// once.
+    ///
+    /// An `Err` cannot be replayed: with `true` its duplicates are refused.
     pub fn remember_failures(mut self, remember: bool) -> Self {
         self.settings.remember_failures = remember;
         self
     }
 
-    /// Finishes processing whose sender is gone, in a task of its own: the answer is remembered, and the sender's retry
-    /// gets it.
+    /// Processes each offer in a task of its own, so that an offer whose client goes away is finished: its answer is
+    /// remembered, and the client's retry gets it.
     ///
-    /// By default, a response future that is dropped drops the processing with it. With this, the inner service's
-    /// future must be `Send`.
+    /// By default, dropping the response future drops the processing. With this, the future of the inner service must be
+    /// `Send`. A *different* offer of the peer does not wait for abandoned processing but takes over at once. Values of
+    /// `tokio::task_local!` are not visible in the task; the current span is.
     ///
     /// # Panics
     ///
@@ -154,11 +174,11 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer: self.answer,
             settings: self.settings,
-            run: PhantomData,
+            mode: PhantomData,
         }
     }
 
-    /// The layer.
+    /// Builds the layer.
     pub fn build(self) -> OfferDedupLayer<X, A, M> {
         let core = Core::new(self.answer, Gate::new(self.settings));
         OfferDedupLayer::new(self.offers, core)

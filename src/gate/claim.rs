@@ -104,14 +104,11 @@ impl Claim {
         ran.resume();
     }
 
-    /// Settles the state. Nothing in here calls out, so nothing panics.
+    /// Settles the state of the peer. Nothing in here calls out, so nothing panics.
     fn end(&mut self, outcome: Outcome, record: Option<Record>) -> (Effects, Tick) {
         self.has_ended = true;
-        let ended = self
-            .gate
-            .release(self.offer.peer(), self.number, End { outcome, record });
-        self.gate.claim_gone();
-        ended
+        self.gate
+            .release(self.offer.peer(), self.number, End { outcome, record })
     }
 }
 
@@ -125,6 +122,9 @@ impl Drop for Claim {
                 observe::ended(self.gate.counters(), &self.offer, Outcome::Abandoned, held, false);
             });
         }
+        // Last, also after a completion that panicked: `drain` resolves when the history is in the cache, the followers
+        // have been woken and the end has been counted.
+        self.gate.live.claim_gone();
     }
 }
 

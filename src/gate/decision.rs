@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     clock::Tick,
     completion::Completion,
-    history::{Cutoff, Record},
+    history::{Cutoff, Kind, Record, Remembered},
     number::{ClaimNumber, Numbers},
     revocation::Revocation,
 };
@@ -29,6 +29,44 @@ impl<C, W> Verdict<C, W> {
         Self::Refused {
             refusal: Refusal::new(reason),
             age,
+        }
+    }
+
+    /// Converts the claim.
+    pub(super) fn map_claim<D>(self, map: impl FnOnce(C) -> D) -> Verdict<D, W> {
+        match self {
+            Self::Admitted(claim) => Verdict::Admitted(map(claim)),
+            Self::Replay { record, age } => Verdict::Replay { record, age },
+            Self::Refused { refusal, age } => Verdict::Refused { refusal, age },
+            Self::Wait(wait) => Verdict::Wait(wait),
+        }
+    }
+
+    /// Converts how the offer waits.
+    pub(super) fn map_wait<V>(self, map: impl FnOnce(W) -> V) -> Verdict<C, V> {
+        match self {
+            Self::Admitted(claim) => Verdict::Admitted(claim),
+            Self::Replay { record, age } => Verdict::Replay { record, age },
+            Self::Refused { refusal, age } => Verdict::Refused { refusal, age },
+            Self::Wait(wait) => Verdict::Wait(map(wait)),
+        }
+    }
+
+    /// Decides on a duplicate of a remembered offer.
+    pub(super) fn known(known: &Remembered, arrival: &Arrival<'_>, now: Tick) -> Self {
+        let age = now.since(known.at);
+        match (&known.kind, arrival.policy.duplicates) {
+            (Kind::Superseded, _) => Self::refused(Reason::Superseded, age),
+            (Kind::Processed(_), Duplicates::Refuse) => Self::refused(Reason::Processed, age),
+            (Kind::Processed(record), Duplicates::Wait { .. }) => Self::replay(record.clone(), arrival.policy, age),
+        }
+    }
+
+    /// Refuses an offer whose peer cools down.
+    pub(super) fn cooling(until: Tick, now: Tick) -> Self {
+        Self::Refused {
+            refusal: Refusal::with_retry_after(Reason::CoolingDown, until.since(now)),
+            age: Duration::ZERO,
         }
     }
 
@@ -56,8 +94,17 @@ pub(crate) struct Arrival<'a> {
     pub(super) policy: DuplicatePolicy,
     /// Whether the offer is processed in a task of its own, which must learn when its claim is lost.
     pub(super) is_detached: bool,
-    /// When the offer arrived, if it has waited before. Its deadlines count from then.
-    pub(super) arrived: Option<Tick>,
+    /// Set if the offer has waited before and decides again.
+    pub(super) again: Option<Again>,
+}
+
+/// The first arrival of an offer that decides again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    /// Its deadlines count from then.
+    pub(super) arrived: Tick,
+    /// Its number among the arrivals; for a follower, that of the offer it followed.
+    pub(super) rank: ClaimNumber,
 }
 
 impl<'a> Arrival<'a> {
@@ -67,7 +114,7 @@ impl<'a> Arrival<'a> {
             offer,
             policy,
             is_detached,
-            arrived: None,
+            again: None,
         }
     }
 
@@ -101,11 +148,17 @@ pub(super) enum Place {
     Following {
         completion: Arc<Completion>,
         id: ClaimNumber,
+        /// The rank of that offer.
+        rank: ClaimNumber,
         /// When the follower must look again even if nothing wakes it: the leader may be past its lease then.
         wake: Tick,
     },
     /// In the queue of its peer.
-    Queued { id: ClaimNumber, seat: Arc<Completion> },
+    Queued {
+        id: ClaimNumber,
+        rank: ClaimNumber,
+        seat: Arc<Completion>,
+    },
 }
 
 /// The turn of a queued offer.

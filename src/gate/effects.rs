@@ -31,7 +31,9 @@ pub(super) struct Effects {
     pub(super) cooldowns_evicted: usize,
     /// Whether the change left something that expires.
     pub(super) expires: bool,
-    outdated: Vec<History>,
+    /// Mostly one, which needs no allocation here.
+    outdated: Option<History>,
+    more_outdated: Vec<History>,
     record: Option<Record>,
     pub(super) vacant: Option<Box<Active>>,
 }
@@ -60,7 +62,11 @@ impl Effects {
     }
 
     pub(super) fn discard(&mut self, history: Option<History>) {
-        self.outdated.extend(history);
+        if self.outdated.is_none() {
+            self.outdated = history;
+        } else {
+            self.more_outdated.extend(history);
+        }
     }
 
     /// Keeps an answer until the mutex is free, also if the history turns out to have no room for it.

@@ -1,12 +1,13 @@
 //! [`Gate`]: the state that all clones of a layer share.
 
 use std::{
+    panic::resume_unwind,
     pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{
             AtomicBool,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Relaxed, Release},
         },
     },
 };
@@ -18,10 +19,11 @@ use super::{
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     effects::{Effects, TakenOver},
     history::Cutoff,
+    live::Live,
     memory::Memory,
     number::{ClaimNumber, Floor, Numbers},
     peer::{Active, End},
-    sync::{AtomicU64, AtomicUsize, Notify, SHARDS, sleep_until},
+    sync::SHARDS,
     table::{COOLDOWN_BYTES, LockTable, Shard},
     waiter::Waiter,
 };
@@ -36,11 +38,7 @@ pub(crate) struct Gate {
     pub(super) memory: Memory,
     pub(super) numbers: Numbers,
     floor: Floor,
-    claims: AtomicUsize,
-    waiters: AtomicUsize,
-    /// The latest deadline of any waiter so far, as the ticks of [`Tick`]. [`drain`](Self::drain) waits no longer.
-    last_deadline: AtomicU64,
-    idle: Notify,
+    pub(super) live: Live,
     pub(super) is_collecting: AtomicBool,
     counters: Counters,
 }
@@ -56,10 +54,7 @@ impl Gate {
             memory: Memory::new(&settings, clock),
             numbers: Numbers::new(),
             floor: Floor::default(),
-            claims: AtomicUsize::new(0),
-            waiters: AtomicUsize::new(0),
-            last_deadline: AtomicU64::new(0),
-            idle: Notify::new(),
+            live: Live::default(),
             is_collecting: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -67,10 +62,14 @@ impl Gate {
 
     /// Decides what becomes of an offer.
     pub(crate) fn admit(self: &Arc<Self>, arrival: Arrival<'_>) -> Verdict<Claim, Pin<Box<Waiter>>> {
-        self.decide(&arrival, |place, now| {
+        let verdict = self.decide(&arrival, |verdict, now| {
             // Boxed: few requests wait, and all would pay for the size.
-            Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now))
-        })
+            verdict.map_wait(|place| Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now)))
+        });
+        if let Verdict::Wait(_) = verdict {
+            observe::waiting();
+        }
+        verdict
     }
 
     /// Ends what `scope` names, in flight included. Returns whether there was anything.
@@ -80,8 +79,12 @@ impl Gate {
             let writes = self.shard(peer).with(|table| table.writes);
             let known = self.memory.get(peer);
             let forgotten = self.with(peer, |table, now| {
-                // A write since the read may have brought a newer history.
-                (table.writes == writes).then(|| table.forget(peer, scope, known, &self.cutoff(now), now, &mut effects))
+                if table.writes != writes {
+                    // A write since the read may have brought a newer history.
+                    effects.discard(known);
+                    return None;
+                }
+                Some(table.forget(peer, scope, known, &self.cutoff(now), now, &mut effects))
             });
             if let Some(was_known) = forgotten {
                 break was_known;
@@ -95,16 +98,21 @@ impl Gate {
     }
 
     /// Forgets everything, claims in flight included.
-    pub(crate) fn clear(&self) {
+    pub(crate) fn clear(self: &Arc<Self>) {
         // The cache drops what is in it now. What is written later must stay, so the floor is raised after it.
         self.memory.clear();
         let floor = self.numbers.next();
         self.floor.raise(floor);
+        let mut panicked = None;
         for shard in &self.shards {
-            for effects in shard.with(|table| table.clear(floor)) {
-                debug_assert!(effects.write.is_none(), "`clear` changes no history");
-                effects.run(|_| ());
+            for (peer, effects) in shard.with(|table| table.clear(floor)) {
+                // A waker that panics must not keep the other peers from being cleared.
+                let ran = catch(|| self.run(peer, effects));
+                panicked = panicked.or(ran.panic());
             }
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
         observe::cleared();
     }
@@ -115,31 +123,7 @@ impl Gate {
 
     /// Resolves when no claim is held and no request waits inside its deadline.
     pub(crate) async fn drain(&self) {
-        loop {
-            let idle = self.idle.notified();
-            // The waiters first: a waiter becomes a claim before it is gone, so in this order none is overlooked.
-            // Acquire pairs with the decrements in `waiter_gone` and `claim_gone`.
-            let waiters = self.waiters.load(Acquire);
-            if self.claims.load(Acquire) == 0 {
-                let last = Tick::from_nanos(self.last_deadline.load(Acquire));
-                if waiters == 0 || last <= self.clock.now() {
-                    return;
-                }
-                let mut idle = std::pin::pin!(idle);
-                let mut timer = std::pin::pin!(sleep_until(self.clock.instant(last)));
-                std::future::poll_fn(|cx| {
-                    let is_idle = idle.as_mut().poll(cx).is_ready();
-                    if is_idle || timer.as_mut().poll(cx).is_ready() {
-                        std::task::Poll::Ready(())
-                    } else {
-                        std::task::Poll::Pending
-                    }
-                })
-                .await;
-            } else {
-                idle.await;
-            }
-        }
+        self.live.drain(&self.clock).await;
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -149,8 +133,8 @@ impl Gate {
             .map(|shard| shard.with(|table| table.cooldowns()))
             .sum();
         Stats {
-            claims: self.claims.load(Relaxed) as u64,
-            waiters: self.waiters.load(Relaxed) as u64,
+            claims: self.live.claims(),
+            waiters: self.live.waiters(),
             memories: self.memory.len(),
             cooldowns: cooldowns as u64,
             bytes: self.memory.bytes() + (cooldowns * COOLDOWN_BYTES) as u64,
@@ -167,73 +151,49 @@ impl Gate {
         &self.counters
     }
 
-    /// Decides on an offer and emits what was decided. `wait` makes the guard of a waiting offer.
+    /// Decides on an offer, and counts and emits what was decided. `guard` takes the verdict at once and makes the guard
+    /// of a waiting offer.
     ///
-    /// The guard of the claim or of the waiter exists before anything is observed: a panic of a subscriber drops it.
+    /// A granted lock and a place in the queue have their guards before anything runs that may panic.
     pub(super) fn decide<W>(
         self: &Arc<Self>,
         arrival: &Arrival<'_>,
-        wait: impl FnOnce(Place, Tick) -> W,
+        guard: impl FnOnce(Verdict<Claim, Place>, Tick) -> Verdict<Claim, W>,
     ) -> Verdict<Claim, W> {
         let mut effects = Effects::default();
         let (verdict, now) = self.look_up(arrival, &mut effects);
-        let verdict = match verdict {
-            Verdict::Admitted(grant) => Verdict::Admitted(self.claim(arrival.offer, grant)),
-            Verdict::Wait(place) => Verdict::Wait(wait(place, now)),
-            Verdict::Replay { record, age } => Verdict::Replay { record, age },
-            Verdict::Refused { refusal, age } => Verdict::Refused { refusal, age },
-        };
-        let taken_over = effects
-            .taken_over
-            .map(|TakenOver { since, cause }| (cause, now.since(since)));
-        let ran = catch(|| self.run(arrival.offer.peer(), effects));
-        observe::decided(&self.counters, arrival.offer, &verdict, taken_over);
-        ran.resume();
+        let verdict = verdict.map_claim(|grant| self.claim(arrival.offer, grant));
+        observe::count_decided(&self.counters, &verdict);
+        let verdict = guard(verdict, now);
+        self.run_and_emit(arrival.offer, effects, now);
+        observe::decided(arrival.offer, &verdict);
         verdict
     }
 
     /// Makes the guard of a granted lock.
     pub(super) fn claim(self: &Arc<Self>, offer: &Offer, grant: Grant) -> Claim {
-        // Relaxed: the increment publishes nothing; the decrement does.
-        self.claims.fetch_add(1, Relaxed);
+        self.live.claim_granted();
         Claim::new(Arc::clone(self), offer.clone(), grant)
     }
 
-    /// Notes that a claim is no longer held.
-    pub(super) fn claim_gone(&self) {
-        // Release publishes what the claim did to `drain`; acquire orders the notification after it.
-        if self.claims.fetch_sub(1, AcqRel) == 1 {
-            self.idle.notify_waiters();
-        }
-    }
-
-    /// Notes that a request waits until `deadline` at most.
-    pub(super) fn waiter_accepted(&self, deadline: Tick) {
-        self.last_deadline.fetch_max(deadline.as_nanos(), AcqRel);
-        self.waiters.fetch_add(1, Relaxed);
-    }
-
-    /// Notes that a request waits no longer. If it was admitted, its claim exists already.
-    pub(super) fn waiter_gone(&self) {
-        // Release: who reads the lower count also sees the claim that the waiter has become.
-        if self.waiters.fetch_sub(1, AcqRel) == 1 {
-            self.idle.notify_waiters();
-        }
-    }
-
-    /// Gives the lock to the queued offer `id` if it is its turn.
-    pub(super) fn turn(self: &Arc<Self>, offer: &Offer, id: ClaimNumber) -> Turn<Claim> {
+    /// Gives the lock to the queued offer `id` if it is its turn, and counts that. `on_grant` is called at once.
+    pub(super) fn turn(self: &Arc<Self>, offer: &Offer, id: ClaimNumber, on_grant: impl FnOnce()) -> Turn<Claim> {
         let mut effects = Effects::default();
         let (turn, now) = self.with(offer.peer(), |table, now| {
             (table.turn(offer.peer(), id, &self.rules(now), &mut effects), now)
         });
         let turn = match turn {
             // The guard comes first: the effects and events may panic.
-            Turn::Granted(grant) => Turn::Granted(self.claim(offer, grant)),
+            Turn::Granted(grant) => {
+                let claim = self.claim(offer, grant);
+                self.counters.admitted.count();
+                on_grant();
+                Turn::Granted(claim)
+            }
             Turn::NotYet(wake) => Turn::NotYet(wake),
             Turn::Removed => Turn::Removed,
         };
-        self.run_and_observe(offer, effects, now);
+        self.run_and_emit(offer, effects, now);
         turn
     }
 
@@ -259,7 +219,7 @@ impl Gate {
             table.change(offer.peer(), now, &mut effects, act);
             now
         });
-        self.run_and_observe(offer, effects, now);
+        self.run_and_emit(offer, effects, now);
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
@@ -268,11 +228,14 @@ impl Gate {
     }
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
-    fn run_and_observe(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
+    fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
         let taken_over = effects.taken_over;
+        if taken_over.is_some() {
+            observe::count_taken_over(&self.counters);
+        }
         let ran = catch(|| self.run(offer.peer(), effects));
         if let Some(TakenOver { since, cause }) = taken_over {
-            observe::taken_over(&self.counters, offer, cause, now.since(since));
+            observe::taken_over(offer, cause, now.since(since));
         }
         ran.resume();
     }
@@ -344,7 +307,7 @@ impl Gate {
                 .as_ref()
                 .and_then(|known| known.find(arrival.fingerprint(), &cutoff));
             if let Some(found) = found {
-                return (found.verdict(arrival, now), now);
+                return (Verdict::known(found, arrival, now), now);
             }
             let decided = shard.with(|table| {
                 if table.writes != writes {

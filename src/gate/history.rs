@@ -171,24 +171,21 @@ impl History {
         })
     }
 
-    /// Renumbers the marks of `from`, whose offer was itself superseded by `to`.
-    pub(super) fn transfer_marks(&mut self, from: ClaimNumber, to: ClaimNumber) {
-        if !self.as_slice().iter().any(|offer| offer.is_mark_of(from)) {
-            return;
+    /// Returns the history with the marks of `from` renumbered to `to`, or `None` if there are none. Marks that do not
+    /// count stay as they are: a higher number would bring back a cleared one.
+    pub(super) fn with_marks_transferred(&self, from: ClaimNumber, to: ClaimNumber, cutoff: &Cutoff) -> Option<Self> {
+        let is_transferred = |offer: &Remembered| offer.is_mark_of(from) && cutoff.includes(offer);
+        if !self.as_slice().iter().any(is_transferred) {
+            return None;
         }
-        let transfer = |offer: &mut Remembered| {
-            if offer.is_mark_of(from) {
-                offer.number = to;
-            }
+        let transfer = |offer: &Remembered| Remembered {
+            number: if is_transferred(offer) { to } else { offer.number },
+            ..offer.clone()
         };
-        match self {
-            Self::One(offer) => transfer(offer),
-            Self::Many(offers) => {
-                let mut changed = offers.to_vec();
-                changed.iter_mut().for_each(transfer);
-                *offers = changed.into();
-            }
-        }
+        Some(match self {
+            Self::One(offer) => Self::One(transfer(offer)),
+            Self::Many(offers) => Self::Many(offers.iter().map(transfer).collect()),
+        })
     }
 
     pub(super) fn as_slice(&self) -> &[Remembered] {

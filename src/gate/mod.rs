@@ -1,13 +1,80 @@
-//! The gate.
+//! The gate decides what becomes of each offer. It knows nothing of requests, stores or networks.
+//!
+//! [`Gate::admit`] returns a [`Verdict`]: a [`Claim`] to process the offer, an answer to replay, a refusal, or a
+//! [`Waiter`] that resolves to one of these. This page is the protocol. Each file implements one part of it.
+//!
+//! # Where the state is
+//!
+//! - The **lock table** (`table`, sharded by peer) has an entry for each peer that is busy, cooling down or waited for. An
+//!   active entry (`peer`) holds the lock, the queue and the newest history of its peer (`draft`). One mutex per shard
+//!   protects it.
+//! - The **memory** (`memory`) is a moka cache with the history (`history`) of every peer that has one.
+//! - The **guards** are values in callers' hands: `Claim` holds a lock, `Waiter` a place in the queue or behind a leader,
+//!   `Attendance` says that a response future waits for a detached claim.
+//!
+//! # Why no offer is processed twice
+//!
+//! 1. *One claim at a time.* A claim is granted only while the entry has no holder, under the shard's mutex. An offer that
+//!    is equal to the holder's or to a queued one never gets a claim of its own: it is refused or follows.
+//! 2. *Remembered before released.* A completion appends the offer to the entry's history and frees the lock in one step
+//!    under the mutex. From then on the entry's history refuses the offer.
+//! 3. *The entry stays until the cache has the history.* The new history is written to the cache after the mutex is free,
+//!    since moka runs maintenance inside its calls and drops users' answers. Each write carries the **version** of the
+//!    history, and the entry counts its **pending writes**. Two writes may overtake each other on the way. Each writer
+//!    returns to the entry (`written`); one that finds a newer version there writes that too. So the newest history
+//!    arrives last, and only then may the entry be removed.
+//! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
+//!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes** with the
+//!    one from before. If a write has arrived in between, it may have been this very offer: the decision starts over
+//!    (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
+//!
+//! So between the check and the claim no request can change what the decision was based on.
+//!
+//! # How a claim ends
+//!
+//! By completion, by drop, or by losing the lock: to `forget` and `clear`, to the next offer after its **lease**, to a
+//! different offer when nobody **attends** it any more, or to a newer offer under `Supersede`. The holder in the entry is
+//! compared with the claim's **number**. A claim that is no longer the holder changes nothing when it ends. Claims that
+//! must end early (detached ones, and all under `Supersede`) share a `Revocation` with the entry. Their processing checks
+//! it before each poll of the inner future.
+//!
+//! Every claim and every queue place gets the next number. `clear` takes a number too and makes it the **floor**: what was
+//! claimed below it is neither found nor stored. The floor is raised after the cache was emptied, so that nothing stored
+//! later is lost, and read again for every decision.
+//!
+//! # Waiting
+//!
+//! A queued offer has a place with a deadline, which counts whether its future is polled or not. A follower waits for the
+//! `Completion` of the offer in flight. Both subscribe before they look, so that what is resolved in between wakes them.
+//! They also look again by themselves at the end of a lease, a cooldown or their own deadline.
+//!
+//! # Order of locks and effects
+//!
+//! The shard's mutex is the outermost lock and is never held across an await. The mutexes of a `Revocation` and of the
+//! collector are taken alone. Under the shard's mutex nothing is woken, nothing of the user's is dropped and moka is not
+//! called: all of that is collected in `Effects` and runs when the mutex is free.
+//!
+//! Effects, events and metrics may panic in code that is not ours. So guards exist first, the state is settled next,
+//! effects run then, and counters, metrics and events come last. In a `Drop` panics are caught.
+//!
+//! # Time
+//!
+//! The time is read under the mutex (`Gate::with`), since an older time would find a deadline still ahead that another
+//! thread has found passed. A memory's deadline is compared with the time of its lookup.
+//!
+//! Expired memories and cooldowns are freed by the `collector`, one thread for the process. Decisions never depend on it.
 
 mod claim;
 mod clock;
 pub(crate) mod collector;
 mod completion;
 pub(crate) mod decision;
+mod draft;
 mod effects;
 mod gate;
 mod history;
+mod in_flight;
+mod live;
 mod memory;
 mod number;
 mod peer;

@@ -3,22 +3,21 @@
 //! Plain state under the shard's mutex. Nothing in here wakes, waits or calls out; what has to follow is collected in
 //! [`Effects`].
 
-use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     clock::Tick,
     completion::{Completion, Resolution},
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
+    draft::Draft,
     effects::{Effects, TakenOver},
     history::{Cutoff, History, Kind, Record, Remembered},
+    in_flight::{Holder, InFlight, Queued, lease_wake},
     memory::PendingWrite,
     number::ClaimNumber,
-    revocation::{Revocation, Revoked},
+    revocation::Revoked,
 };
-use crate::{Fingerprint, Reason, Refusal, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
-
-/// How long a superseded claim may hold the lock until its processing has been dropped.
-const SUPERSEDED_LEASE: Duration = Duration::from_millis(100);
+use crate::{Fingerprint, Reason, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
 
 /// What the lock table keeps of a peer that is busy, cooling down or waited for.
 #[derive(Debug, Default)]
@@ -40,48 +39,7 @@ pub(super) struct Active {
     holder: Option<Holder>,
     /// First in, first out. Every place is different from the holder's offer and from all other places.
     queue: VecDeque<Queued>,
-    /// The newest history. The cache has it too once no write is pending.
-    history: Option<History>,
-    /// Counts the changes of `history`.
-    version: u64,
-    /// Writes of `history` under way. The entry stays until all have arrived.
-    pending_writes: usize,
-}
-
-/// The claim that holds the lock.
-#[derive(Debug)]
-struct Holder {
-    number: ClaimNumber,
-    in_flight: InFlight,
-    lease_end: Tick,
-    /// Whether the leader's response future lives.
-    has_leader: bool,
-    /// A newer offer arrived: the claim is told to end, and nothing of it is remembered.
-    is_superseded: bool,
-    /// The session of this claim has ended already: nothing of it is remembered.
-    is_forgotten: bool,
-    revocation: Option<Arc<Revocation>>,
-}
-
-/// An offer that waits for the lock.
-#[derive(Debug)]
-struct Queued {
-    in_flight: InFlight,
-    seat: Arc<Completion>,
-    deadline: Tick,
-    is_detached: bool,
-}
-
-/// An offer that is processed or queued.
-#[derive(Debug)]
-struct InFlight {
-    /// Given on arrival and never changed: followers and marks refer to it.
-    id: ClaimNumber,
-    fingerprint: Fingerprint,
-    since: Tick,
-    followers: usize,
-    /// Made for the first follower.
-    completion: Option<Arc<Completion>>,
+    history: Draft,
 }
 
 /// How a claim ends.
@@ -91,21 +49,12 @@ pub(super) struct End {
     pub(super) record: Option<Record>,
 }
 
-/// What the end of a claim changed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Released {
-    /// Whether the cooldown of the peer starts.
-    pub(super) cools: bool,
-}
-
 impl Active {
     pub(super) fn new(history: Option<History>) -> Box<Self> {
         Box::new(Self {
             holder: None,
             queue: VecDeque::new(),
-            history,
-            version: 0,
-            pending_writes: 0,
+            history: Draft::new(history),
         })
     }
 
@@ -118,9 +67,8 @@ impl Active {
         effects: &mut Effects,
     ) -> Verdict<Grant, Place> {
         let now = rules.now;
-        let history = self.history.as_ref();
-        if let Some(known) = history.and_then(|history| history.find(arrival.fingerprint(), &rules.cutoff)) {
-            return known.verdict(arrival, now);
+        if let Some(known) = self.history.find(arrival.fingerprint(), &rules.cutoff) {
+            return Verdict::known(known, arrival, now);
         }
         self.expire_places(now, effects);
         self.take_over_if_overdue(now, effects);
@@ -130,7 +78,7 @@ impl Active {
         if self.holder.as_ref().is_some_and(Holder::is_abandoned) {
             self.take_over(Revoked::Abandoned, effects);
         }
-        let in_flight = || InFlight::new(rules.numbers.next(), arrival.fingerprint(), now);
+        let in_flight = || InFlight::new(rules.numbers.next(), arrival, now);
         if self.is_free() && cooling_until <= now {
             let in_flight = in_flight();
             let number = in_flight.id;
@@ -139,13 +87,13 @@ impl Active {
         match rules.settings.when_busy {
             WhenBusy::Supersede => self.supersede(arrival, rules, effects),
             WhenBusy::Queue { depth, timeout } if self.queue.len() < depth => {
-                let deadline = arrival.arrived.unwrap_or(now).after(timeout);
+                let deadline = arrival.again.map_or(now, |again| again.arrived).after(timeout);
                 Verdict::Wait(self.enqueue(in_flight(), deadline, arrival.is_detached))
             }
             WhenBusy::Queue { .. } => Verdict::refused(Reason::QueueFull, Duration::ZERO),
             WhenBusy::Refuse => match &self.holder {
                 Some(holder) => Verdict::refused(Reason::Busy, now.since(holder.in_flight.since)),
-                None => cooling(cooling_until, now),
+                None => Verdict::cooling(cooling_until, now),
             },
         }
     }
@@ -156,7 +104,7 @@ impl Active {
     }
 
     pub(super) fn is_vacant(&self) -> bool {
-        self.is_free() && self.pending_writes == 0
+        self.is_free() && self.history.is_written()
     }
 
     pub(super) fn is_processing(&self) -> bool {
@@ -179,9 +127,11 @@ impl Active {
         };
         let deadline = self.queue[position].deadline;
         let wake = match (&self.holder, self.queue.front()) {
+            (Some(holder), Some(front)) if position > 0 => holder.wake(now, rules.settings).min(front.deadline),
             (Some(holder), _) => holder.wake(now, rules.settings),
-            // The first in line may have been called and not polled yet. It keeps its turn until its own deadline.
-            (None, Some(front)) if position > 0 => front.deadline,
+            // The first in line may have been called and not polled yet: it keeps its turn until its own deadline. Once it
+            // is granted the lock, its lease may end before this one looks again for another reason.
+            (None, Some(front)) if position > 0 => front.deadline.min(lease_wake(now, rules.settings)),
             _ if cooling_until > now => cooling_until,
             _ => match self.queue.pop_front() {
                 // A new number: whatever was forgotten while the offer waited stays below it.
@@ -206,15 +156,23 @@ impl Active {
     pub(super) fn follow_again(&self, id: ClaimNumber, now: Tick, settings: &Settings) -> Option<Tick> {
         match &self.holder {
             Some(holder) if holder.in_flight.id == id => (holder.lease_end > now).then(|| holder.wake(now, settings)),
-            _ => self.position(id).map(|_| lease_wake(now, settings)),
+            _ => {
+                let deadline = self.queue[self.position(id)?].deadline;
+                (deadline > now).then(|| lease_wake(now, settings).min(deadline))
+            }
         }
     }
 
-    /// Removes a follower of `id` that no longer waits. If nobody else waits for the claim, a queued offer takes over.
-    pub(super) fn unfollow(&mut self, id: ClaimNumber, effects: &mut Effects) {
+    /// Removes a follower that no longer waits. If nobody else waits for the claim, a queued offer takes over.
+    pub(super) fn unfollow(&mut self, completion: &Arc<Completion>, effects: &mut Effects) {
         let holder = self.holder.iter_mut().map(|holder| &mut holder.in_flight);
         let queued = self.queue.iter_mut().map(|queued| &mut queued.in_flight);
-        if let Some(in_flight) = holder.chain(queued).find(|in_flight| in_flight.id == id) {
+        // By the completion, not by the id: a superseded claim has let its first followers go already.
+        let is_followed = |in_flight: &&mut InFlight| {
+            let current = in_flight.completion.as_ref();
+            current.is_some_and(|current| Arc::ptr_eq(current, completion))
+        };
+        if let Some(in_flight) = holder.chain(queued).find(is_followed) {
             in_flight.followers = in_flight.followers.saturating_sub(1);
         }
         self.release_if_abandoned(effects);
@@ -236,15 +194,12 @@ impl Active {
         }
     }
 
-    /// Ends a claim and appends what is to be remembered. Returns `None` if the claim had lost the lock.
-    pub(super) fn release(
-        &mut self,
-        number: ClaimNumber,
-        end: End,
-        rules: &Rules<'_>,
-        effects: &mut Effects,
-    ) -> Option<Released> {
-        let holder = self.holder.take_if(|holder| holder.number == number)?;
+    /// Ends a claim and appends what is to be remembered. Returns whether a cooldown starts. A claim that has lost the
+    /// lock changes nothing.
+    pub(super) fn release(&mut self, number: ClaimNumber, end: End, rules: &Rules<'_>, effects: &mut Effects) -> bool {
+        let Some(holder) = self.holder.take_if(|holder| holder.number == number) else {
+            return false;
+        };
         let settings = rules.settings;
         let is_failure = matches!(end.outcome, Outcome::Failure | Outcome::Broken);
         let counts = end.outcome == Outcome::Success || is_failure && settings.remember_failures;
@@ -262,8 +217,11 @@ impl Active {
             ..
         } = holder.in_flight;
         effects.resolve(completion, resolution);
-        if !counts {
-            self.remove_marks_of(id, effects);
+        if counts && !holder.is_forgotten {
+            // From now on the marks go with the memory of this claim.
+            self.history.transfer_marks(id, number, &rules.cutoff, effects);
+        } else {
+            self.history.remove_marks_of(id, effects);
         }
         let processed = Remembered {
             number,
@@ -274,26 +232,25 @@ impl Active {
         let is_remembered = counts && settings.remembers() && !holder.is_superseded && !holder.is_forgotten;
         // A claim that `clear` has not reached yet may be below the floor already.
         if is_remembered && rules.cutoff.includes(&processed) {
-            self.remember(processed, rules, effects);
+            self.history.remember(processed, rules, effects);
         }
+        // A place past its deadline must not keep the turn from the next.
+        self.expire_places(rules.now, effects);
         self.call_front(effects);
-        Some(Released {
-            cools: counts && !holder.is_superseded,
-        })
+        counts && !holder.is_superseded
     }
 
     /// Ends what `scope` names, except a cooldown. Returns whether there was anything.
     pub(super) fn forget(&mut self, scope: Scope, cutoff: &Cutoff, effects: &mut Effects) -> bool {
         match scope {
             Scope::Peer => {
-                let is_remembered = self.history.as_ref().is_some_and(|history| history.is_live(cutoff));
-                let was_known = is_remembered || !self.is_free();
+                let was_known = self.history.is_live(cutoff) || !self.is_free();
                 self.revoke(effects);
                 for queued in self.queue.drain(..) {
                     queued.resolve(Resolution::Retry, effects);
                 }
                 // Also if nothing was known: a write of an older version may still be under way.
-                self.set_history(None, effects);
+                self.history.set(None, effects);
                 was_known
             }
             Scope::Offer(fingerprint) => self.forget_offer(fingerprint, cutoff, effects),
@@ -302,9 +259,8 @@ impl Active {
                     holder.is_forgotten = true;
                     return true;
                 }
-                let known = self.history.as_ref();
-                let kept = known.and_then(|history| history.without(|offer| offer.is_claim(number)));
-                kept.map(|kept| self.set_history(kept, effects)).is_some()
+                self.history.remove_marks_of(number, effects);
+                self.history.remove(|offer| offer.is_claim(number), effects)
             }
         }
     }
@@ -315,33 +271,33 @@ impl Active {
             self.revoke(effects);
         }
         for queued in self.queue.drain(..) {
+            let id = queued.in_flight.id;
             queued.resolve(Resolution::Retry, effects);
+            self.history.remove_marks_of(id, effects);
         }
     }
 
-    /// Notes that `version` of the history is in the cache. Returns a newer version if there is one: it must be written
-    /// after this one, in case the two have overtaken each other.
+    /// See [`Draft::written`].
     pub(super) fn written(&mut self, version: u64) -> Option<PendingWrite> {
-        if self.version != version {
-            return Some(self.pending_write());
-        }
-        self.pending_writes -= 1;
-        None
+        self.history.written(version)
     }
 
     fn forget_offer(&mut self, fingerprint: Fingerprint, cutoff: &Cutoff, effects: &mut Effects) -> bool {
-        let mut was_known = false;
-        let known = self.history.as_ref();
-        let kept = known.and_then(|history| history.without(|offer| offer.fingerprint == fingerprint));
-        if let Some(kept) = kept {
-            was_known = known.is_some_and(|history| history.find(fingerprint, cutoff).is_some());
-            self.set_history(kept, effects);
+        let known = self.history.find(fingerprint, cutoff);
+        let was_known = known.is_some();
+        // The marks of a processed offer go with it. A mark itself has the number of the offer that it names.
+        if let Some(number) = known
+            .filter(|known| known.is_claim(known.number))
+            .map(|known| known.number)
+        {
+            self.history.remove_marks_of(number, effects);
         }
+        self.history.remove(|offer| offer.fingerprint == fingerprint, effects);
         let is_same = |in_flight: &InFlight| in_flight.fingerprint == fingerprint;
         if let Some(holder) = self.holder.as_ref().filter(|holder| is_same(&holder.in_flight)) {
             let id = holder.in_flight.id;
             self.revoke(effects);
-            self.remove_marks_of(id, effects);
+            self.history.remove_marks_of(id, effects);
             self.call_front(effects);
             return true;
         }
@@ -355,81 +311,27 @@ impl Active {
     /// Lets the newest offer win: it takes the only waiting place, or the free lock.
     fn supersede(&mut self, arrival: &Arrival<'_>, rules: &Rules<'_>, effects: &mut Effects) -> Verdict<Grant, Place> {
         let number = rules.numbers.next();
-        let newcomer = InFlight::new(number, arrival.fingerprint(), rules.now);
+        let newcomer = InFlight::new(number, arrival, rules.now);
+        // An offer that decides again may be older than one that came meanwhile.
+        let newest = self.in_flight().max_by_key(|in_flight| in_flight.rank);
+        if let Some(newer) = newest.filter(|newest| newest.rank > newcomer.rank) {
+            let (by, loser) = (newer.id, (number, arrival.fingerprint()));
+            self.history.mark(loser, by, rules, effects);
+            return Verdict::refused(Reason::Superseded, Duration::ZERO);
+        }
         while let Some(queued) = self.queue.pop_front() {
-            self.mark(&queued.in_flight, number, rules, effects);
+            let loser = (queued.in_flight.id, queued.in_flight.fingerprint);
+            self.history.mark(loser, number, rules, effects);
             queued.resolve(Resolution::Refused(Reason::Superseded), effects);
         }
         let Some(holder) = &mut self.holder else {
             return Verdict::Admitted(self.grant(number, newcomer, arrival.is_detached, rules));
         };
-        if !holder.is_superseded {
-            holder.is_superseded = true;
-            holder.lease_end = holder.lease_end.min(rules.now.after(SUPERSEDED_LEASE));
-            effects.revoke(holder.revocation.clone(), Revoked::Superseded);
-        }
-        holder.in_flight.followers = 0;
-        let followers = holder.in_flight.completion.take();
-        effects.resolve(followers, Resolution::Refused(Reason::Superseded));
+        holder.supersede(rules.now, effects);
         // Marked again even if it was marked before: that mark is gone if the offer that it named was dropped.
-        let loser = InFlight::new(
-            holder.in_flight.id,
-            holder.in_flight.fingerprint,
-            holder.in_flight.since,
-        );
-        self.mark(&loser, number, rules, effects);
+        let (loser, fingerprint) = (holder.in_flight.id, holder.in_flight.fingerprint);
+        self.history.mark((loser, fingerprint), number, rules, effects);
         Verdict::Wait(self.enqueue(newcomer, Tick::NEVER, arrival.is_detached))
-    }
-
-    /// Remembers that `loser` was superseded by the offer `by`, which takes over the loser's own marks.
-    fn mark(&mut self, loser: &InFlight, by: ClaimNumber, rules: &Rules<'_>, effects: &mut Effects) {
-        if !rules.settings.remembers() {
-            return;
-        }
-        if let Some(history) = &mut self.history {
-            history.transfer_marks(loser.id, by);
-        }
-        let mark = Remembered {
-            number: by,
-            fingerprint: loser.fingerprint,
-            at: rules.now,
-            kind: Kind::Superseded,
-        };
-        self.remember(mark, rules, effects);
-    }
-
-    /// Removes the marks of the offers that `id` superseded: it has not succeeded, so they may be sent again.
-    fn remove_marks_of(&mut self, id: ClaimNumber, effects: &mut Effects) {
-        let known = self.history.as_ref();
-        if let Some(kept) = known.and_then(|history| history.without(|offer| offer.is_mark_of(id))) {
-            self.set_history(kept, effects);
-        }
-    }
-
-    fn remember(&mut self, offer: Remembered, rules: &Rules<'_>, effects: &mut Effects) {
-        let max_memory = rules.settings.memory_bytes();
-        let (history, trimmed) = History::append(self.history.as_ref(), offer, &rules.cutoff, max_memory);
-        effects.trimmed.offers += trimmed.offers;
-        effects.trimmed.answers += trimmed.answers;
-        self.set_history(Some(history), effects);
-    }
-
-    /// Replaces the history. Several replacements in one change are one write.
-    fn set_history(&mut self, history: Option<History>, effects: &mut Effects) {
-        effects.discard(mem::replace(&mut self.history, history));
-        self.version += 1;
-        if effects.write.is_none() {
-            self.pending_writes += 1;
-        }
-        effects.write = Some(self.pending_write());
-        effects.expires |= self.history.is_some();
-    }
-
-    fn pending_write(&self) -> PendingWrite {
-        PendingWrite {
-            history: self.history.clone(),
-            version: self.version,
-        }
     }
 
     /// Refuses or follows if the same offer is processed or queued.
@@ -447,13 +349,14 @@ impl Active {
             }
             _ => {
                 let queued = self.queue.iter_mut().find(|queued| is_same(&queued.in_flight))?;
-                (&mut queued.in_flight, lease_wake(now, settings))
+                let wake = lease_wake(now, settings).min(queued.deadline);
+                (&mut queued.in_flight, wake)
             }
         };
         Some(match arrival.policy.duplicates {
             Duplicates::Refuse => Verdict::refused(Reason::InFlight, now.since(in_flight.since)),
             // An offer that has waited before was let in already: later ones must not take its place.
-            Duplicates::Wait { max_waiters, .. } if arrival.arrived.is_none() && followers >= max_waiters => {
+            Duplicates::Wait { max_waiters, .. } if arrival.again.is_none() && followers >= max_waiters => {
                 Verdict::refused(Reason::QueueFull, Duration::ZERO)
             }
             Duplicates::Wait { .. } => {
@@ -461,6 +364,7 @@ impl Active {
                 Verdict::Wait(Place::Following {
                     completion: Arc::clone(in_flight.completion.get_or_insert_default()),
                     id: in_flight.id,
+                    rank: in_flight.rank,
                     wake,
                 })
             }
@@ -492,14 +396,14 @@ impl Active {
     }
 
     fn enqueue(&mut self, in_flight: InFlight, deadline: Tick, is_detached: bool) -> Place {
-        let (id, seat) = (in_flight.id, Arc::default());
+        let (id, rank, seat) = (in_flight.id, in_flight.rank, Arc::default());
         self.queue.push_back(Queued {
             in_flight,
             seat: Arc::clone(&seat),
             deadline,
             is_detached,
         });
-        Place::Queued { id, seat }
+        Place::Queued { id, rank, seat }
     }
 
     /// Removes every place past its deadline, also those whose future is not polled.
@@ -516,7 +420,7 @@ impl Active {
         };
         let id = queued.in_flight.id;
         queued.resolve(resolution, effects);
-        self.remove_marks_of(id, effects);
+        self.history.remove_marks_of(id, effects);
         if position == 0 {
             self.call_front(effects);
         }
@@ -542,7 +446,7 @@ impl Active {
             let (id, since) = (holder.in_flight.id, holder.in_flight.since);
             effects.taken_over = Some(TakenOver { since, cause });
             self.revoke(effects);
-            self.remove_marks_of(id, effects);
+            self.history.remove_marks_of(id, effects);
             self.call_front(effects);
         }
     }
@@ -568,68 +472,4 @@ impl Active {
     fn holder(&mut self, number: ClaimNumber) -> Option<&mut Holder> {
         self.holder.as_mut().filter(|holder| holder.number == number)
     }
-}
-
-impl Holder {
-    fn is_abandoned(&self) -> bool {
-        !self.has_leader && self.in_flight.followers == 0
-    }
-
-    /// Returns when the claim is past its lease at the earliest. While it waits for capacity, no lease runs.
-    fn wake(&self, now: Tick, settings: &Settings) -> Tick {
-        if self.lease_end == Tick::NEVER {
-            lease_wake(now, settings)
-        } else {
-            self.lease_end
-        }
-    }
-}
-
-impl Queued {
-    /// Ends the place: its own future gets `resolution`, its followers decide again or are superseded with it.
-    fn resolve(self, resolution: Resolution, effects: &mut Effects) {
-        let followers = match &resolution {
-            Resolution::Refused(Reason::Superseded) => resolution.clone(),
-            _ => Resolution::Retry,
-        };
-        effects.resolve(self.in_flight.completion, followers);
-        effects.resolve(Some(self.seat), resolution);
-    }
-}
-
-impl InFlight {
-    fn new(id: ClaimNumber, fingerprint: Fingerprint, since: Tick) -> Self {
-        Self {
-            id,
-            fingerprint,
-            since,
-            followers: 0,
-            completion: None,
-        }
-    }
-}
-
-impl Remembered {
-    /// Decides on a duplicate of this offer.
-    pub(super) fn verdict<C, W>(&self, arrival: &Arrival<'_>, now: Tick) -> Verdict<C, W> {
-        let age = now.since(self.at);
-        match (&self.kind, arrival.policy.duplicates) {
-            (Kind::Superseded, _) => Verdict::refused(Reason::Superseded, age),
-            (Kind::Processed(_), Duplicates::Refuse) => Verdict::refused(Reason::Processed, age),
-            (Kind::Processed(record), Duplicates::Wait { .. }) => Verdict::replay(record.clone(), arrival.policy, age),
-        }
-    }
-}
-
-pub(super) fn cooling<C, W>(until: Tick, now: Tick) -> Verdict<C, W> {
-    Verdict::Refused {
-        refusal: Refusal::with_retry_after(Reason::CoolingDown, until.since(now)),
-        age: Duration::ZERO,
-    }
-}
-
-/// Returns when a claim whose lease has not begun may be past it at the earliest. A lease of zero must not make its
-/// waiters spin.
-fn lease_wake(now: Tick, settings: &Settings) -> Tick {
-    now.after(settings.lease.max(Duration::from_millis(1)))
 }

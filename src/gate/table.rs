@@ -19,7 +19,7 @@ use super::{
     history::{Cutoff, History},
     memory::PendingWrite,
     number::ClaimNumber,
-    peer::{Active, End, Peer, cooling},
+    peer::{Active, End, Peer},
     sync::{Mutex, SHARDS},
 };
 use crate::{PeerKey, WhenBusy, settings::Settings};
@@ -90,7 +90,7 @@ impl LockTable {
         let until = peer.cooling_until;
         if until > rules.now && peer.active.is_none() && rules.settings.when_busy == WhenBusy::Refuse {
             effects.discard(known);
-            return cooling(until, rules.now);
+            return Verdict::cooling(until, rules.now);
         }
         let active = activate(&mut peer.active, known, effects);
         let verdict = active.decide(arrival, until, rules, effects);
@@ -161,12 +161,9 @@ impl LockTable {
             return;
         };
         let active = peer.active.as_mut();
-        let released = active.and_then(|active| active.release(number, end, rules, effects));
-        let Some(released) = released else {
-            return;
-        };
+        let cools = active.is_some_and(|active| active.release(number, end, rules, effects));
         let until = rules.now.after(rules.settings.cooldown);
-        if released.cools && until > rules.now {
+        if cools && until > rules.now {
             peer.cooling_until = until;
             // In order: the time is read under the mutex, and every cooldown of a layer is as long.
             self.cooling.push_back((until, id));
@@ -203,10 +200,10 @@ impl LockTable {
     }
 
     /// Ends every claim below `floor`, every queue place and every cooldown.
-    pub(super) fn clear(&mut self, floor: ClaimNumber) -> Vec<Effects> {
+    pub(super) fn clear(&mut self, floor: ClaimNumber) -> Vec<(PeerKey, Effects)> {
         let mut all = Vec::new();
         self.cooling = VecDeque::new();
-        self.peers.retain(|_, peer| {
+        self.peers.retain(|id, peer| {
             peer.cooling_until = Tick::default();
             if let Some(active) = &mut peer.active {
                 let mut effects = Effects::default();
@@ -214,11 +211,11 @@ impl LockTable {
                 if active.is_vacant() {
                     effects.vacant = peer.active.take();
                 }
-                all.push(effects);
+                all.push((*id, effects));
             }
             peer.active.is_some()
         });
-        self.peers.shrink_to(SMALL);
+        self.peers.shrink_to_fit();
         all
     }
 

@@ -14,8 +14,9 @@ use super::{
     claim::Claim,
     clock::Tick,
     completion::Resolution,
-    decision::{Arrival, DuplicatePolicy, Place, Turn, Verdict},
+    decision::{Again, Arrival, DuplicatePolicy, Place, Turn, Verdict},
     gate::Gate,
+    number::ClaimNumber,
     sync::{OwnedNotified, Sleep, sleep_until},
 };
 use crate::{Offer, Reason, WhenBusy, answer::Duplicates, observe, quiet::quietly, settings::Settings};
@@ -47,6 +48,7 @@ struct Waiting {
     policy: DuplicatePolicy,
     is_detached: bool,
     arrived: Tick,
+    rank: ClaimNumber,
     /// `None` while a new place is being decided on, and after the verdict.
     place: Option<Place>,
     has_verdict: bool,
@@ -64,7 +66,10 @@ enum Step {
 
 impl Waiter {
     pub(super) fn new(gate: Arc<Gate>, arrival: &Arrival<'_>, place: Place, arrived: Tick) -> Self {
-        gate.waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
+        let (Place::Following { rank, .. } | Place::Queued { rank, .. }) = &place;
+        let rank = *rank;
+        gate.live
+            .waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
         Self {
             state: Waiting {
                 gate,
@@ -72,6 +77,7 @@ impl Waiter {
                 policy: arrival.policy,
                 is_detached: arrival.is_detached,
                 arrived,
+                rank,
                 place: Some(place),
                 has_verdict: false,
             },
@@ -148,7 +154,10 @@ impl Waiting {
     }
 
     fn step_follower(&mut self) -> Step {
-        let Some(Place::Following { completion, id, wake }) = &mut self.place else {
+        let Some(Place::Following {
+            completion, id, wake, ..
+        }) = &mut self.place
+        else {
             return self.decide_again();
         };
         let now = self.gate.clock.now();
@@ -187,15 +196,20 @@ impl Waiting {
     }
 
     fn step_queued(&mut self) -> Step {
-        let Some(Place::Queued { id, seat }) = &self.place else {
+        let Some(Place::Queued { id, seat, .. }) = &self.place else {
             return self.decide_again();
         };
         let turn = match seat.resolution() {
             Some(_) => Turn::Removed,
-            None => self.gate.turn(&self.offer, *id),
+            None => self.gate.turn(&self.offer, *id, || self.has_verdict = true),
         };
         match (turn, seat.resolution()) {
-            (Turn::Granted(claim), _) => self.conclude(Verdict::Admitted(claim)),
+            (Turn::Granted(claim), _) => {
+                self.place = None;
+                let verdict = Verdict::Admitted(claim);
+                observe::decided(&self.offer, &verdict);
+                Step::Done(verdict)
+            }
             (Turn::NotYet(wake), _) => Step::Until(wake),
             (Turn::Removed, Some(Resolution::Refused(reason))) => {
                 let waited = self.gate.clock.now().since(self.arrived);
@@ -223,35 +237,40 @@ impl Waiting {
             offer: &self.offer,
             policy: self.policy,
             is_detached: self.is_detached,
-            arrived: Some(self.arrived),
+            again: Some(Again {
+                arrived: self.arrived,
+                rank: self.rank,
+            }),
         };
-        let verdict = match self.gate.decide(&arrival, |place, _| place) {
-            Verdict::Wait(place) => {
-                self.place = Some(place);
-                return Step::Moved;
-            }
-            Verdict::Admitted(claim) => Verdict::Admitted(claim),
-            Verdict::Replay { record, age } => Verdict::Replay { record, age },
-            Verdict::Refused { refusal, age } => Verdict::Refused { refusal, age },
-        };
-        self.has_verdict = true;
-        Step::Done(verdict)
+        // Noted at once: an event of the decision may panic, and then this is dropped.
+        let (place, has_verdict) = (&mut self.place, &mut self.has_verdict);
+        let verdict = self.gate.decide(&arrival, |verdict, _| {
+            *has_verdict = !matches!(verdict, Verdict::Wait(_));
+            verdict.map_wait(|new_place| *place = Some(new_place))
+        });
+        match verdict {
+            Verdict::Wait(()) => Step::Moved,
+            Verdict::Admitted(claim) => Step::Done(Verdict::Admitted(claim)),
+            Verdict::Replay { record, age } => Step::Done(Verdict::Replay { record, age }),
+            Verdict::Refused { refusal, age } => Step::Done(Verdict::Refused { refusal, age }),
+        }
     }
 
     /// Ends the wait with a verdict that has not been emitted yet.
     fn conclude(&mut self, verdict: Decided) -> Step {
         self.place = None;
         self.has_verdict = true;
-        observe::decided(self.gate.counters(), &self.offer, &verdict, None);
+        observe::count_decided(self.gate.counters(), &verdict);
+        observe::decided(&self.offer, &verdict);
         Step::Done(verdict)
     }
 
     /// Gives up the place.
     fn leave(&mut self) {
         match self.place.take() {
-            Some(Place::Following { id, .. }) => {
+            Some(Place::Following { completion, .. }) => {
                 self.gate
-                    .change(&self.offer, |active, effects| active.unfollow(id, effects));
+                    .change(&self.offer, |active, effects| active.unfollow(&completion, effects));
             }
             Some(Place::Queued { id, .. }) => {
                 self.gate
@@ -265,7 +284,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         quietly(|| self.leave());
-        self.gate.waiter_gone();
+        self.gate.live.waiter_gone();
         let waited = self.gate.clock.now().since(self.arrived);
         let is_abandoned = !self.has_verdict;
         quietly(|| observe::waited(self.gate.counters(), &self.offer, waited, is_abandoned));

@@ -40,7 +40,34 @@ where
     },
 }
 
-/// How offers are processed. Which of the two is a matter of type: only one of them needs `Send`.
+/// How offers are processed: [`Inline`] or [`Detached`], where the inner service allows it.
+///
+/// Sealed. Only [`Detached`] needs `Send`, which is why this is a trait with two implementations.
+#[diagnostic::on_unimplemented(
+    message = "`finish_abandoned` needs a service, a request and an answer that can be sent to a task of their own",
+    label = "something in here is not `Send`",
+    note = "the inner service, its future, its error, the request, the response and the answer must be `Send + 'static`; \
+            without `finish_abandoned` they need not be"
+)]
+pub trait SpawnMode<S, R, A>: sealed::Sealed
+where
+    S: Service<R>,
+    A: Answer<S::Response, S::Error>,
+{
+    #[doc(hidden)]
+    #[allow(private_interfaces, reason = "sealed: used by this crate alone")]
+    const SPAWN: Spawn<S, R, A>;
+}
+
+mod sealed {
+    #[allow(unnameable_types, reason = "that is what seals `SpawnMode`")]
+    pub trait Sealed {}
+
+    impl Sealed for super::Inline {}
+    impl Sealed for super::Detached {}
+}
+
+/// Starts the processing of an offer.
 pub(crate) struct Spawn<S, R, A>
 where
     S: Service<R>,
@@ -67,18 +94,19 @@ where
 {
 }
 
-impl<S, R, A> Spawn<S, R, A>
+impl<S, R, A> SpawnMode<S, R, A> for Inline
 where
     S: Service<R>,
     A: Answer<S::Response, S::Error>,
 {
-    pub(crate) const INLINE: Self = Self {
+    #[allow(private_interfaces, reason = "sealed: used by this crate alone")]
+    const SPAWN: Spawn<S, R, A> = Spawn {
         is_detached: false,
         start: Running::Inline,
     };
 }
 
-impl<S, R, A> Spawn<S, R, A>
+impl<S, R, A> SpawnMode<S, R, A> for Detached
 where
     S: Service<R> + Send + 'static,
     S::Future: Send,
@@ -88,7 +116,8 @@ where
     A::Response: Send,
     A::Settle: Send,
 {
-    pub(crate) const DETACHED: Self = Self {
+    #[allow(private_interfaces, reason = "sealed: used by this crate alone")]
+    const SPAWN: Spawn<S, R, A> = Spawn {
         is_detached: true,
         start: |lead| {
             let core = Arc::clone(lead.core());

@@ -1,11 +1,11 @@
-//! The threads that collect for layers. One ends when its layer has neither memories nor locks.
+//! Waits for the collector threads. A collector ends when its layer holds no memories and no locks.
 
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
-/// Those of the whole process: other tests of the same file have theirs.
+/// Counts the collectors of the whole process, so those of other tests in the same file are included.
 fn are_any() -> bool {
     let threads = fs::read_dir("/proc/self/task").expect("the threads of this process");
     let mut names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
@@ -18,7 +18,7 @@ pub async fn end() {
     while are_any() {
         assert!(
             start.elapsed() < Duration::from_secs(60),
-            "something is left in a layer"
+            "a collector thread is still running"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,4 +1,4 @@
-//! Collects tracing events, with the spans they are in.
+//! Records tracing events together with their spans.
 
 use std::{
     fmt::{self, Write},
@@ -16,13 +16,13 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// An event of the crate.
+/// One event of the crate.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub level: Level,
     pub spans: Vec<&'static str>,
     pub message: String,
-    /// `name=value`, one a line.
+    /// One `name=value` per line.
     pub fields: String,
 }
 
@@ -37,14 +37,14 @@ impl Entry {
 pub struct Journal(Arc<Mutex<Vec<Entry>>>);
 
 impl Journal {
-    /// Collects what this thread does as long as the guard lives.
+    /// Records the events of this thread until the guard is dropped.
     pub fn open() -> (Self, DefaultGuard) {
         let journal = Self::default();
         let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(journal.clone()));
         (journal, guard)
     }
 
-    /// What was collected since the last call.
+    /// Takes the events recorded since the last call.
     pub fn read(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }

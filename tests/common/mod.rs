@@ -1,15 +1,17 @@
-//! An inner service under the test's control, which fails on any misuse of readiness.
+//! An inner service that the test controls. It panics on any misuse of readiness.
 
 #![allow(
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "shared: no test file uses all of it"
+    reason = "each test file uses a part of this module"
 )]
 
+pub mod child;
 pub mod collectors;
 pub mod journal;
 pub mod probe;
+pub mod process;
 pub mod station;
 
 use std::{
@@ -34,7 +36,7 @@ use tokio_test::{
 use tower::Service;
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupLayer, PeerKey, Reason, Refusal};
 
-/// A request: `offer` is the text of one, if it is one.
+/// A request. `offer` is the text of the offer, or `None` if the request is not an offer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub peer: &'static str,
@@ -49,7 +51,7 @@ pub fn offer(peer: &'static str, text: impl Into<String>) -> Message {
     }
 }
 
-/// Something else, a candidate say.
+/// A request that is not an offer, such as a candidate.
 pub fn other(peer: &'static str) -> Message {
     Message { peer, offer: None }
 }
@@ -68,7 +70,7 @@ pub fn key(peer: &str) -> PeerKey {
 pub enum Reply {
     /// The answer to the n-th call.
     Answer(usize),
-    /// A completed failure.
+    /// A response that counts as a failure.
     Failure(usize),
     Refused(Reason, Option<Duration>),
 }
@@ -77,7 +79,7 @@ pub fn refuse(refusal: &Refusal) -> Reply {
     Reply::Refused(refusal.reason(), refusal.retry_after())
 }
 
-/// The reason of a refusal; panics on an answer.
+/// Returns the reason of a refusal. Panics on an answer.
 #[track_caller]
 pub fn reason(reply: Result<Reply, Broken>) -> Reason {
     match reply {
@@ -102,7 +104,7 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// How a call ends.
+/// The end of an inner call.
 #[derive(Debug)]
 pub enum End {
     Answer,
@@ -111,7 +113,7 @@ pub enum End {
     Panic,
 }
 
-/// Hands every call to the test, which ends it. A call without readiness, or a second one on the same, panics.
+/// An inner service whose calls the test ends. Panics unless `poll_ready` precedes each call.
 #[derive(Debug, Default)]
 pub struct Desk {
     is_ready: bool,
@@ -131,12 +133,12 @@ struct Calls {
 }
 
 impl Desk {
-    /// How many calls were made.
+    /// The number of calls made so far.
     pub fn calls(&self) -> usize {
         self.state.calls.lock().unwrap().made.len()
     }
 
-    /// The text of the n-th call's offer.
+    /// The text of the offer in the n-th call.
     pub fn call_text(&self, n: usize) -> String {
         self.state.calls.lock().unwrap().made[n]
             .offer
@@ -152,7 +154,7 @@ impl Desk {
         sender.send(end).expect("the call was dropped");
     }
 
-    /// Ends the n-th call. Whether it was still open.
+    /// Ends the n-th call. Returns `false` if it was no longer open.
     pub fn end_nth(&self, n: usize, end: End) -> bool {
         let mut calls = self.state.calls.lock().unwrap();
         let open = calls.open.iter().position(|(call, _)| *call == n);
@@ -160,7 +162,7 @@ impl Desk {
         call.is_some_and(|(_, sender)| sender.send(end).is_ok())
     }
 
-    /// Whether the n-th call is being processed.
+    /// Returns `true` while the n-th call is being processed.
     pub fn is_open(&self, n: usize) -> bool {
         let calls = self.state.calls.lock().unwrap();
         calls
@@ -169,13 +171,13 @@ impl Desk {
             .any(|(call, sender)| *call == n && !sender.is_closed())
     }
 
-    /// How many calls are being processed: neither ended nor dropped.
+    /// The number of calls being processed: neither ended nor dropped.
     pub fn open(&self) -> usize {
         let calls = self.state.calls.lock().unwrap();
         calls.open.iter().filter(|(_, sender)| !sender.is_closed()).count()
     }
 
-    /// Whether the oldest open call was dropped; forgets it if so.
+    /// Returns `true` if the oldest open call was dropped, and removes it.
     pub fn was_dropped(&self) -> bool {
         let mut calls = self.state.calls.lock().unwrap();
         let dropped = calls.open.front().expect("no call is open").1.is_closed();
@@ -185,13 +187,18 @@ impl Desk {
         dropped
     }
 
-    /// Makes the next call panic at once.
+    /// Makes the next `call` panic.
     pub fn panic_in_call(&self) {
-        self.state.calls.lock().unwrap().panic_in_call = true;
+        self.set_panic_in_call(true);
+    }
+
+    /// Sets whether the next call panics.
+    pub fn set_panic_in_call(&self, panics: bool) {
+        self.state.calls.lock().unwrap().panic_in_call = panics;
     }
 }
 
-/// Readiness is not copied.
+/// A clone does not copy readiness, as tower requires.
 impl Clone for Desk {
     fn clone(&self) -> Self {
         Self {
@@ -235,21 +242,21 @@ impl Service<Message> for Desk {
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// The least there is of time on either side of a deadline.
+/// The smallest step of time, to test both sides of a deadline.
 pub const NANO: Duration = Duration::from_nanos(1);
 
-/// The functions of this file, as types that can be named.
+/// Nameable types of the functions in this file.
 pub type Offers = fn(&Message) -> Option<Offer>;
 pub type Refuser = fn(&Refusal) -> Reply;
 
 pub type Builder<A> = OfferDedupBuilder<Offers, A>;
 
-/// A builder for [`Desk`]s; the rest is as by default.
+/// A builder with the default settings for the services of this module.
 pub fn builder<A>(answer: A) -> Builder<A> {
     OfferDedupLayer::builder().offers(offers as _).answer(answer)
 }
 
-/// Sends a request that is not answered at once.
+/// Sends a request that must not be answered at once.
 #[track_caller]
 pub fn pending<S>(service: &mut S, message: Message) -> Spawn<S::Future>
 where
@@ -260,7 +267,7 @@ where
     call
 }
 
-/// Sends a request that is answered at once.
+/// Sends a request that must be answered at once.
 #[track_caller]
 pub fn at_once<S>(service: &mut S, message: Message) -> Result<Reply, Broken>
 where
@@ -269,7 +276,7 @@ where
     assert_ready!(spawn(service.call(message)).poll())
 }
 
-/// Sends an offer that is processed, and ends it.
+/// Sends an offer, ends its call with `end`, and returns the reply.
 #[track_caller]
 pub fn through<S>(service: &mut S, desk: &Desk, message: Message, end: End) -> Result<Reply, Broken>
 where
@@ -280,7 +287,7 @@ where
     assert_ready!(call.poll())
 }
 
-/// Counts how often a future is polled.
+/// Counts the polls of a future.
 pub fn counted<F: Future>(future: F) -> (impl Future<Output = F::Output>, Arc<AtomicUsize>) {
     let polls = Arc::new(AtomicUsize::new(0));
     let (mut future, counter) = (Box::pin(future), Arc::clone(&polls));
@@ -291,14 +298,14 @@ pub fn counted<F: Future>(future: F) -> (impl Future<Output = F::Output>, Arc<At
     (counting, polls)
 }
 
-/// Lets spawned tasks go on until they all wait. Under paused time, that takes no time.
+/// Yields until spawned tasks have nothing left to do. Paused time does not advance.
 pub async fn settle() {
     for _ in 0..32 {
         yield_now().await;
     }
 }
 
-/// Runs both in the same moment, on two threads.
+/// Runs both closures at the same moment on two threads.
 pub fn together<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
     let barrier = Barrier::new(2);
     thread::scope(|threads| {

@@ -1,4 +1,4 @@
-//! A [`Desk`] that is ready when the test says so, and keeps account of its clones.
+//! An inner service that counts its clones, and whose readiness the test controls.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ pub enum Readiness {
     Broken,
 }
 
-/// The first is number 0; every clone gets the next.
+/// The original is number 0. Each clone gets the next number.
 #[derive(Debug)]
 pub struct Probe {
     pub number: usize,
@@ -27,7 +27,7 @@ pub struct Probe {
     ledger: Arc<Ledger>,
 }
 
-/// What a probe and its clones were used for.
+/// Records how a probe and its clones are used.
 #[derive(Debug)]
 pub struct Ledger {
     pub made: AtomicUsize,
@@ -60,7 +60,7 @@ impl Ledger {
         self.made.load(Relaxed) - 1
     }
 
-    /// Which of the probes were called, in order.
+    /// The numbers of the called probes, in order.
     pub fn called(&self) -> Vec<usize> {
         self.called.lock().unwrap().clone()
     }

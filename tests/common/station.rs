@@ -1,4 +1,4 @@
-//! The layer around a [`Desk`], whatever its policy.
+//! The layer around the controlled inner service, under any policy.
 
 use tokio_test::{
     assert_pending,
@@ -9,7 +9,7 @@ use tower_offer_dedup::{OfferDedupBuilder, OfferDedupHandle, Refuse, Replay, Sta
 
 use super::{Broken, Desk, Message, Reply, SECOND, is_answer, offers, refuse};
 
-/// How duplicates are answered, and where offers are processed.
+/// The policy on duplicates, and whether processing is detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     Refuse,
@@ -32,7 +32,7 @@ pub type Boxed = BoxCloneService<Message, Reply, Broken>;
 
 pub type Pending = Spawn<<Boxed as Service<Message>>::Future>;
 
-/// A desk behind the layer.
+/// The layer around a controlled inner service.
 pub struct Station {
     pub desk: Desk,
     pub service: Boxed,
@@ -40,14 +40,14 @@ pub struct Station {
 }
 
 impl Station {
-    /// Failures are [`Reply::Failure`]s; `settings` changes the layer's defaults.
+    /// `settings` changes the defaults of the builder. A [`Reply::Failure`] counts as a failure.
     pub fn new(policy: Policy, settings: impl FnOnce(OfferDedupBuilder) -> OfferDedupBuilder) -> Self {
         let desk = Desk::default();
         let (service, handle) = around(desk.clone(), policy, settings);
         Self { desk, service, handle }
     }
 
-    /// Calls with a message, without a poll.
+    /// Calls the service without polling the future.
     pub fn call(&mut self, message: Message) -> Pending {
         spawn(self.service.call(message))
     }
@@ -56,7 +56,7 @@ impl Station {
         self.handle.stats()
     }
 
-    /// Fails unless nothing is held and nothing waits.
+    /// Asserts that no claim is held and no request waits.
     #[track_caller]
     pub fn assert_idle(&self) {
         let Stats { claims, waiters, .. } = self.stats();
@@ -64,7 +64,7 @@ impl Station {
     }
 }
 
-/// The layer around any service that answers like a desk.
+/// Wraps the layer around any service with these request and response types.
 pub fn around<S>(
     inner: S,
     policy: Policy,
@@ -91,18 +91,18 @@ where
     }
 }
 
-/// Others wait: at most 8, at most 10 s.
+/// Queues other offers: at most 8, for at most 10 s.
 pub fn queueing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
     let timeout = 10 * SECOND;
     builder.when_busy(WhenBusy::Queue { depth: 8, timeout })
 }
 
-/// The peer is free, nothing is remembered, nothing waits: the next offer is processed.
+/// Asserts that nothing is left of the peer, and that the next offer is processed.
 #[track_caller]
 pub fn assert_released(station: &mut Station, message: Message) {
     station.assert_idle();
     assert!(!station.handle.is_processing(message.peer));
-    assert!(!station.handle.forget(message.peer), "something is left of the peer");
+    assert!(!station.handle.forget(message.peer), "the peer still has state");
     assert_eq!(station.stats().memories, 0);
     let calls = station.desk.calls();
     let mut next = station.call(message);

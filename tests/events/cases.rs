@@ -1,4 +1,4 @@
-//! The outcomes: how each comes about, what it counts and what it says.
+//! One case per outcome: how it comes about, its counters and its events.
 
 use tower_offer_dedup::{OfferDedupBuilder, Reason, WhenBusy};
 use tracing::Level;
@@ -11,7 +11,7 @@ pub(crate) struct Case {
     pub(crate) policy: Policy,
     pub(crate) settings: fn(OfferDedupBuilder) -> OfferDedupBuilder,
     pub(crate) script: fn(&mut Scene),
-    /// Those that move, each by one.
+    /// Counters that increase by one.
     pub(crate) counters: &'static [&'static str],
     pub(crate) says: &'static [Says],
 }
@@ -21,7 +21,7 @@ pub(crate) struct Says {
     pub(crate) level: Level,
     pub(crate) offer: Option<&'static str>,
     pub(crate) reason: Option<Reason>,
-    pub(crate) age: Option<&'static str>,
+    pub(crate) age_ms: Option<&'static str>,
 }
 
 const fn says(words: &'static str, offer: &'static str) -> Says {
@@ -30,14 +30,14 @@ const fn says(words: &'static str, offer: &'static str) -> Says {
         level: Level::DEBUG,
         offer: Some(offer),
         reason: None,
-        age: None,
+        age_ms: None,
     }
 }
 
-const fn refused(reason: Reason, words: &'static str, offer: &'static str, age: Option<&'static str>) -> Says {
+const fn refused(reason: Reason, words: &'static str, offer: &'static str, age_ms: Option<&'static str>) -> Says {
     Says {
         reason: Some(reason),
-        age,
+        age_ms,
         ..says(words, offer)
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn cases() -> Vec<Case> {
             scene.wait("f").act().station.desk.end(End::Answer);
             scene.poll(0);
         } => ["completed"], [says("offer processed", "f")];
-        "failed with an answer", Replay, defaults, |scene| {
+        "failed with a response", Replay, defaults, |scene| {
             scene.wait("f").act().station.desk.end(End::Failure);
             scene.poll(0);
         } => ["failed"], [says("offer failed", "f")];
@@ -95,17 +95,17 @@ pub(crate) fn cases() -> Vec<Case> {
         "in flight", Refuse, defaults, |scene| {
             scene.wait("f").pass(3).act().send("f");
         } => ["refused_in_flight"],
-            [refused(Reason::InFlight, "offer ignored: the same offer is being processed", "f", Some("3s"))];
+            [refused(Reason::InFlight, "offer ignored: the same offer is being processed", "f", Some("3000"))];
         "in flight, while queued", Refuse, queueing, |scene| {
             scene.wait("f").wait("g").pass(2).act().send("g");
-        } => ["refused_in_flight"], [refused(Reason::InFlight, "offer ignored", "g", Some("2s"))];
+        } => ["refused_in_flight"], [refused(Reason::InFlight, "offer ignored", "g", Some("2000"))];
         "processed", Refuse, defaults, |scene| {
             scene.through("f", End::Answer).pass(4).act().send("f");
         } => ["refused_processed"],
-            [refused(Reason::Processed, "offer ignored: the same offer was processed", "f", Some("4s"))];
+            [refused(Reason::Processed, "offer ignored: the same offer was processed", "f", Some("4000"))];
         "busy", Refuse, defaults, |scene| {
             scene.wait("f").pass(3).act().send("g");
-        } => ["refused_busy"], [refused(Reason::Busy, "another offer of this peer", "g", Some("3s"))];
+        } => ["refused_busy"], [refused(Reason::Busy, "another offer of this peer", "g", Some("3000"))];
         "cooling down", Replay, defaults, |scene| {
             scene.through("f", End::Answer).pass(1).act().send("g");
         } => ["refused_cooling_down"], [refused(Reason::CoolingDown, "offer ignored", "g", None)];
@@ -120,30 +120,30 @@ pub(crate) fn cases() -> Vec<Case> {
         } => ["refused_queue_full"], [refused(Reason::QueueFull, "too many", "f", None)];
         "timed out in the queue", Refuse, queueing, |scene| {
             scene.wait("f").wait("g").act().pass(5).poll(1);
-        } => ["refused_timed_out"], [refused(Reason::TimedOut, "took too long", "g", Some("5s"))];
+        } => ["refused_timed_out"], [refused(Reason::TimedOut, "took too long", "g", Some("5000"))];
         "timed out as a duplicate", Replay, defaults, |scene| {
             scene.wait("f").wait("f").act().pass(10).poll(1);
-        } => ["refused_timed_out"], [refused(Reason::TimedOut, "took too long", "f", Some("10s"))];
+        } => ["refused_timed_out"], [refused(Reason::TimedOut, "took too long", "f", Some("10000"))];
         "replayed", Replay, defaults, |scene| {
             scene.through("f", End::Answer).pass(4).act().send("f");
-        } => ["replayed"], [Says { age: Some("4s"), ..says("answered again", "f") }];
-        "replayed to one that waited", Replay, defaults, |scene| {
+        } => ["replayed"], [Says { age_ms: Some("4000"), ..says("answered again", "f") }];
+        "replayed to a follower", Replay, defaults, |scene| {
             scene.wait("f").wait("f").pass(2).station.desk.end(End::Answer);
             scene.poll(0).act().poll(1);
-        } => ["replayed"], [Says { age: Some("2s"), ..says("answered again", "f") }];
+        } => ["replayed"], [Says { age_ms: Some("2000"), ..says("answered again", "f") }];
         "not recorded", Replay, |builder| builder.remember_failures(true), |scene| {
             scene.through("f", End::Broken).pass(4).act().send("f");
-        } => ["refused_not_recorded"], [refused(Reason::NotRecorded, "its answer was not kept", "f", Some("4s"))];
-        "dropped while it waited", Replay, defaults, |scene| {
+        } => ["refused_not_recorded"], [refused(Reason::NotRecorded, "its answer was not kept", "f", Some("4000"))];
+        "dropped while following", Replay, defaults, |scene| {
             scene.wait("f").wait("f").act().requests.truncate(1);
-        } => ["waits_abandoned"], [says("its sender was gone while it waited", "f")];
+        } => ["waits_abandoned"], [says("its client was gone while it waited", "f")];
         "dropped in the queue", Refuse, queueing, |scene| {
             scene.wait("f").wait("g").act().requests.truncate(1);
-        } => ["waits_abandoned"], [says("its sender was gone while it waited", "g")];
+        } => ["waits_abandoned"], [says("its client was gone while it waited", "g")];
         "taken over", Refuse, leasing, |scene| {
             scene.wait("f").pass(4).act().wait("g");
         } => ["taken_over", "admitted"],
-            [Says { level: Level::WARN, age: Some("4s"), ..says("peer taken over", "g") }];
+            [Says { level: Level::WARN, age_ms: Some("4000"), ..says("peer taken over", "g") }];
         "aborted", RefuseDetached, leasing, |scene| {
             scene.wait("f").pass(4).wait("g").act();
             scene.runtime.block_on(settle());
@@ -155,7 +155,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "forgotten", Refuse, defaults, |scene| {
             scene.through("f", End::Answer).act().station.handle.forget("alice");
         } => ["forgotten"], [Says { offer: None, ..says("peer forgotten", "") }];
-        "not known, so not forgotten", Refuse, defaults, |scene| {
+        "unknown peer not forgotten", Refuse, defaults, |scene| {
             scene.act().station.handle.forget("alice");
         } => [], [];
         "cleared", Refuse, defaults, |scene| {

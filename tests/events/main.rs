@@ -1,4 +1,4 @@
-//! Every outcome but plain admission says so in an event, and every outcome moves its counters and no other.
+//! Every outcome but plain admission emits an event, and every outcome moves exactly its own counters.
 
 mod cases;
 #[path = "../common/mod.rs"]
@@ -25,11 +25,11 @@ use tower_offer_dedup::{
 };
 use tracing::debug_span;
 
-/// A layer under observation.
+/// A layer whose events and counters are recorded.
 struct Scene {
     station: Station,
     requests: Vec<Pending>,
-    /// How many offers.
+    /// Number of offers sent.
     sent: u64,
     runtime: Runtime,
     journal: Journal,
@@ -63,14 +63,14 @@ impl Scene {
         })
     }
 
-    /// What was before is no part of the outcome.
+    /// Starts the measurement: discards the events and counts so far.
     fn act(&mut self) -> &mut Self {
         self.journal.read();
         self.before = self.station.stats();
         self
     }
 
-    /// Sends what is not answered at once.
+    /// Sends an offer that must not be answered at once.
     fn wait(&mut self, text: &str) -> &mut Self {
         self.sent += 1;
         let request = pending(&mut self.station.service, offer("alice", text));
@@ -78,14 +78,14 @@ impl Scene {
         self
     }
 
-    /// Sends what is answered at once.
+    /// Sends an offer that must be answered at once.
     fn send(&mut self, text: &str) -> &mut Self {
         self.sent += 1;
         let _ = at_once(&mut self.station.service, offer("alice", text));
         self
     }
 
-    /// Sends what is processed.
+    /// Sends an offer and ends its processing.
     fn through(&mut self, text: &str, end: End) -> &mut Self {
         self.sent += 1;
         let _ = through(&mut self.station.service, &self.station.desk, offer("alice", text), end);
@@ -106,14 +106,14 @@ impl Scene {
     }
 }
 
-/// Which counters moved, and by how much; what is held now is no counter.
+/// The counters that changed, and by how much. Gauges are left out.
 fn moved(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
     let counters = |stats: &Stats| -> BTreeMap<String, i64> {
         let text = format!("{stats:?}").replace("Stats { ", "").replace(" }", "");
         let fields = text.split(", ").map(|field| field.split_once(": ").unwrap());
         fields.map(|(name, n)| (name.to_owned(), n.parse().unwrap())).collect()
     };
-    let is_counter = |name: &str| !matches!(name, "memories" | "bytes" | "claims" | "waiters");
+    let is_counter = |name: &str| !matches!(name, "memories" | "cooldowns" | "bytes" | "claims" | "waiters");
     let before = counters(before);
     let moved = counters(after).into_iter().map(|(name, n)| (n - before[&name], name));
     moved
@@ -123,15 +123,15 @@ fn moved(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
 }
 
 #[test]
-fn every_outcome_is_told_and_counted() {
+fn every_outcome_emits_event_and_counts() {
     for case in cases() {
         let name = case.name;
         let (entries, moved) = Scene::play(&case);
         let expected: BTreeMap<_, _> = case.counters.iter().map(|counter| ((*counter).to_owned(), 1)).collect();
         assert_eq!(moved, expected, "{name}");
 
-        let told: Vec<_> = entries.iter().map(|entry| &*entry.message).collect();
-        assert_eq!(told.len(), case.says.len(), "{name}: {told:?}");
+        let messages: Vec<_> = entries.iter().map(|entry| &*entry.message).collect();
+        assert_eq!(messages.len(), case.says.len(), "{name}: {messages:?}");
         for (entry, says) in entries.iter().zip(case.says) {
             assert!(entry.message.contains(says.words), "{name}: {}", entry.message);
             assert_eq!(
@@ -147,15 +147,15 @@ fn every_outcome_is_told_and_counted() {
                 assert_eq!(entry.field("fingerprint"), Some(&*fingerprint), "{name}");
                 assert_eq!(entry.field("peer"), Some("alice"), "{name}");
             }
-            if let Some(age) = says.age {
-                assert_eq!(entry.field("age").or(entry.field("held")), Some(age), "{name}");
+            if let Some(age) = says.age_ms {
+                assert_eq!(entry.field("age_ms").or(entry.field("held_ms")), Some(age), "{name}");
             }
         }
     }
 }
 
 #[test]
-fn the_sums_hold_once_all_is_still() {
+fn counters_add_up_when_idle() {
     for case in cases() {
         let (name, script) = (case.name, case.script);
         let mut sum = 0;
@@ -183,7 +183,7 @@ fn the_sums_hold_once_all_is_still() {
     }
 }
 
-/// Refuses what it is told to.
+/// Refuses every request with the given reason, unread.
 struct Unread(Reason);
 
 impl ExtractOffer<Message> for Unread {
@@ -196,7 +196,7 @@ impl ExtractOffer<Message> for Unread {
 }
 
 #[test]
-fn what_is_refused_unread_is_told_and_counted() {
+fn unread_refusal_emits_event_and_counts() {
     for reason in [Reason::BodyTooLarge, Reason::PeerMissing, Reason::StoreUnavailable] {
         let (journal, _guard) = Journal::open();
         let layer = OfferDedupLayer::builder()
@@ -216,7 +216,7 @@ fn what_is_refused_unread_is_told_and_counted() {
 }
 
 #[test]
-fn a_label_forges_no_line() {
+fn label_cannot_forge_log_lines() {
     let label = "eve\n2026-01-01 INFO admin logged in \u{1b}[2K\r\u{2028}\"";
     let offers = move |message: &Message| Some(Offer::new(message.peer, Fingerprint::exact(b"f")).label(label));
     let (journal, _guard) = Journal::open();
@@ -234,7 +234,7 @@ fn a_label_forges_no_line() {
 }
 
 #[test]
-fn without_a_label_the_digest_names_the_peer() {
+fn unlabelled_peer_is_named_by_digest() {
     let offers = |message: &Message| Some(Offer::new(message.peer, Fingerprint::exact(b"f")));
     let (journal, _guard) = Journal::open();
     let layer = OfferDedupLayer::builder()
@@ -245,15 +245,21 @@ fn without_a_label_the_digest_names_the_peer() {
     let _first = pending(&mut service, offer("p", "f"));
     let _ = at_once(&mut service, offer("p", "f"));
     layer.handle().forget("p");
-    let digest = format!("{:?}", PeerKey::from("p"));
-    for entry in journal.read() {
-        let peer = entry.field("peer").unwrap();
-        assert!(peer.len() == 8 && digest.contains(peer), "{peer} of {digest}");
+    let unkeyed = format!("{:?}", PeerKey::from("p"));
+    let names: Vec<_> = journal
+        .read()
+        .iter()
+        .map(|entry| entry.field("peer").unwrap().to_owned())
+        .collect();
+    assert_eq!(names.len(), 2);
+    for name in &names {
+        assert_eq!((name.len(), name), (8, &names[0]));
+        assert!(!unkeyed.contains(name.as_str()), "{name} of {unkeyed}");
     }
 }
 
 #[test]
-fn nothing_secret_is_told() {
+fn events_contain_no_secrets() {
     const SDP: &str = "v=0\r\no=- 4611 2 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=ice-pwd:SECRETPWD\r\n";
     let key = |token: &str| PeerKey::from(("/whip/stream", token));
     let offers = move |message: &Message| {
@@ -278,13 +284,16 @@ fn nothing_secret_is_told() {
         let _ = through(&mut service, &desk, offer("SECRETTOKEN", SDP), end);
         handle.forget(key("SECRETTOKEN"));
     }
-    let told = format!("{debug} {:?}", journal.read());
-    assert!(!told.contains("SECRET") && !told.contains("192.0.2.1"), "{told}");
-    assert!(told.len() > 1000);
+    let messages = format!("{debug} {:?}", journal.read());
+    assert!(
+        !messages.contains("SECRET") && !messages.contains("192.0.2.1"),
+        "{messages}"
+    );
+    assert!(messages.len() > 1000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_recorded_is_told() {
+async fn unrecorded_answer_emits_event() {
     for (is_recorded, expected) in [(true, 0), (false, 1)] {
         let (journal, _guard) = Journal::open();
         let desk = Desk::default();
@@ -292,9 +301,9 @@ async fn an_answer_that_is_not_recorded_is_told() {
         let mut service = builder(answer).build().layer(desk.clone());
         through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
         let entries = journal.read();
-        let told = entries
+        let messages = entries
             .iter()
             .filter(|entry| entry.message.contains("answer not recorded"));
-        assert_eq!(told.count(), expected, "{entries:?}");
+        assert_eq!(messages.count(), expected, "{entries:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Fingerprints are equal exactly where the slow reference's identities are.
+//! Two fingerprints are equal exactly if the slow reference finds the same identity.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use tower_offer_dedup::Fingerprint;
 use crate::{CORPUS, reference::identity};
 
 #[test]
-fn agrees_on_the_corpus() {
+fn agrees_with_reference_on_corpus() {
     let mut fingerprints = HashMap::new();
     for row in CORPUS.iter() {
         fingerprints
@@ -79,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn agrees_on_edited_offers(
+    fn agrees_with_reference_on_edited_offers(
         row in prop::sample::select(CORPUS.iter().collect::<Vec<_>>()),
         edits in prop::collection::vec(edit(), 1..4),
     ) {
@@ -89,17 +89,17 @@ proptest! {
     }
 
     #[test]
-    fn agrees_on_short_descriptions(a in short(), b in short()) {
+    fn agrees_with_reference_on_short_text(a in short(), b in short()) {
         prop_assert_eq!(Fingerprint::sdp(&a) == Fingerprint::sdp(&b), identity(&a) == identity(&b));
     }
 
     #[test]
-    fn takes_any_text(text in any::<String>(), lines in "(?s)v=0\r?\no=.{0,40}(\n[amo]=.{0,200}){0,9}") {
+    fn accepts_any_text(text in any::<String>(), lines in "(?s)v=0\r?\no=.{0,40}(\n[amo]=.{0,200}){0,9}") {
         let _ = (Fingerprint::sdp(&text), Fingerprint::sdp(&lines));
     }
 }
 
-/// Few lines of few kinds, so that two of them are often one offer.
+/// A few lines of a few kinds, so that two descriptions are often the same offer.
 fn short() -> impl Strategy<Value = String> {
     let lines = [
         "m=audio 9 P 0",

@@ -1,4 +1,4 @@
-//! What counts and what does not, field by field.
+//! The fields that identify an offer, and those that do not.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -58,12 +58,12 @@ a=max-message-size:262144
 ";
 
 fn changed(from: &str, to: &str) -> Fingerprint {
-    assert!(OFFER.contains(from), "{from:?} is in the offer");
+    assert!(OFFER.contains(from), "{from:?} is not in the offer");
     Fingerprint::sdp(&OFFER.replacen(from, to, 1))
 }
 
 #[test]
-fn what_counts() {
+fn identity_fields_change_fingerprint() {
     let cases = [
         ("o=-", "o=alice"),
         ("o=- 4611731400430051336", "o=- 4611731400430051337"),
@@ -108,7 +108,7 @@ fn what_counts() {
 }
 
 #[test]
-fn what_does_not_count() {
+fn other_fields_keep_fingerprint() {
     let cases = [
         ("s=-", "s=call"),
         ("t=0 0", "t=0 0\nb=AS:2000"),
@@ -140,7 +140,7 @@ fn what_does_not_count() {
 }
 
 #[test]
-fn the_session_serves_sections_without_values_of_their_own() {
+fn sections_inherit_session_values() {
     let shared = "a=ice-ufrag:7h6h\na=ice-pwd:lF1Q6I2sAcQC21gBAS7eiHIh\n";
     let certificate = "a=fingerprint:sha-256 1A:B2:3F\na=setup:actpass\n";
     let own = OFFER.replace("a=fingerprint:sha-384 4C:5D:6E\n", "");
@@ -155,7 +155,7 @@ fn the_session_serves_sections_without_values_of_their_own() {
     assert_ne!(
         Fingerprint::sdp(&inactive),
         Fingerprint::sdp(&session),
-        "for the data channel"
+        "the data channel inherits the direction"
     );
     assert_eq!(
         changed("t=0 0\n", "t=0 0\na=sendrecv\na=setup:passive\n"),
@@ -164,7 +164,7 @@ fn the_session_serves_sections_without_values_of_their_own() {
 }
 
 #[test]
-fn no_value_passes_for_another() {
+fn values_do_not_collide_across_fields() {
     let texts = [
         "a=mid:x",
         "a=msid:x",
@@ -185,9 +185,9 @@ fn no_value_passes_for_another() {
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
 }
 
-/// Of many ids those beyond the first 64 are known again only on the next line, which is where clients put them.
+/// Past 64 ids, a repeated id is only recognised on the next line, which is where clients put it.
 #[test]
-fn an_ssrc_counts_once_however_many_lines_it_has() {
+fn repeated_ssrc_counts_once() {
     let offer = |lines: &str| Fingerprint::sdp(&format!("v=0\no=-\nm=video 9 P 96\n{lines}"));
     for ids in [1, 64, 65, 1000] {
         let lines = |line: &str| -> String { (0..ids).map(|id| line.replace('$', &id.to_string())).collect() };
@@ -199,9 +199,9 @@ fn an_ssrc_counts_once_however_many_lines_it_has() {
     }
 }
 
-/// Of clients that the corpus has no offers of.
+/// Covers clients that have no offers in the corpus.
 #[test]
-fn what_other_writers_write_differently_does_not_count() {
+fn harmless_spellings_keep_fingerprint() {
     let rewritten = [
         OFFER.replacen("v=0\n", "v=0 \t\r\n", 1),
         OFFER.replace('\n', "\n\n"),
@@ -231,9 +231,9 @@ fn what_other_writers_write_differently_does_not_count() {
     assert_eq!(Fingerprint::sdp(OFFER.trim_ascii_end()), Fingerprint::sdp(OFFER));
 }
 
-/// What changes here comes from another offer, or from a client that no longer writes as RFC 8866 has it.
+/// A change here comes from another offer, or from a client that departs from RFC 8866.
 #[test]
-fn what_no_client_rewrites_counts_to_the_letter() {
+fn identity_fields_count_exactly() {
     let cases = [
         ("sha-256 1A:B2:3F", "sha-256 1a:b2:3f"),
         ("sha-256", "SHA-256"),
@@ -250,7 +250,7 @@ fn what_no_client_rewrites_counts_to_the_letter() {
 }
 
 #[test]
-fn a_section_with_port_zero_counts_like_any_other() {
+fn port_zero_section_counts_normally() {
     let bundled = OFFER.replace("m=video 9 ", "m=video 0 ");
     for (from, to) in [
         ("m=video 0 ", "m=video 9 "),
@@ -268,9 +268,9 @@ fn a_section_with_port_zero_counts_like_any_other() {
     assert_eq!(Fingerprint::sdp(&marked), Fingerprint::sdp(&bundled));
 }
 
-/// Each value on its own: a section may have the password, and take the name from the session.
+/// Each credential is inherited alone: a section may set its own password and inherit the user fragment.
 #[test]
-fn of_ice_credentials_a_section_may_have_one_and_take_the_other() {
+fn ice_credentials_are_inherited_separately() {
     let of = |session: &str, section: &str| {
         Fingerprint::sdp(&format!(
             "v=0\no=-\n{session}m=audio 9 P 0\n{section}m=video 9 P 96\na=mid:1\n"
@@ -283,12 +283,12 @@ fn of_ice_credentials_a_section_may_have_one_and_take_the_other() {
     assert_ne!(
         of("a=ice-ufrag:u\na=ice-pwd:x\n", "a=ice-pwd:p\na=mid:0\n"),
         both,
-        "for the video"
+        "the video section inherits the session's password"
     );
 }
 
 #[test]
-fn text_that_is_no_description_is_told_by_its_bytes() {
+fn other_text_is_fingerprinted_exactly() {
     for text in [
         "",
         "v=0",
@@ -307,7 +307,7 @@ fn text_that_is_no_description_is_told_by_its_bytes() {
     assert_ne!(Fingerprint::sdp("v=0\no=-"), Fingerprint::exact(b"v=0\no=-"));
 }
 
-/// Ten times the text takes ten times as long; quadratic, it would be a hundred times.
+/// Ten times the text takes about ten times as long. A quadratic parser would take a hundred times as long.
 #[test]
 fn takes_linear_time() {
     let texts: [fn(usize) -> String; 4] = [
@@ -323,8 +323,8 @@ fn takes_linear_time() {
             Fingerprint::sdp(&offer);
             started.elapsed()
         };
-        // A busy machine slows some down, but not all of them.
+        // A busy machine slows down some runs, but not all of them.
         let is_linear = (0..20).any(|_| time(50_000) < 30 * time(5_000));
-        assert!(is_linear, "text {at}");
+        assert!(is_linear, "text {at} takes more than linear time");
     }
 }

@@ -1,4 +1,4 @@
-//! `Fingerprint::sdp` on real offers of seven WebRTC stacks, and the rule it replaces on the same data.
+//! `Fingerprint::sdp`, and the prefix rule that it replaces, on real offers of seven WebRTC stacks.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,18 +26,19 @@ struct Row {
 
 static CORPUS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus");
-    let manifest = fs::read_to_string(corpus.join("manifest.json")).expect("the manifest");
-    let rows: Vec<HashMap<String, Option<String>>> = serde_json::from_str(&manifest).expect("its rows");
+    let manifest = fs::read_to_string(corpus.join("manifest.json")).expect("the manifest should be readable");
+    let rows: Vec<HashMap<String, Option<String>>> =
+        serde_json::from_str(&manifest).expect("the manifest should be a list of rows");
     rows.into_iter()
         .map(|mut row| {
             let mut field = |name| row.remove(name).flatten();
-            let file = field("file").expect("a file name");
+            let file = field("file").expect("the row should have a file name");
             Row {
-                sdp: fs::read_to_string(corpus.join("offers").join(&file)).expect("an offer"),
+                sdp: fs::read_to_string(corpus.join("offers").join(&file)).expect("the offer should be readable"),
                 file,
-                stack: field("stack").expect("a stack"),
-                shape: field("shape").expect("a shape"),
-                step: field("step").expect("a step"),
+                stack: field("stack").expect("the row should have a stack"),
+                shape: field("shape").expect("the row should have a shape"),
+                step: field("step").expect("the row should have a step"),
                 same_offer_as: field("same_offer_as"),
             }
         })
@@ -49,10 +50,10 @@ impl Row {
         CORPUS
             .iter()
             .find(|row| row.file == file)
-            .expect("a row of the manifest")
+            .expect("the manifest should have this row")
     }
 
-    /// The row of the offer that this one is another text of.
+    /// The row that first describes the same offer.
     fn origin(&self) -> &Self {
         self.same_offer_as
             .as_deref()
@@ -63,13 +64,13 @@ impl Row {
         Fingerprint::sdp(&self.sdp)
     }
 
-    /// aiortc describes the same thing again, with the same `o=` line, when it is asked for an offer again.
+    /// aiortc repeats the same description, `o=` line included, when asked for another offer.
     fn may_be_the_same(&self) -> bool {
         self.stack == "aiortc" && self.step.starts_with("again")
     }
 }
 
-/// Pairs of offers that one client made in the course of one scenario: those of one offer, and those of two.
+/// Pairs of rows of one client and scenario: first those of the same offer, then those of different offers.
 fn pairs() -> (Vec<[&'static Row; 2]>, Vec<[&'static Row; 2]>) {
     let all = CORPUS
         .iter()
@@ -83,14 +84,14 @@ mod corpus {
     use super::*;
 
     #[test]
-    fn is_whole() {
+    fn is_complete() {
         assert_eq!(CORPUS.len(), 319);
         let stacks: HashSet<_> = CORPUS.iter().map(|row| row.stack.as_str()).collect();
         assert_eq!(stacks.len(), 7);
     }
 
     #[test]
-    fn every_other_text_of_an_offer_is_that_offer() {
+    fn texts_of_one_offer_agree() {
         let others: Vec<_> = CORPUS.iter().filter(|row| row.same_offer_as.is_some()).collect();
         assert_eq!(others.len(), 95);
         for row in others {
@@ -105,7 +106,7 @@ mod corpus {
     }
 
     #[test]
-    fn every_other_offer_differs() {
+    fn different_offers_differ() {
         let (_, different) = pairs();
         let mut compared = 0;
         for [a, b] in different {
@@ -118,7 +119,7 @@ mod corpus {
     }
 
     #[test]
-    fn its_bytes_do_not_matter() {
+    fn line_endings_and_candidates_do_not_matter() {
         for row in CORPUS.iter() {
             let lf = row.sdp.replace("\r\n", "\n");
             let crlf = lf.replace('\n', "\r\n");
@@ -135,11 +136,11 @@ mod corpus {
     }
 
     #[test]
-    fn the_order_of_different_attributes_does_not_matter() {
+    fn attribute_order_does_not_matter() {
         for row in CORPUS.iter() {
             let mut sections = reference::sections(&row.sdp);
             for lines in &mut sections {
-                // Stable: lines of one attribute keep their order.
+                // A stable sort keeps lines of the same attribute in order.
                 let attributes = lines
                     .iter()
                     .position(|line| line.starts_with("a="))
@@ -152,14 +153,14 @@ mod corpus {
     }
 }
 
-/// `{"type":"offer",…,"sdp":…}` up to its 100th character, as room servers told offers apart before.
+/// The rule of the original room server: compare the first 100 characters of the JSON message.
 mod the_first_100_characters {
     use super::*;
 
     const ALICE: &str = "4e3f2c8a-7d0b-4a53-9a43-0c6f1f5b8d21";
     const BOB: &str = "b1946ac9-2f0e-4a6a-8d3c-5d8e7f7c3f10";
 
-    /// How many pairs of different offers get one fingerprint, and how many of those are ICE restarts.
+    /// Counts the pairs of different offers with equal fingerprints, and the ICE restarts among them.
     fn lost(envelope: impl Fn(&str) -> String) -> (usize, usize) {
         let merged = |[a, b]: &[&Row; 2]| {
             let prefix = |row: &Row| Fingerprint::prefix(envelope(&row.sdp).as_bytes(), 100);
@@ -174,11 +175,11 @@ mod the_first_100_characters {
     }
 
     fn quoted(sdp: &str) -> String {
-        serde_json::to_string(sdp).expect("a string")
+        serde_json::to_string(sdp).expect("a string should serialize")
     }
 
     #[test]
-    fn lose_offers_of_clients_that_repeat_their_origin_line() {
+    fn lose_offers_with_repeated_origin() {
         assert_eq!(
             lost(|sdp| format!(r#"{{"type":"offer","sdp":{}}}"#, quoted(sdp))),
             (100, 15)
@@ -186,13 +187,13 @@ mod the_first_100_characters {
     }
 
     #[test]
-    fn lose_renegotiations_behind_the_id_of_the_sender() {
+    fn lose_renegotiations_behind_sender_id() {
         let envelope = |sdp: &str| format!(r#"{{"type":"offer","from":"{ALICE}","sdp":{}}}"#, quoted(sdp));
         assert_eq!(lost(envelope), (457, 146));
     }
 
     #[test]
-    fn lose_every_offer_but_the_first_behind_two_ids() {
+    fn lose_later_offers_behind_two_ids() {
         let envelope = |sdp: &str| {
             format!(
                 r#"{{"type":"offer","from":"{ALICE}","to":"{BOB}","sdp":{}}}"#,

@@ -1,4 +1,4 @@
-//! The same identity, slowly, as a list of strings: equal lists are equal fingerprints. Fuzzing shares it.
+//! The identity as a list of strings, computed slowly. Equal lists mean equal fingerprints. Fuzzing uses it too.
 
 use std::collections::HashSet;
 
@@ -69,7 +69,7 @@ pub(crate) fn sections(sdp: &str) -> Vec<Vec<&str>> {
         if line.starts_with("m=") {
             sections.push(Vec::new());
         }
-        sections.last_mut().expect("the session").push(line);
+        sections.last_mut().expect("sections start with the session").push(line);
     }
     sections
 }

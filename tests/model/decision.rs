@@ -1,211 +1,217 @@
-//! What the model decides of an offer, and who looks again when.
+//! The model's decision on an offer, and the polls of waiting requests.
 
 use std::time::Duration;
 
-use tower_offer_dedup::Reason;
+use tower_offer_dedup::{Reason, WhenBusy};
 
 use crate::{
-    reference::{Memory, Model},
-    request::{Outcome, Request, Work},
-    terms::{Capacity, End, Id, Peer, Quality, State, Time},
+    memory::Kind,
+    reference::Model,
+    request::{Cause, Ending, Place, Request},
+    terms::{Id, Peer, Quality, State, Time},
 };
 
-impl Model {
-    pub(crate) fn has_reason(&self, id: Id, now: Time) -> bool {
-        let request = &self.requests[id];
-        if request.state != State::Waits {
-            return false;
-        }
-        let (queue_timeout, duplicate_timeout) =
-            (self.rules.queue.map(|(_, timeout)| timeout), self.rules.duplicates.1);
-        // Who waits for a lease of no length looks a moment later, so that he does not spin.
-        let is_overdue = self
-            .holder(request.peer)
-            .is_some_and(|holder| self.is_overdue(holder, now, Duration::from_millis(1)));
-        if request.in_queue {
-            let is_front = self.queue(request.peer).next() == Some(id);
-            let is_free = self.holder(request.peer).is_none() && self.cools(request.peer, now).is_none();
-            is_overdue || (is_front && is_free) || queue_timeout.is_some_and(|timeout| request.arrived + timeout <= now)
-        } else {
-            is_overdue || request.looks_again || self.leader(id).is_none() || request.arrived + duplicate_timeout <= now
-        }
-    }
+/// The time that a superseded claim may hold the lock.
+const LOSER_LEASE: Duration = Duration::from_millis(100);
 
-    pub(crate) fn look(&mut self, id: Id, now: Time) {
-        let has_leader = self.leader(id).is_some() && !self.requests[id].looks_again;
-        self.requests[id].looks_again = false;
+impl Model {
+    /// Returns `true` if the future of a request has something to do.
+    pub(crate) fn has_reason(&self, id: Id, now: Time) -> bool {
         let Request {
             peer,
             arrived,
-            in_queue,
+            state,
+            place,
+            is_held,
             ..
         } = self.requests[id];
-        if in_queue {
-            self.take_over(peer, now);
-            let is_front = self.queue(peer).next() == Some(id);
-            if is_front && self.holder(peer).is_none() && self.cools(peer, now).is_none() {
-                self.process(id, now);
-            } else if arrived + self.rules.queue.unwrap_or_default().1 <= now {
-                self.refuse(id, Reason::TimedOut);
+        if is_held {
+            return false;
+        }
+        if state == State::Processed {
+            return !self.rules.detaches && self.is_due(id);
+        }
+        // A waiter behind a lease of zero checks a moment later, so that it does not spin.
+        let is_overdue = |holder| self.is_overdue(holder, now, Duration::from_millis(1));
+        match place {
+            Some(Place::Ended(_)) => true,
+            Some(Place::Queued { turn, .. }) => {
+                let queue = self.queue(peer);
+                let is_late = |id: &Id| self.requests[*id].turn() <= turn && self.requests[*id].is_late(now);
+                let is_free = self.holder(peer).is_none() && self.cools(peer, now).is_none();
+                queue.iter().any(is_late)
+                    || self.holder(peer).is_some_and(is_overdue)
+                    || is_free && queue.first() == Some(&id)
             }
-        } else if has_leader && arrived + self.rules.duplicates.1 <= now {
-            self.refuse(id, Reason::TimedOut);
-        } else {
-            self.decide(id, now);
+            Some(Place::Following(leader)) => {
+                arrived + self.rules.duplicates.1 <= now
+                    || self.requests[leader].is_late(now)
+                    || self.requests[leader].holds_lock() && is_overdue(leader)
+            }
+            None => false,
         }
     }
 
-    /// The table of DESIGN.md §3.
+    /// Polls the future of a request that has something to do.
+    pub(crate) fn poll(&mut self, id: Id, now: Time) {
+        let Request {
+            peer, arrived, place, ..
+        } = self.requests[id];
+        match place {
+            None => self.run(id, now),
+            Some(Place::Ended(Ending::Answered(call, quality))) => self.repeat(id, call, quality),
+            Some(Place::Ended(Ending::Refused(reason))) => self.refuse(id, reason),
+            Some(Place::Ended(Ending::DecidesAgain(deadline))) => {
+                if deadline.is_some_and(|deadline| deadline <= now) {
+                    self.refuse(id, Reason::TimedOut);
+                } else {
+                    self.decide(id, now);
+                }
+            }
+            Some(Place::Following(_)) => {
+                self.leave(id);
+                if arrived + self.rules.duplicates.1 <= now {
+                    self.refuse(id, Reason::TimedOut);
+                } else {
+                    self.decide(id, now);
+                }
+            }
+            Some(Place::Queued { .. }) => {
+                self.expire_places(peer, now);
+                self.take_over_if_overdue(peer, now);
+                let is_first = self.queue(peer).first() == Some(&id);
+                if is_first && self.holder(peer).is_none() && self.cools(peer, now).is_none() {
+                    self.process(id, now);
+                }
+            }
+        }
+    }
+
+    /// The behaviour table of `docs/design.md`.
     pub(crate) fn decide(&mut self, id: Id, now: Time) {
-        let Request { peer, offer, .. } = self.requests[id];
-        let mut remembered = self
-            .live_memories(now)
-            .filter(|memory| memory.peer == peer && memory.offer == offer);
-        if let Some(memory) = remembered.next() {
-            let answer = memory.answer;
-            drop(remembered);
-            return if self.rules.replays {
-                self.repeat(id, answer, Reason::NotRecorded)
+        let Request {
+            peer,
+            offer,
+            arrived,
+            has_waited,
+            ..
+        } = self.requests[id];
+        self.requests[id].place = None;
+        match self.remembered(peer, offer, now) {
+            Some(Kind::Mark(_)) => return self.refuse(id, Reason::Superseded),
+            Some(Kind::Processed(..)) if !self.rules.replays => return self.refuse(id, Reason::Processed),
+            Some(Kind::Processed(_, None)) => return self.refuse(id, Reason::NotRecorded),
+            Some(Kind::Processed(_, Some((call, quality)))) => return self.repeat(id, call, quality),
+            None => {}
+        }
+        self.expire_places(peer, now);
+        self.take_over_if_overdue(peer, now);
+        if let Some(leader) = self.active_offer(peer, offer) {
+            let (limit, _) = self.rules.duplicates;
+            let is_full = self.followers_of_peer(peer) >= limit;
+            return if !self.rules.replays {
+                self.refuse(id, Reason::InFlight);
+            } else if is_full && !has_waited {
+                self.refuse(id, Reason::QueueFull);
             } else {
-                self.refuse(id, Reason::Processed)
+                if self.holder(peer) == Some(leader) && self.is_abandoned(leader) {
+                    self.note("work attended again");
+                }
+                self.wait(id, Place::Following(leader));
             };
         }
-        drop(remembered);
-        // It is nowhere while it is decided where it goes.
-        self.requests[id].state = State::Dropped;
-        self.take_over(peer, now);
+        if let Some(holder) = self.holder(peer).filter(|holder| self.is_abandoned(*holder)) {
+            self.note("newcomer took over abandoned work");
+            self.take_over(holder, Cause::Abandoned);
+        }
         let cools = self.cools(peer, now);
-        if self.under_way(peer, offer).is_some() {
-            let (limit, _) = self.rules.duplicates;
-            if !self.rules.replays {
-                self.refuse(id, Reason::InFlight);
-            } else if self.waiting(peer).filter(|id| !self.requests[*id].in_queue).count() >= limit {
-                self.refuse(id, Reason::QueueFull);
-            } else {
-                self.requests[id].in_queue = false;
-                self.requests[id].state = State::Waits;
+        if self.holder(peer).is_none() && self.queue(peer).is_empty() && cools.is_none() {
+            return self.process(id, now);
+        }
+        match self.rules.when_busy {
+            WhenBusy::Supersede => self.supersede(id, now),
+            WhenBusy::Queue { depth, timeout } if self.queue(peer).len() < depth => {
+                self.enqueue(id, Some(arrived + timeout));
             }
-        } else if self.holder(peer).is_none() && self.queue(peer).next().is_none() && cools.is_none() {
-            self.process(id, now);
-        } else if let Some((depth, _)) = self.rules.queue {
-            if self.queue(peer).count() >= depth {
-                self.refuse(id, Reason::QueueFull);
-            } else {
-                self.places += 1;
-                let place = self.places;
-                let request = &mut self.requests[id];
-                (request.in_queue, request.place, request.state) = (true, place, State::Waits);
-            }
-        } else if self.holder(peer).is_some() {
-            self.refuse(id, Reason::Busy);
-        } else {
-            self.requests[id].state = State::Refused(Reason::CoolingDown, cools);
+            WhenBusy::Queue { .. } => self.refuse(id, Reason::QueueFull),
+            WhenBusy::Refuse if self.holder(peer).is_some() => self.refuse(id, Reason::Busy),
+            WhenBusy::Refuse => self.requests[id].state = State::Refused(Reason::CoolingDown, cools),
         }
     }
 
-    /// It gets the lock, and goes to the inner service.
-    pub(crate) fn process(&mut self, id: Id, now: Time) {
-        self.leave(id, State::Processed);
-        self.requests[id].work = Some(Work::default());
-        self.stirred.insert(self.requests[id].peer);
-        self.call(id, now);
+    /// The newest offer wins: it takes the free lock, or the only waiting place.
+    fn supersede(&mut self, id: Id, now: Time) {
+        let Request { peer, has_waited, .. } = self.requests[id];
+        let others = self.holder(peer).into_iter().chain(self.queue(peer));
+        let rank = |id: Id| self.requests[id].rank;
+        let newest = others.max_by_key(|other| rank(*other));
+        if let Some(newest) = newest.filter(|newest| has_waited && rank(*newest) > rank(id)) {
+            // The newest offer is the last to arrive, not the last to decide.
+            self.note("older waiter gave way");
+            self.mark(id, newest, now);
+            return self.refuse(id, Reason::Superseded);
+        }
+        for waiter in self.queue(peer) {
+            self.note("waiter superseded");
+            self.mark(waiter, id, now);
+            self.end_place(waiter, Ending::Refused(Reason::Superseded));
+        }
+        let Some(holder) = self.holder(peer) else {
+            return self.process(id, now);
+        };
+        let work = self.work(holder);
+        let cut = now + LOSER_LEASE;
+        work.lease_end = Some(work.lease_end.map_or(cut, |lease_end| lease_end.min(cut)));
+        self.deadlines.push((peer, cut));
+        self.tell(holder, Cause::Superseded);
+        self.end_followers(holder, Ending::Refused(Reason::Superseded));
+        self.mark(holder, id, now);
+        self.enqueue(id, None);
     }
 
-    /// The lease begins with the call, which waits for capacity.
-    pub(crate) fn call(&mut self, id: Id, now: Time) {
-        let Request { peer, is_poison, .. } = self.requests[id];
-        if self.capacity == Capacity::Full {
-            return;
-        }
-        let work = self.requests[id].work.as_mut().expect("it is admitted");
-        work.leased = Some(now);
-        work.was_called = self.capacity == Capacity::Ready;
-        self.deadlines.push((peer, now + self.rules.lease));
-        let was_called = work.was_called;
-        if !was_called && !self.rules.detaches {
-            // A task of its own fails a moment later.
-            self.finish(id, End::Err, now);
-        } else if was_called && is_poison {
-            self.finish(id, End::Panic, now);
-        }
-    }
-
-    pub(crate) fn repeat(&mut self, id: Id, answer: Option<(Id, Quality)>, or_else: Reason) {
-        match answer {
-            Some((call, quality)) => {
-                self.replayed.insert(id);
-                self.requests[id].state = State::Answered(call, quality);
+    /// Ends every queue place that is past its deadline, polled or not.
+    fn expire_places(&mut self, peer: Peer, now: Time) {
+        for id in self.queue(peer) {
+            if self.requests[id].is_late(now) {
+                if self.requests[id].is_held {
+                    self.note("place lost without a poll");
+                }
+                self.end_place(id, Ending::Refused(Reason::TimedOut));
             }
-            None => self.refuse(id, or_else),
         }
+    }
+
+    fn enqueue(&mut self, id: Id, deadline: Option<Time>) {
+        self.turns += 1;
+        let turn = self.turns;
+        let peer = self.requests[id].peer;
+        self.deadlines.extend(deadline.map(|deadline| (peer, deadline)));
+        self.wait(id, Place::Queued { turn, deadline });
+    }
+
+    fn wait(&mut self, id: Id, place: Place) {
+        let request = &mut self.requests[id];
+        if let (Place::Following(leader), false) = (place, self.requests[id].has_waited) {
+            self.requests[id].rank = self.requests[leader].rank;
+        }
+        let request = &mut self.requests[id];
+        (request.state, request.place, request.has_waited) = (State::Waits, Some(place), true);
+    }
+
+    fn repeat(&mut self, id: Id, call: Id, quality: Quality) {
+        self.replayed.insert(id);
+        let request = &mut self.requests[id];
+        (request.state, request.place) = (State::Answered(call, quality), None);
     }
 
     fn refuse(&mut self, id: Id, reason: Reason) {
-        let is_final = matches!(reason, Reason::Processed | Reason::NotRecorded);
-        self.leave(
-            id,
-            State::Refused(reason, (!is_final).then_some(Duration::from_secs(1))),
-        );
+        let request = &mut self.requests[id];
+        (request.state, request.place) = (Request::refused(reason), None);
     }
 
-    /// Past its lease, a holder loses the lock to whoever wants it, and its task is aborted.
-    fn take_over(&mut self, peer: Peer, now: Time) {
-        let Some(holder) = self.holder(peer) else { return };
-        if self.is_overdue(holder, now, Duration::ZERO) {
-            self.revoke(holder);
-            self.taken_over += 1;
-            if self.rules.detaches {
-                let refused = State::Refused(Reason::TimedOut, Some(Duration::from_secs(1)));
-                self.close(holder, Outcome::Abandoned, refused);
-            }
-        }
-    }
-
-    fn is_overdue(&self, holder: Id, now: Time, at_least: Duration) -> bool {
-        let leased = self.requests[holder].work.as_ref().and_then(|work| work.leased);
-        leased.is_some_and(|leased| leased + self.rules.lease.max(at_least) <= now)
-    }
-
-    pub(crate) fn is_live(&self, memory: &Memory, now: Time) -> bool {
-        self.rules.has_memory && now < memory.at + self.rules.window
-    }
-
-    /// How long the peer is still cooling, if it is.
-    pub(crate) fn cools(&self, peer: Peer, now: Time) -> Option<Duration> {
-        let mut cooling = self.cooling.iter();
-        let (_, until) = cooling.rfind(|(whose, until)| *whose == peer && *until > now)?;
-        Some(*until - now)
-    }
-
-    fn waiting(&self, peer: Peer) -> impl Iterator<Item = Id> {
-        (0..self.requests.len())
-            .filter(move |id| self.requests[*id].peer == peer && self.requests[*id].state == State::Waits)
-    }
-
-    /// The queue of a peer, first come, first served.
-    pub(crate) fn queue(&self, peer: Peer) -> impl Iterator<Item = Id> + use<> {
-        let mut queue: Vec<Id> = self.waiting(peer).filter(|id| self.requests[*id].in_queue).collect();
-        queue.sort_by_key(|id| self.requests[*id].place);
-        queue.into_iter()
-    }
-
-    fn under_way(&self, peer: Peer, offer: u8) -> Option<Id> {
-        self.holder(peer)
-            .into_iter()
-            .chain(self.queue(peer))
-            .find(|id| self.requests[*id].offer == offer)
-    }
-
-    /// The request whose answer a duplicate waits for.
-    fn leader(&self, duplicate: Id) -> Option<Id> {
-        let Request { peer, offer, .. } = self.requests[duplicate];
-        self.under_way(peer, offer)
-    }
-
-    /// Those who wait for the answer of an offer that is under way.
-    pub(crate) fn duplicates(&self, peer: Peer, offer: u8) -> Vec<Id> {
-        self.waiting(peer)
-            .filter(|id| !self.requests[*id].in_queue && self.requests[*id].offer == offer)
-            .collect()
+    fn followers_of_peer(&self, peer: Peer) -> usize {
+        let is_follower = |request: &&Request| matches!(request.place, Some(Place::Following(_)));
+        let of_peer = self.requests.iter().filter(|request| request.peer == peer);
+        of_peer.filter(is_follower).count()
     }
 }

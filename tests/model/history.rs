@@ -1,13 +1,52 @@
-//! Random histories, and the settings of a layer for each.
+//! Random histories, each with the settings of its layer.
 
 use std::time::Duration;
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{collection::vec, prelude::*, sample::select};
+use tower_offer_dedup::WhenBusy;
 
 use crate::terms::{Capacity, End, Op, PEERS, Peer, Quality, Rules, STEP};
 
 pub(crate) fn histories() -> impl Strategy<Value = (Rules, Vec<Op>)> {
-    (rules(), vec(op(), 1..80))
+    let ops = vec(steps(), 1..80).prop_map(|steps| steps.concat());
+    (rules(), ops)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Op>> {
+    prop_oneof![
+        60 => op().prop_map(|op| vec![op]),
+        1 => (peer(), 0_u8..4, 0_u8..4).prop_flat_map(|(peer, old, new)| select(corners(peer, old, new))),
+    ]
+}
+
+/// Sequences that single steps hardly ever make up. Each begins with an idle peer and counts from the latest request.
+fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
+    use Op::{Clock, Drop, ForgetOffer, Hold, Offer, Resume};
+    let (forget, [old, new]) = (Op::Forget(peer), [old, new].map(|offer| Offer(peer, offer)));
+    let forget_old = match old {
+        Offer(peer, offer) => ForgetOffer(peer, offer),
+        _ => unreachable!("it is an offer"),
+    };
+    vec![
+        // A follower decides again after a newer offer has arrived.
+        vec![forget, old, old, Hold(0), forget_old, new, Resume(0)],
+        // The leader of two followers is superseded. Only one of them, and the newcomer, have gone away.
+        vec![forget, old, Hold(0), old, Hold(0), new, Drop(0), old, Drop(1), old],
+        // The loser is not polled before its time is over.
+        vec![forget, old, Hold(0), new, Clock(1), Resume(0)],
+        // The client of a detached offer leaves and comes back.
+        vec![forget, old, Drop(0), old, new],
+        // The first in line is not polled.
+        vec![
+            forget,
+            old,
+            new,
+            Hold(0),
+            Offer(peer, 4),
+            Op::End(0, End::Err),
+            Clock(6),
+        ],
+    ]
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
@@ -18,12 +57,17 @@ fn rules() -> impl Strategy<Value = Rules> {
         or_zero(between(&[1500, 3000, 30_000])),
     );
     let queue = (0_usize..4, or_zero(between(&[2000, 6000, 20_000])));
+    let when_busy = prop_oneof![
+        2 => Just(WhenBusy::Refuse),
+        4 => queue.prop_map(|(depth, timeout)| WhenBusy::Queue { depth, timeout }),
+        4 => Just(WhenBusy::Supersede),
+    ];
     let duplicates = (0_usize..4, or_zero(between(&[2500, 10_000])));
-    (answers, times, option::weighted(0.7, queue), duplicates).prop_map(
+    (answers, times, when_busy, duplicates).prop_map(
         |(
             (replays, records, detaches, remembers_failures, has_memory),
             (window, cooldown, lease),
-            queue,
+            when_busy,
             duplicates,
         )| Rules {
             replays,
@@ -34,8 +78,11 @@ fn rules() -> impl Strategy<Value = Rules> {
             window,
             cooldown,
             lease,
-            // Whoever looks first would be next: nobody can say who that is.
-            queue: queue.filter(|_| !lease.is_zero()),
+            // With a zero lease the first waiter to be polled wins, which the model cannot predict.
+            when_busy: match when_busy {
+                WhenBusy::Queue { .. } if lease.is_zero() => WhenBusy::Refuse,
+                _ => when_busy,
+            },
             duplicates,
         },
     )
@@ -54,8 +101,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (peer(), 12_u8..24).prop_map(|(peer, many)| Op::Crowd(peer, many)),
         24 => (any::<usize>(), end()).prop_map(|(n, end)| Op::End(n, end)),
         9 => any::<usize>().prop_map(Op::Drop),
-        4 => peer().prop_map(Op::Forget),
-        3 => Just(Op::Clear),
+        4 => any::<usize>().prop_map(Op::Hold),
+        6 => any::<usize>().prop_map(Op::Resume),
+        3 => peer().prop_map(Op::Forget),
+        3 => (peer(), 0_u8..4).prop_map(|(peer, offer)| Op::ForgetOffer(peer, offer)),
+        2 => Just(Op::Clear),
         5 => capacity.prop_map(Op::Capacity),
         20 => (1_u32..8).prop_map(Op::Clock),
     ]
@@ -74,7 +124,7 @@ fn peer() -> impl Strategy<Value = Peer> {
     select(&PEERS[..])
 }
 
-/// Between two steps, whatever it is added to.
+/// A time that falls between two steps, whatever step it is added to.
 fn between(steps: &'static [u64]) -> impl Strategy<Value = Duration> {
     select(steps).prop_map(|ms| Duration::from_millis(ms) + STEP / 2)
 }

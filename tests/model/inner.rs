@@ -1,4 +1,4 @@
-//! The inner service, under the test's control: it fails on any misuse of readiness.
+//! The inner service, which the test controls. It panics on any misuse of readiness.
 
 use std::{
     collections::BTreeMap,
@@ -22,12 +22,16 @@ pub(crate) struct Message {
     pub(crate) id: Id,
     pub(crate) peer: Peer,
     pub(crate) offer: u8,
-    /// The call panics.
+    /// Makes the call panic.
     pub(crate) is_poison: bool,
 }
 
 pub(crate) fn offers(message: &Message) -> Option<Offer> {
-    Some(Offer::new(message.peer, Fingerprint::exact(&[message.offer])))
+    Some(Offer::new(message.peer, fingerprint(message.offer)))
+}
+
+pub(crate) fn fingerprint(offer: u8) -> Fingerprint {
+    Fingerprint::exact(&[offer])
 }
 
 #[derive(Debug, Default)]
@@ -45,19 +49,19 @@ struct State {
 }
 
 impl Inner {
-    /// Whose offers were handed to the service, in order.
+    /// The requests handed to the service, in order.
     pub(crate) fn called(&self) -> Vec<Id> {
         self.state().called.clone()
     }
 
-    /// Whose offers are being processed: neither ended nor dropped.
+    /// The requests being processed: neither ended nor dropped.
     pub(crate) fn open(&self) -> Vec<Id> {
         let mut state = self.state();
         state.open.retain(|_, sender| !sender.is_closed());
         state.open.keys().copied().collect()
     }
 
-    /// Ends the call for that request. Whether it was there.
+    /// Ends the call of a request. Returns `false` if it was not open.
     pub(crate) fn end(&self, id: Id, end: End) -> bool {
         let call = self.state().open.remove(&id);
         call.is_some_and(|sender| sender.send(end).is_ok())
@@ -77,7 +81,7 @@ impl Inner {
     }
 }
 
-/// Readiness is not copied.
+/// A clone does not copy readiness, as tower requires.
 impl Clone for Inner {
     fn clone(&self) -> Self {
         Self {

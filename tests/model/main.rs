@@ -1,5 +1,6 @@
-//! Random histories of one layer against the reference model of DESIGN.md §3: a million steps in a release build, or
-//! `MODEL_STEPS=100_000_000`. A failure prints the `MODEL_SEED` that brings it back, and the shortest history found.
+//! Random histories of one layer, compared with a reference model of `docs/design.md`. A release build runs a million
+//! steps; `MODEL_STEPS=100_000_000` runs more. A failure prints the `MODEL_SEED` that repeats it, and the shortest
+//! failing history.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -7,6 +8,8 @@ mod compare;
 mod decision;
 mod history;
 mod inner;
+mod memory;
+mod processing;
 mod real;
 mod reference;
 mod request;
@@ -23,7 +26,7 @@ use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
 use real::Real;
 use reference::Model;
 use request::Request;
-use terms::{Capacity, End, Id, Op, Quality, Rules, STEP, State, Time};
+use terms::{Capacity, End, Id, Op, Quality, Rules, STEP, Time};
 use tokio::time::advance;
 use walk::walk;
 
@@ -73,14 +76,26 @@ impl Pair {
                 Some(id) => self.end(id, end)?,
                 None => return Ok(()),
             },
-            Op::Drop(n) => match self.nth(n, |request| matches!(request.state, State::Processed | State::Waits)) {
+            Op::Drop(n) => match self.nth_pending(n, |_| true) {
                 Some(id) => {
                     self.real.drop(id);
                     self.model.drop(id, self.now);
                 }
                 None => return Ok(()),
             },
+            Op::Hold(n) => match self.nth_pending(n, |is_held| !is_held) {
+                Some(id) => self.hold(id, true),
+                None => return Ok(()),
+            },
+            Op::Resume(n) => match self.nth_pending(n, |is_held| is_held) {
+                Some(id) => self.hold(id, false),
+                None => return Ok(()),
+            },
             Op::Forget(peer) => prop_assert_eq!(self.real.handle.forget(peer), self.model.forget(peer, self.now)),
+            Op::ForgetOffer(peer, offer) => {
+                let was_known = self.real.handle.forget_offer(peer, inner::fingerprint(offer));
+                prop_assert_eq!(was_known, self.model.forget_offer(peer, offer, self.now));
+            }
             Op::Clear => {
                 self.real.handle.clear();
                 self.model.clear(self.now);
@@ -113,9 +128,14 @@ impl Pair {
     }
 
     fn end(&mut self, id: Id, end: End) -> Result<(), TestCaseError> {
-        prop_assert!(self.real.inner.end(id, end), "the call is not there");
+        prop_assert!(self.real.inner.end(id, end), "no such call is open");
         self.model.end(id, end, self.now);
         Ok(())
+    }
+
+    fn hold(&mut self, id: Id, is_held: bool) {
+        self.real.requests[id].is_held = is_held;
+        self.model.hold(id, is_held, self.now);
     }
 
     async fn advance(&mut self) {
@@ -124,18 +144,18 @@ impl Pair {
         self.model.settle(self.now);
     }
 
-    /// The end of a step that began at `then`.
+    /// Finishes a step that began at `then`.
     async fn settle(&mut self, then: Time) -> Result<(), TestCaseError> {
         self.steps += 1;
         self.real.settle(self.now).await?;
         compare(&mut self.real, &mut self.model, then, self.now)
     }
 
-    /// Everybody goes away.
+    /// Drops every request and ends every call.
     async fn wind_up(&mut self) -> Result<(), TestCaseError> {
         let count = self.model.requests.len();
         for id in 0..count {
-            if let State::Processed | State::Waits = self.model.requests[id].state {
+            if self.real.requests[id].state.is_none() {
                 self.real.drop(id);
                 self.model.drop(id, self.now);
                 self.settle(self.now).await?;
@@ -151,10 +171,18 @@ impl Pair {
         Ok(())
     }
 
-    /// The n-th of the requests that count, around and around.
+    /// The n-th request for which `counts` holds, wrapping around.
     fn nth(&self, n: usize, counts: impl Fn(&Request) -> bool) -> Option<Id> {
         let requests = &self.model.requests;
         let ids: Vec<_> = (0..requests.len()).filter(|id| counts(&requests[*id])).collect();
+        (!ids.is_empty()).then(|| ids[n % ids.len()])
+    }
+
+    /// The n-th request from the end that has no result yet, held or not as `counts` says.
+    fn nth_pending(&self, n: usize, counts: impl Fn(bool) -> bool) -> Option<Id> {
+        let requests = self.real.requests.iter().enumerate().rev();
+        let pending = requests.filter(|(_, request)| request.state.is_none() && counts(request.is_held));
+        let ids: Vec<_> = pending.map(|(id, _)| id).collect();
         (!ids.is_empty()).then(|| ids[n % ids.len()])
     }
 }
@@ -170,7 +198,7 @@ async fn run(rules: Rules, ops: &[Op], seen: &RefCell<Seen>) -> Result<u64, Test
 }
 
 #[test]
-fn the_layer_does_what_the_model_does() {
+fn layer_behaves_like_the_model() {
     let seen = RefCell::new(Seen::default());
     walk("model", &histories(), |runtime, (rules, ops)| {
         runtime.block_on(run(*rules, ops, &seen))

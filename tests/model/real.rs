@@ -1,4 +1,4 @@
-//! The layer itself, and what its senders see of it.
+//! The layer itself, as its clients see it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,7 +10,7 @@ use proptest::{prop_assert, test_runner::TestCaseError};
 use tokio::task::yield_now;
 use tokio_test::task::{Spawn, spawn};
 use tower::{Layer, Service, util::BoxCloneService};
-use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer, Refuse, Replay, WhenBusy};
+use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer, Refuse, Replay};
 
 use crate::{
     common::{Broken, Reply, is_answer, refuse},
@@ -31,15 +31,17 @@ pub(crate) struct Real {
     drain: Option<Drain>,
 }
 
-/// A request, and what has become of it.
+/// A request and its result so far.
 pub(crate) struct Request {
     call: Option<Call>,
     pub(crate) state: Option<State>,
-    /// When it was polled last, and before that.
+    /// `true` while the client does not poll the request.
+    pub(crate) is_held: bool,
+    /// The times of the last poll and of the one before.
     pub(crate) polled: Time,
     pub(crate) polled_before: Time,
-    /// Woken, and none the wiser.
-    pub(crate) was_woken_in_vain: bool,
+    /// `true` if a poll after a wake-up had no result.
+    pub(crate) woke_without_result: bool,
 }
 
 impl Real {
@@ -49,11 +51,7 @@ impl Real {
             .window(rules.window)
             .cooldown(rules.cooldown)
             .lease(rules.lease)
-            .when_busy(
-                rules
-                    .queue
-                    .map_or(WhenBusy::Refuse, |(depth, timeout)| WhenBusy::Queue { depth, timeout }),
-            )
+            .when_busy(rules.when_busy)
             .remember_failures(rules.remembers_failures);
         let builder = if rules.has_memory {
             builder
@@ -94,9 +92,10 @@ impl Real {
         let mut request = Request {
             call: None,
             state: None,
+            is_held: false,
             polled: now,
             polled_before: now,
-            was_woken_in_vain: false,
+            woke_without_result: false,
         };
         let service = &mut self.service;
         match catch_unwind(AssertUnwindSafe(|| spawn(service.call(message)))) {
@@ -114,17 +113,17 @@ impl Real {
         (request.call, request.state) = (None, Some(State::Dropped));
     }
 
-    /// Polls whoever is woken, until nobody is; those who are not must have no reason to be.
+    /// Polls woken requests, unless they are held, until no more are woken. `compare` then checks that no sleeper was missed.
     pub(crate) async fn settle(&mut self, now: Time) -> Result<(), TestCaseError> {
         let mut polls = 0;
         loop {
             while let Some(request) = self.requests.iter_mut().find(|request| request.is_woken()) {
                 request.poll(now);
                 polls += 1;
-                prop_assert!(polls < 10_000, "somebody spins");
+                prop_assert!(polls < 10_000, "a request spins");
             }
             if self.detaches {
-                // What is processed in tasks goes on.
+                // Lets detached tasks run.
                 yield_now().await;
                 yield_now().await;
             }
@@ -134,7 +133,7 @@ impl Real {
         }
     }
 
-    /// Whether a drain, begun when there was something to drain, is told that nothing is left.
+    /// Polls the current drain, or starts one. Returns `true` if it resolves.
     pub(crate) fn is_drained(&mut self) -> bool {
         let is_new = self.drain.is_none();
         let drain = self.drain.get_or_insert_with(|| {
@@ -151,12 +150,12 @@ impl Real {
 
 impl Request {
     fn is_woken(&self) -> bool {
-        self.state.is_none() && self.call.as_ref().is_some_and(|call| call.is_woken())
+        !self.is_held && self.state.is_none() && self.call.as_ref().is_some_and(|call| call.is_woken())
     }
 
     fn poll(&mut self, now: Time) {
         self.state = self.call.as_mut().and_then(poll);
-        self.was_woken_in_vain |= self.state.is_none();
+        self.woke_without_result |= self.state.is_none();
         (self.polled_before, self.polled) = (self.polled, now);
     }
 }

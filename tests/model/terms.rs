@@ -1,37 +1,36 @@
-//! What histories are made of.
+//! The vocabulary of histories.
 
 use std::time::Duration;
 
-use tower_offer_dedup::Reason;
+use tower_offer_dedup::{Reason, WhenBusy};
 
-/// Since the start.
+/// Time since the start.
 pub(crate) type Time = Duration;
 pub(crate) type Peer = &'static str;
-/// The n-th request.
+/// The index of a request.
 pub(crate) type Id = usize;
 
 pub(crate) const PEERS: [Peer; 2] = ["p", "q"];
 
-/// All deadlines fall between two steps of the clock, so that none is a tie.
+/// Every deadline falls between two steps of the clock, so that none coincides with a step.
 pub(crate) const STEP: Duration = Duration::from_millis(500);
 
 /// The settings of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) replays: bool,
-    /// Whether answers are kept, if it replays.
+    /// Records answers, if the layer replays.
     pub(crate) records: bool,
-    /// Whether what is begun is finished when its sender goes away.
+    /// Finishes abandoned processing in a task.
     pub(crate) detaches: bool,
     pub(crate) remembers_failures: bool,
-    /// Whether the memory has room for anything.
+    /// `false` if the memory has no room.
     pub(crate) has_memory: bool,
     pub(crate) window: Duration,
     pub(crate) cooldown: Duration,
     pub(crate) lease: Duration,
-    /// Depth and time-out.
-    pub(crate) queue: Option<(usize, Duration)>,
-    /// How many duplicates wait per peer, and how long.
+    pub(crate) when_busy: WhenBusy,
+    /// Limit and time-out of followers.
     pub(crate) duplicates: (usize, Duration),
 }
 
@@ -39,22 +38,27 @@ pub(crate) struct Rules {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Offer(Peer, u8),
-    /// An offer on which the inner service panics in its `call`.
+    /// An offer on which the inner service's `call` panics.
     Poison(Peer, u8),
-    /// So many different offers one after another, each answered with success if it is processed.
+    /// Sends this many different offers in turn. Each is answered with success if it is processed.
     Crowd(Peer, u8),
-    /// Ends the n-th of those that are processed.
+    /// Ends the n-th call in progress.
     End(usize, End),
-    /// Drops the n-th of those that are not answered.
+    /// Drops the n-th request from the end that has no result yet.
     Drop(usize),
+    /// Stops the polls of the n-th request from the end that has no result yet.
+    Hold(usize),
+    /// Polls the n-th held request from the end again.
+    Resume(usize),
     Forget(Peer),
+    ForgetOffer(Peer, u8),
     Clear,
     /// The inner service gains or loses its readiness.
     Capacity(Capacity),
     Clock(u32),
 }
 
-/// Of the inner service.
+/// Readiness of the inner service.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Capacity {
     #[default]
@@ -63,7 +67,7 @@ pub(crate) enum Capacity {
     Broken,
 }
 
-/// How the processing of an offer ends.
+/// The end of an offer's processing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     Answer(Quality),
@@ -77,12 +81,12 @@ pub(crate) enum Quality {
     Failure,
 }
 
-/// What its sender sees of a request.
+/// The state of a request as its client sees it, or will see it at the next poll of a held request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum State {
     Waits,
     Processed,
-    /// With the answer to the call of that request.
+    /// Answered with the result of that request's call.
     Answered(Id, Quality),
     Refused(Reason, Option<Duration>),
     Erred,

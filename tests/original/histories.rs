@@ -1,4 +1,4 @@
-//! Random histories of rooms, and those that show where DESIGN.md says otherwise.
+//! Random histories of rooms, and histories that show the documented differences from the original.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -6,15 +6,15 @@ use crate::{common, manager::Peer};
 
 pub(crate) const PEERS: [Peer; 2] = ["alice", "bob"];
 
-/// Below it, messages are ASCII.
+/// Messages with a lower number are ASCII.
 const ASCII: u8 = 6;
 
-/// The steps of half a second in which no lease ends.
+/// The number of half-second steps within which no lease ends.
 const SHORT: u32 = 59;
 
 #[derive(Clone, Debug)]
 pub(crate) struct History {
-    /// Whether it may come to what DESIGN.md says otherwise.
+    /// Amends the original to follow `docs/design.md` where the two differ.
     pub(crate) is_amended: bool,
     pub(crate) detaches: bool,
     pub(crate) ops: Vec<Op>,
@@ -23,11 +23,13 @@ pub(crate) struct History {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Offer(Peer, u8),
-    /// Ends the n-th of those that are processed.
+    /// Ends the n-th call in progress.
     End(usize, Ending),
-    /// The sender of the n-th of those goes away.
+    /// Drops the client of the n-th call in progress.
     Drop(usize),
     Remove(Peer),
+    /// Forgets one offer, which the original cannot do.
+    ForgetOffer(Peer, u8),
     Destroy,
     Clock(u32),
 }
@@ -51,8 +53,8 @@ impl From<Ending> for common::End {
     }
 }
 
-/// The n-th message. Of each two, the second differs only behind the first hundred characters; if it is not ASCII, only
-/// behind the first hundred bytes.
+/// The n-th message. Messages come in pairs that differ only after the first hundred characters, or after the first
+/// hundred bytes if they are not ASCII.
 pub(crate) fn message(n: u8) -> String {
     let (pair, second) = (n / 2, n % 2);
     if n < ASCII {
@@ -68,7 +70,7 @@ pub(crate) fn message(n: u8) -> String {
 pub(crate) fn histories() -> impl Strategy<Value = History> {
     (any::<bool>(), any::<bool>(), vec(op(), 1..80)).prop_map(|(is_amended, detaches, mut ops)| {
         if !is_amended {
-            ops.retain(|op| is_original(*op, detaches));
+            ops.retain(|op| is_original(*op));
             let mut steps = 0;
             ops.retain(|op| {
                 steps += if let Op::Clock(more) = op { *more } else { 0 };
@@ -83,13 +85,12 @@ pub(crate) fn histories() -> impl Strategy<Value = History> {
     })
 }
 
-/// Whether DESIGN.md does not say otherwise of it.
-fn is_original(op: Op, detaches: bool) -> bool {
+/// Returns `true` if layer and original agree on this operation.
+fn is_original(op: Op) -> bool {
     match op {
         Op::Offer(_, n) => n < ASCII,
         Op::End(_, ending) => ending != Ending::Panic,
-        Op::Drop(_) => detaches,
-        Op::Remove(_) | Op::Destroy => false,
+        Op::Drop(_) | Op::Remove(_) | Op::Destroy | Op::ForgetOffer(..) => false,
         Op::Clock(_) => true,
     }
 }
@@ -105,31 +106,46 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         24 => (peer(), 0..ASCII + 2).prop_map(|(peer, n)| Op::Offer(peer, n)),
         12 => (any::<usize>(), ending).prop_map(|(n, ending)| Op::End(n, ending)),
-        2 => any::<usize>().prop_map(Op::Drop),
+        3 => any::<usize>().prop_map(Op::Drop),
         2 => peer().prop_map(Op::Remove),
+        2 => (peer(), 0..ASCII + 2).prop_map(|(peer, n)| Op::ForgetOffer(peer, n)),
         1 => Just(Op::Destroy),
         12 => (1_u32..6).prop_map(Op::Clock),
         1 => (56_u32..64).prop_map(Op::Clock),
     ]
 }
 
-/// Where DESIGN.md says otherwise, and a history in which the original does something else.
-pub(crate) fn differences() -> Vec<(&'static str, Vec<Op>)> {
-    use Op::{Clock, Destroy, Drop, End, Offer, Remove};
+/// A documented difference, with a history in which the original behaves differently.
+pub(crate) struct Difference {
+    pub(crate) rule: &'static str,
+    pub(crate) detaches: bool,
+    pub(crate) ops: Vec<Op>,
+}
+
+pub(crate) fn differences() -> Vec<Difference> {
+    use Op::{Clock, Destroy, Drop, End, ForgetOffer, Offer, Remove};
     let [p, _] = PEERS;
     let answer = End(0, Ending::Answer);
-    // The end of what was removed opens the lock of what came after it.
+    // The completion of a removed offer opens the lock of the next offer.
     let stray = |remove| vec![Offer(p, 0), remove, Offer(p, 2), answer, Clock(4), Offer(p, 4)];
+    let inline = |rule, ops| Difference {
+        rule,
+        detaches: false,
+        ops,
+    };
     vec![
-        (
-            "§3, rules 3 and 7",
-            vec![Offer(p, 0), End(0, Ending::Panic), Offer(p, 0)],
-        ),
-        ("§3, rule 6", vec![Offer(p, 0), Drop(0), Offer(p, 0)]),
-        ("§3, rule 8, removePeer", stray(Remove(p))),
-        ("§3, rule 8, destroy", stray(Destroy)),
-        (
-            "§3, rule 8, timers",
+        inline("rules 3 and 7", vec![Offer(p, 0), End(0, Ending::Panic), Offer(p, 0)]),
+        inline("rule 6", vec![Offer(p, 0), Drop(0), Offer(p, 0)]),
+        Difference {
+            rule: "rule 6, detached",
+            detaches: true,
+            ops: vec![Offer(p, 0), Drop(0), Offer(p, 2)],
+        },
+        inline("rule 8, removePeer", stray(Remove(p))),
+        inline("rule 8, destroy", stray(Destroy)),
+        inline("rule 8, one offer", stray(ForgetOffer(p, 0))),
+        inline(
+            "rule 8, timers",
             vec![
                 Offer(p, 0),
                 answer,
@@ -141,13 +157,16 @@ pub(crate) fn differences() -> Vec<(&'static str, Vec<Op>)> {
                 Offer(p, 0),
             ],
         ),
-        ("§3, rule 9", vec![Offer(p, 0), Clock(60), Offer(p, 2)]),
-        ("§5", vec![Offer(p, ASCII), answer, Clock(4), Offer(p, ASCII + 1)]),
+        inline("rule 9", vec![Offer(p, 0), Clock(60), Offer(p, 2)]),
+        inline(
+            "prefix in bytes",
+            vec![Offer(p, ASCII), answer, Clock(4), Offer(p, ASCII + 1)],
+        ),
     ]
 }
 
 #[test]
-fn messages_are_the_same_in_their_first_hundred_only_where_they_should_be() {
+fn message_prefixes_match_only_in_pairs() {
     let prefix = |n| message(n).chars().take(100).collect::<String>();
     for n in 0..ASCII + 2 {
         for m in 0..n {

@@ -1,14 +1,14 @@
-//! The original: what a room manager in JavaScript did with a `Map`, a `Set` and two `setTimeout`s.
+//! The original: a room manager in JavaScript with a `Map`, a `Set` and two `setTimeout` calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// Since the start.
+/// Time since the start.
 pub(crate) type Time = Duration;
 pub(crate) type Peer = &'static str;
-/// The n-th offer that was processed.
+/// The index of a processed offer.
 pub(crate) type Ticket = usize;
 
 const PREFIX: usize = 100;
@@ -18,11 +18,11 @@ const LEASE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
-    /// Whether it does as DESIGN.md says where that says otherwise.
+    /// Follows `docs/design.md` where the original differs from it.
     is_amended: bool,
-    /// The `Map` of fingerprints, per peer, and whether their processing has ended.
+    /// The `Map`: fingerprints per peer, and whether their processing has ended.
     processed: BTreeMap<(Peer, String), bool>,
-    /// The `Set` of peers that are being processed, or were a moment ago.
+    /// The `Set`: peers that are being processed or cooling down.
     processing: BTreeSet<Peer>,
     timers: Vec<(Time, Timer)>,
     tickets: Vec<Processing>,
@@ -34,7 +34,9 @@ struct Processing {
     fingerprint: String,
     since: Time,
     has_ended: bool,
-    /// Amended: it was forgotten, or lost the lock.
+    /// Amended: nobody waits for the answer any more, and a different offer may take over.
+    is_abandoned: bool,
+    /// Amended: the claim was forgotten or lost the lock.
     is_void: bool,
 }
 
@@ -44,17 +46,17 @@ enum Timer {
     Release(Peer),
 }
 
-/// What becomes of an offer.
+/// The decision on an offer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Verdict {
     Processed(Ticket),
-    /// The original has no words for it: it drops the offer.
-    Ignored(Why),
+    /// The original drops such an offer silently.
+    Ignored(Cause),
 }
 
-/// As the original's state tells it.
+/// The cause, derived from the original's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Why {
+pub(crate) enum Cause {
     InFlight,
     Processed,
     Busy,
@@ -76,11 +78,11 @@ impl Manager {
         }
         let key = (peer, fingerprint);
         if let Some(has_ended) = self.processed.get(&key) {
-            return Verdict::Ignored(if *has_ended { Why::Processed } else { Why::InFlight });
+            return Verdict::Ignored(if *has_ended { Cause::Processed } else { Cause::InFlight });
         }
         if self.processing.contains(peer) {
-            let is_busy = self.under_way(peer).is_some();
-            return Verdict::Ignored(if is_busy { Why::Busy } else { Why::CoolingDown });
+            let is_busy = self.active_ticket(peer).is_some();
+            return Verdict::Ignored(if is_busy { Cause::Busy } else { Cause::CoolingDown });
         }
         self.processing.insert(peer);
         self.processed.insert(key.clone(), false);
@@ -89,12 +91,13 @@ impl Manager {
             fingerprint: key.1,
             since: now,
             has_ended: false,
+            is_abandoned: false,
             is_void: false,
         });
         Verdict::Processed(self.tickets.len() - 1)
     }
 
-    /// Whatever its result, as in `finally`.
+    /// Ends processing whatever its result, as `finally` does.
     pub(crate) fn end(&mut self, ticket: Ticket, now: Time) {
         self.tickets[ticket].has_ended = true;
         let Processing {
@@ -113,8 +116,8 @@ impl Manager {
         self.timers.push((now + LOCKED, Timer::Release(peer)));
     }
 
-    /// It panicked, or its sender is gone and so is the processing. Rejected promises end like others, and no promise can
-    /// be dropped.
+    /// Ends processing that panicked or lost its client. In the original, a rejected promise ends like any other, and a
+    /// promise cannot be dropped.
     pub(crate) fn abandon(&mut self, ticket: Ticket, now: Time) {
         if !self.is_amended {
             return self.end(ticket, now);
@@ -130,6 +133,26 @@ impl Manager {
             self.processed.remove(&(peer, fingerprint));
             self.processing.remove(peer);
         }
+    }
+
+    /// Notes that nobody waits any more for the answer of processing that goes on.
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        self.tickets[ticket].is_abandoned = true;
+    }
+
+    /// Amended: ends the memory or the processing of one offer. The cooldown of its peer stays.
+    pub(crate) fn forget_offer(&mut self, peer: Peer, message: &str) {
+        if !self.is_amended {
+            return;
+        }
+        let fingerprint = self.fingerprint(message);
+        let active = self.active_ticket(peer);
+        if let Some(ticket) = active.filter(|ticket| self.tickets[*ticket].fingerprint == fingerprint) {
+            self.void_ticket(ticket);
+        }
+        let forget = Timer::Forget(peer, fingerprint.clone());
+        self.timers.retain(|(_, timer)| *timer != forget);
+        self.processed.remove(&(peer, fingerprint));
     }
 
     pub(crate) fn remove_peer(&mut self, peer: Peer) {
@@ -150,7 +173,7 @@ impl Manager {
         }
     }
 
-    /// The timers up to now go off, in their order.
+    /// Fires the timers that are due, in order.
     pub(crate) fn advance(&mut self, now: Time) {
         self.timers.sort_by_key(|(at, _)| *at);
         let due = self.timers.partition_point(|(at, _)| *at <= now);
@@ -166,26 +189,33 @@ impl Manager {
         }
     }
 
-    /// Whether an offer of the peer is processed that still holds it.
+    /// Returns `true` while an offer of the peer is processed and holds the lock.
     pub(crate) fn is_busy(&self, peer: Peer) -> bool {
-        self.under_way(peer).is_some()
+        self.active_ticket(peer).is_some()
     }
 
-    fn under_way(&self, peer: Peer) -> Option<Ticket> {
+    fn active_ticket(&self, peer: Peer) -> Option<Ticket> {
         let holds = |processing: &Processing| processing.peer == peer && !processing.has_ended && !processing.is_void;
         self.tickets.iter().rposition(holds)
     }
 
     fn take_over(&mut self, peer: Peer, fingerprint: &str, now: Time) {
-        let Some(ticket) = self.under_way(peer) else { return };
-        // What is remembered is refused before anybody looks at the lock.
+        let Some(ticket) = self.active_ticket(peer) else { return };
+        // A remembered offer is refused before the lock is checked.
         let is_remembered = self.processed.get(&(peer, fingerprint.to_owned())) == Some(&true);
-        if self.tickets[ticket].since + LEASE <= now && !is_remembered {
-            let overdue = (peer, self.tickets[ticket].fingerprint.clone());
-            self.processed.remove(&overdue);
-            self.processing.remove(peer);
-            self.tickets[ticket].is_void = true;
+        let active = &self.tickets[ticket];
+        let is_abandoned = active.is_abandoned && active.fingerprint != fingerprint;
+        if (is_abandoned || active.since + LEASE <= now) && !is_remembered {
+            self.void_ticket(ticket);
         }
+    }
+
+    /// Takes the lock from an offer that is processed.
+    fn void_ticket(&mut self, ticket: Ticket) {
+        let Processing { peer, fingerprint, .. } = self.tickets[ticket].clone();
+        self.processed.remove(&(peer, fingerprint));
+        self.processing.remove(peer);
+        self.tickets[ticket].is_void = true;
     }
 
     fn void(&mut self, peer: Peer) {
@@ -194,7 +224,7 @@ impl Manager {
         }
     }
 
-    /// `JSON.stringify(offer).substring(0, 100)`, which counts UTF-16 units. Amended, it counts bytes.
+    /// `JSON.stringify(offer).substring(0, 100)`, which counts UTF-16 units. The amended version counts bytes.
     fn fingerprint(&self, message: &str) -> String {
         if self.is_amended {
             let bytes = &message.as_bytes()[..PREFIX.min(message.len())];

@@ -1,4 +1,4 @@
-//! Who sends: clients that repeat themselves, go away, leave and come back.
+//! The clients: they repeat themselves, give up, leave and come back.
 
 use std::{
     collections::VecDeque,
@@ -17,12 +17,12 @@ use tokio::time::sleep;
 
 use crate::sites::{Call, Site};
 
-/// Peers that come again and again; any others come once.
+/// Peers that return again and again. Every other peer comes once.
 const REGULARS: u64 = 60;
 
 pub(crate) struct Load {
     sites: Arc<[Site]>,
-    /// Real offers, before and after the id in their `o=` line.
+    /// Real offers, split around the id in their `o=` line.
     offers: Vec<(String, String)>,
     next: AtomicU64,
 }
@@ -31,11 +31,11 @@ impl Load {
     pub(crate) fn new(sites: Arc<[Site]>) -> Self {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus/offers");
         let mut files: Vec<_> = fs::read_dir(corpus)
-            .expect("the corpus is there")
+            .expect("the corpus should exist")
             .map(|file| file.unwrap().path())
             .collect();
         files.sort();
-        // Every tenth: of all clients some.
+        // Every tenth offer, so that every client is included.
         let texts = files
             .iter()
             .step_by(10)
@@ -51,7 +51,7 @@ impl Load {
 
     pub(crate) async fn client(self: Arc<Self>, seed: u64, end: Instant) {
         let mut chance = Chance(seed * 7919);
-        // What it may send again.
+        // Offers that the client may send again.
         let mut lately: VecDeque<(u64, Arc<str>)> = VecDeque::with_capacity(8);
         while Instant::now() < end {
             let site = &self.sites[chance.below(self.sites.len() as u64) as usize];
@@ -63,13 +63,13 @@ impl Load {
             lately.push_front((peer, Arc::clone(&sdp)));
             let copies = [1, 1, 1, 2, 2, 4, 8][chance.below(7) as usize];
             let sent = (0..copies).map(|_| {
-                let (call, patience) = (Call::new(peer, &sdp, chance.next()), chance.below(12));
+                let (call, max_wait) = (Call::new(peer, &sdp, chance.next()), chance.below(12));
                 async move {
                     let answer = AssertUnwindSafe(site.send(call)).catch_unwind();
                     tokio::select! {
                         biased;
                         _ = answer => {}
-                        () = sleep(Duration::from_millis(patience)), if patience < 6 => {}
+                        () = sleep(Duration::from_millis(max_wait)), if max_wait < 6 => {}
                     }
                 }
             });
@@ -84,7 +84,7 @@ impl Load {
         }
     }
 
-    /// A new offer, of a new peer or not.
+    /// A new offer, of a new or a returning peer.
     fn offer(&self, chance: &mut Chance) -> (u64, Arc<str>) {
         let id = self.next.fetch_add(1, Relaxed);
         let (before, after) = &self.offers[chance.below(self.offers.len() as u64) as usize];

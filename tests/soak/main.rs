@@ -1,5 +1,5 @@
-//! A mixed load for a minute, or `SOAK_SECONDS=1800`: memory stays flat after the warm-up, the counters sum to the offers
-//! sent, and nothing is left at the end.
+//! A mixed load for a minute, or `SOAK_SECONDS=1800`. Memory stays flat after the warm-up, the counters add up to the
+//! offers sent, and nothing is left at the end.
 
 #[path = "../common/collectors.rs"]
 mod collectors;
@@ -25,20 +25,20 @@ use tokio::{
 
 const CLIENTS: u64 = 32;
 
-/// Until nothing is left, once nobody sends: longer than the longest window.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for everything to expire after the last offer. Longer than the longest window.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
-fn memory_stays_flat_counters_sum_up_and_nothing_is_left() {
-    let seconds = env::var("SOAK_SECONDS").map_or(60, |value| value.parse().expect("SOAK_SECONDS is a number"));
-    // What is processed panics on purpose.
+fn mixed_load_leaks_nothing() {
+    let seconds = env::var("SOAK_SECONDS").map_or(60, |value| value.parse().expect("SOAK_SECONDS should be a number"));
+    // The inner services panic on purpose.
     let hook = take_hook();
     set_hook(Box::new(move |panic| {
         if !panic.to_string().contains(sites::PANIC) {
             hook(panic);
         }
     }));
-    // Half of two cores is for others.
+    // Uses half of two cores, and leaves the rest to others.
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
@@ -46,7 +46,7 @@ fn memory_stays_flat_counters_sum_up_and_nothing_is_left() {
         .unwrap();
     let report = runtime.block_on(async { runtime.spawn(soak(Duration::from_secs(seconds))).await.unwrap() });
     let _ = take_hook();
-    // Past the harness, which keeps to itself what a test prints.
+    // Writes past the test harness, which captures the output of a test.
     stderr().write_all(report.as_bytes()).unwrap();
 }
 
@@ -65,7 +65,7 @@ async fn soak(time: Duration) -> String {
 
     let mut report = format!("soak: {} s, {flat}\n", time.as_secs());
     for site in &*sites {
-        let drained = timeout(PATIENCE, site.handle.drain()).await;
+        let drained = timeout(CLEANUP_LIMIT, site.handle.drain()).await;
         assert!(drained.is_ok(), "{}: stuck with {:?}", site.name, site.handle.stats());
         eventually(site.name, || {
             let stats = site.handle.stats();
@@ -81,7 +81,7 @@ async fn soak(time: Duration) -> String {
         report += &format!("  {}: {sent} offers, {stats:?}\n", site.name);
         site.assert_mixed(&stats);
     }
-    // This one is alive.
+    // This task is still alive.
     eventually("tasks", || Handle::current().metrics().num_alive_tasks() == 1).await;
     collectors::end().await;
     flat.assert_flat();
@@ -91,7 +91,7 @@ async fn soak(time: Duration) -> String {
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}: something is left");
+        assert!(start.elapsed() < CLEANUP_LIMIT, "{what}: not cleaned up in time");
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the process takes, over time.
+//! The memory of the process over time.
 
 use std::{alloc::System, fmt, fs, time::Duration};
 
@@ -10,17 +10,17 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Samples, of which the medians count: what comes and goes with the load is no leak.
+/// Number of samples. Only their medians count, because a load that comes and goes is not a leak.
 const SAMPLES: u32 = 300;
 
-/// The bytes in use early after the warm-up, and late.
+/// The bytes in use, early after the warm-up and late.
 #[derive(Debug)]
 pub(crate) struct Flat {
     live: Change,
     resident: Change,
 }
 
-/// Medians of the first and the last third.
+/// Medians of the first and the last third of the samples.
 #[derive(Debug)]
 struct Change {
     early: f64,
@@ -28,7 +28,7 @@ struct Change {
 }
 
 impl Flat {
-    /// Watches for `time`; the first sixth is the warm-up.
+    /// Samples the memory for `time`. The first sixth is the warm-up.
     pub(crate) async fn watch(time: Duration) -> Self {
         let (start, warm_up) = (Instant::now(), time / 6);
         let (mut live, mut resident) = ([0.0; SAMPLES as usize], [0.0; SAMPLES as usize]);
@@ -42,8 +42,8 @@ impl Flat {
         }
     }
 
-    /// What is allocated grows by at most 5 % and 1 MiB; what the system gave, which is never all given back, by at most
-    /// 10 % and 8 MiB. A leak of a hundred bytes a peer would be more than that within a minute.
+    /// Asserts that live bytes grow by at most 5 % and 1 MiB. Resident bytes are never returned in full and may grow by
+    /// 10 % and 8 MiB. A leak of a hundred bytes per peer would exceed that within a minute.
     pub(crate) fn assert_flat(&self) {
         for (what, Change { early, late }, share, bytes) in [
             ("live", &self.live, 1.05, MIB),
@@ -86,8 +86,8 @@ fn live_bytes() -> f64 {
 }
 
 fn resident_bytes() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").expect("there is /proc");
+    let status = fs::read_to_string("/proc/self/status").expect("/proc should be mounted");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.expect("VmRSS is in it") * 1024.0
+    kib.expect("VmRSS should be present") * 1024.0
 }

@@ -1,4 +1,4 @@
-//! What is under load: WHIP endpoints and rooms of several kinds, each with windows short enough to be over soon.
+//! The layers under load: WHIP endpoints and rooms of several kinds, with windows that end soon.
 
 use std::{
     fmt,
@@ -20,12 +20,12 @@ use tower_offer_dedup::{
     http::{HttpOffers, PeerFrom},
 };
 
-/// How the inner services panic.
+/// The message of the deliberate panics.
 pub(crate) const PANIC: &str = "processing panics";
 
 const MS: Duration = Duration::from_millis(1);
 
-/// An offer, and what becomes of it should it be processed.
+/// An offer, and a random number that decides the result of its processing.
 #[derive(Clone)]
 pub(crate) struct Call {
     peer: u64,
@@ -64,7 +64,7 @@ impl Site {
         (self.key)(peer)
     }
 
-    /// A load that is not mixed proves little.
+    /// Asserts that every outcome occurred. Otherwise the load tests too little.
     pub(crate) fn assert_mixed(&self, stats: &Stats) {
         let duplicates = stats.replayed + stats.refused_in_flight + stats.refused_processed;
         for (what, times) in [
@@ -75,7 +75,7 @@ impl Site {
             ("taken over", stats.taken_over),
             ("forgotten", stats.forgotten),
         ] {
-            assert!(times > 0, "{}: none {what}", self.name);
+            assert!(times > 0, "{}: {what} never occurred", self.name);
         }
         assert_eq!(stats.waits_abandoned > 0, self.has_waiters, "{}", self.name);
     }
@@ -99,7 +99,7 @@ enum Reply {
     Refused,
 }
 
-/// Takes its time, and does not always end well.
+/// Takes some time, and fails now and then.
 async fn process(luck: u64) -> Result<Reply, Broken> {
     match luck % 8 {
         0 | 1 => {}
@@ -180,7 +180,7 @@ where
         name,
         handle,
         send: Box::new(move |call| {
-            // Called here, so that it is an offer that was sent whatever becomes of the future.
+            // `call` happens here, so that the offer counts as sent whatever happens to the future.
             let answer = service.clone().call(call);
             Box::pin(async move { drop(answer.await) })
         }),
@@ -190,7 +190,7 @@ where
     }
 }
 
-/// As [`OfferDedupLayer::whip`] has it, but for the time.
+/// Like [`OfferDedupLayer::whip`], with shorter times.
 fn whip(name: &'static str, window: Duration) -> Site {
     let offers = HttpOffers::new().peer(PeerFrom::path()).peer(PeerFrom::bearer());
     let layer = OfferDedupLayer::whip()
@@ -201,7 +201,7 @@ fn whip(name: &'static str, window: Duration) -> Site {
     let handle = layer.handle();
     let service = layer.layer(service_fn(|request: Request<_>| {
         let luck = request.extensions().get().copied().unwrap_or_default();
-        // The body is an offer of one chunk, which is not read again.
+        // The handler does not need the buffered body.
         drop::<Request<tower_offer_dedup::http::BufferedBody<Full<Bytes>>>>(request);
         async move {
             let answer = |status| {

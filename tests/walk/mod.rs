@@ -1,8 +1,8 @@
-//! Random histories one after another, until so many steps are taken.
+//! Runs random histories until enough steps are taken.
 //!
-//! A million steps in a release build and a tenth of it in a debug build, which is slow; `<NAME>_STEPS` sets another
-//! number. Each walk has a seed of its own, which `<NAME>_SEED` sets. A failure prints the seed that brings it back at once,
-//! and the shortest history found that still fails.
+//! A release build takes a million steps. A debug build is slow and takes a tenth of that. `<NAME>_STEPS` sets another
+//! number. Each run has its own seed, which `<NAME>_SEED` sets. A failure prints the seed that reproduces it at once,
+//! and the shortest failing history found.
 
 use std::{
     cell::Cell,
@@ -18,13 +18,14 @@ use proptest::{
 };
 use tokio::runtime::{self, Runtime};
 
-/// Histories under one seed.
+/// The number of histories per seed.
 const BATCH: u32 = 1000;
 
-/// How long a history may be held up. moka's clock cannot be paused: in real time, memories go after 4 s at the least.
+/// Time limit of a history. moka's clock cannot be paused: in real time, memories expire after 4 s at the earliest.
 const IN_TIME: Duration = Duration::from_secs(3);
 
-/// Walks, and prints how far. `run` takes one history, on a runtime whose clock is paused, and says how many steps it was.
+/// Runs histories and prints the number of steps. `run` runs one history on a runtime with a paused clock, and returns
+/// the number of its steps.
 pub(crate) fn walk<H: Strategy>(
     name: &str,
     histories: &H,
@@ -33,7 +34,7 @@ pub(crate) fn walk<H: Strategy>(
     let setting = |what| {
         let value = env::var(format!("{}_{what}", name.to_uppercase())).ok()?;
         let number = value.replace('_', "").parse();
-        Some(number.unwrap_or_else(|_| panic!("{value} is no number of {what}")))
+        Some(number.unwrap_or_else(|_| panic!("{value} is not a number for {what}")))
     };
     let default = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let least = setting("STEPS").unwrap_or(default);
@@ -45,10 +46,10 @@ pub(crate) fn walk<H: Strategy>(
     let walked = batches(least, seed, histories, run);
     set_hook(hook);
     let steps = walked.unwrap_or_else(|(seed, error)| {
-        panic!("{}_SEED={seed} brings this back:\n{error}", name.to_uppercase());
+        panic!("{}_SEED={seed} reproduces this:\n{error}", name.to_uppercase());
     });
     assert!(steps >= least, "{steps} steps");
-    // Past the harness, which keeps to itself what a test prints.
+    // Writes past the test harness, which captures the output of a test.
     let per_second = steps as f64 / start.elapsed().as_secs_f64();
     let line = format!("{name}: {steps} steps from seed {seed}, {per_second:.0} a second\n");
     stderr().write_all(line.as_bytes()).unwrap();
@@ -87,7 +88,7 @@ fn batches<H: Strategy>(
     Ok(steps.get())
 }
 
-/// Takes a history once more if the machine was too busy for it.
+/// Repeats a history if the machine was too busy to run it in time.
 fn in_time(run: impl Fn() -> Result<u64, TestCaseError>) -> Result<u64, TestCaseError> {
     for _ in 0..100 {
         let start = Instant::now();
@@ -96,5 +97,5 @@ fn in_time(run: impl Fn() -> Result<u64, TestCaseError>) -> Result<u64, TestCase
             return result;
         }
     }
-    Err(TestCaseError::fail("it takes too long"))
+    Err(TestCaseError::fail("the history takes too long"))
 }

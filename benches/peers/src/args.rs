@@ -1,4 +1,4 @@
-//! The command line, and how large a run is.
+//! The command line, and the size of a run.
 
 use std::{ffi::OsString, time::Duration};
 
@@ -7,14 +7,14 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::contenders::{self, Contender, Settings};
 
 pub(crate) const HELP: &str = "\
-Offer deduplication beside its alternatives
+Compares offer deduplication with its alternatives
 
 Usage: peers [--quick]
 
-  --quick     everything at a small size, for CI
-  -h, --help  print this
+  --quick     small sizes, for CI
+  -h, --help  print this help
 
-Node 20 or newer is needed. The servers are this program too, started as `peers serve NAME MS` and
+Node 20 or newer is required. This program also runs the servers, as `peers serve NAME MS` and
 `peers fill NAME COUNT BYTES PROBES`.
 ";
 
@@ -26,16 +26,16 @@ pub(crate) enum Command {
     Fill(Fill),
 }
 
-/// How much is done. The storm is of one size.
+/// The amount of work. The storm always has the same size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) quick: bool,
-    /// How often storms, duplicates and new offers are run; the table has the medians.
+    /// Number of rounds of storms, duplicates and new offers. The tables show medians.
     pub(crate) rounds: u64,
     pub(crate) duplicates: u64,
     pub(crate) new_offers: u64,
     pub(crate) remembered: u64,
-    /// The bound of bounded memories.
+    /// The limit of bounded memories.
     pub(crate) max_memory: u64,
 }
 
@@ -58,21 +58,21 @@ impl Size {
         max_memory: 4 * 1024 * 1024,
     };
 
-    /// What it is asked for by.
+    /// The command that starts a run of this size.
     pub(crate) fn command(&self) -> String {
         let quick = if self.quick { " -- --quick" } else { "" };
         format!("cargo run --release --manifest-path benches/peers/Cargo.toml{quick}")
     }
 }
 
-/// A server on a port of its own.
+/// A server on its own port.
 #[derive(Debug)]
 pub(crate) struct Serve {
     pub(crate) contender: Contender,
     pub(crate) takes: Duration,
 }
 
-/// A contender that is given offers in its own process.
+/// A contender that is filled with offers in its own process.
 #[derive(Debug)]
 pub(crate) struct Fill {
     pub(crate) contender: Contender,

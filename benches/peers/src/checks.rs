@@ -1,4 +1,4 @@
-//! What must hold of ours in every run.
+//! The checks on our own contenders, for every run.
 
 use crate::{
     args::Size,
@@ -9,9 +9,9 @@ use crate::{
     storm::{CONNECTIONS, PEERS, Storms},
 };
 
-/// How much a process may grow past the bound of its memory: what the allocator keeps, and the estimate's error.
+/// Allowed growth over the memory limit, for the allocator's overhead and the error of the estimate.
 const SLACK: f64 = 2.0;
-/// And what a run takes that is no memory of offers.
+/// Allowed growth besides the memory of offers.
 const ASIDE: u64 = 32 << 20;
 
 pub(crate) fn all(size: &Size, storms: &Storms, steady: &[Runs], memory: &[Memory]) -> Result<(), String> {
@@ -21,10 +21,7 @@ pub(crate) fn all(size: &Size, storms: &Storms, steady: &[Runs], memory: &[Memor
     check_memory(memory, &mut broken);
     match broken.len() {
         0 => Ok(()),
-        n => Err(format!(
-            "{n} of the numbers that must hold do not:\n  {}",
-            broken.join("\n  ")
-        )),
+        n => Err(format!("{n} checks failed:\n  {}", broken.join("\n  "))),
     }
 }
 
@@ -78,11 +75,11 @@ fn check_memory(memory: &[Memory], broken: &mut Vec<String>) {
         match (memory.bound, &memory.known) {
             (_, Err(error)) => broken.push(format!("{name}, memory: {error}")),
             (Some(bound), Ok(_)) if memory.growth > (bound as f64 * SLACK) as u64 + ASIDE => broken.push(format!(
-                "{name}: memory bounded at {bound} bytes grew by {} bytes",
+                "{name}: memory limited to {bound} bytes grew by {} bytes",
                 memory.growth
             )),
             (None, Ok(known)) if *known < PROBES => {
-                broken.push(format!("{name}: {known} of {PROBES} known with room for all"));
+                broken.push(format!("{name}: only {known} of {PROBES} known, despite room for all"));
             }
             _ => {}
         }
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_is_exact_or_broken() {
+    fn inexact_storm_fails_the_check() {
         assert_eq!(broken(Ok(storm(PEERS, CONNECTIONS, 0))), 0);
         assert_eq!(broken(Ok(storm(PEERS + 1, CONNECTIONS, 0))), 1);
         assert_eq!(broken(Ok(storm(PEERS, CONNECTIONS - 1, 1))), 1);
@@ -127,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_whole_or_broken() {
+    fn memory_checks_find_growth_and_loss() {
         let whip = contenders::find(WHIP).unwrap();
         let broken = |bound, growth, known| {
             let mut memory = Memory::none(whip, bound);

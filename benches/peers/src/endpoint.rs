@@ -1,4 +1,4 @@
-//! What all contenders stand in front of: a WHIP endpoint that takes its time, and counts.
+//! The WHIP endpoint behind every contender. It takes a set time per offer and counts its calls.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use axum::{
     routing::{get, post},
 };
 
-/// A small answer: what is recorded is the contender's doing, not the answer's.
+/// A small answer, so that figures show the contender and not the answer.
 const ANSWER: &str =
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
 
@@ -28,7 +28,7 @@ pub(crate) struct Endpoint {
     takes: Duration,
 }
 
-/// The answer to one offer; each opens a session of its own.
+/// The answer to one offer. Each one opens its own session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     session: u64,
@@ -42,27 +42,27 @@ impl Endpoint {
         }
     }
 
-    /// How many offers came through to it.
+    /// The number of offers that reached the endpoint.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Relaxed)
     }
 
-    /// Here a server would make its peer connection.
+    /// A real server would make its peer connection here.
     pub(crate) async fn publish(&self, offer: Bytes) -> Answer {
         let session = self.calls.fetch_add(1, Relaxed);
-        assert!(offer.starts_with(b"v=0"), "an offer came through damaged");
+        assert!(offer.starts_with(b"v=0"), "an offer arrived damaged");
         if !self.takes.is_zero() {
             tokio::time::sleep(self.takes).await;
         }
         Answer { session }
     }
 
-    /// The endpoint as an app with nothing around it.
+    /// The endpoint as an app without a layer.
     pub(crate) fn app(self) -> Router {
         Router::new().route("/whip/{stream}", post(publish)).with_state(self)
     }
 
-    /// Where the count is read from, past whatever is around the endpoint.
+    /// The route of the count, without any layer around it.
     pub(crate) fn counter(self) -> Router {
         let calls = |State(endpoint): State<Self>| async move { endpoint.calls().to_string() };
         Router::new().route("/calls", get(calls)).with_state(self)

@@ -1,11 +1,11 @@
-//! A contender that is given one offer each of many peers, in this process: what that leaves in memory.
+//! Fills a contender with one offer from each of many peers in this process, to measure its memory.
 
 use axum::{Router, body::Body, http::Request, http::header::SET_COOKIE};
 use tower::ServiceExt;
 
 use crate::{args::Fill, contenders::Kind, endpoint::Endpoint, offers::Offers, process, server::parent_gone};
 
-/// Prints `start`, `base`, `offers`, `rss` and `known`, each with a number, as it gets there.
+/// Prints `start`, `base`, `offers`, `rss` and `known`, each with a number, as it reaches them.
 pub(crate) async fn run(fill: Fill) -> Result<(), String> {
     let work = tokio::spawn(work(fill));
     tokio::select! {
@@ -16,7 +16,7 @@ pub(crate) async fn run(fill: Fill) -> Result<(), String> {
 
 async fn work(fill: Fill) -> Result<(), String> {
     let Kind::App(app) = fill.contender.kind else {
-        return Err(format!("{} is not filled by this program", fill.contender.name));
+        return Err(format!("this program cannot fill {}", fill.contender.name));
     };
     let endpoint = Endpoint::new(std::time::Duration::ZERO);
     let mut filled = Filled {
@@ -52,7 +52,7 @@ async fn work(fill: Fill) -> Result<(), String> {
 struct Filled {
     app: Router,
     offers: Offers,
-    /// One a peer, where the contender knows its clients by a session.
+    /// One cookie per peer, if the contender identifies clients by session.
     cookies: Vec<Box<str>>,
 }
 
@@ -62,7 +62,7 @@ impl Filled {
         let request: Request<Body> = self.offers.request(peer, cookie);
         let response = self.app.clone().oneshot(request).await;
         let Ok(response) = response;
-        // A duplicate of an offer whose answer is not kept is refused: that is an answer too.
+        // A duplicate whose answer is not kept is refused, which is an answer too.
         let status = response.status();
         if status.is_success() || status.as_u16() == 409 {
             Ok(())
@@ -87,7 +87,7 @@ impl Filled {
     }
 }
 
-/// Gives work that goes on by itself, such as a cache's upkeep, the time to end.
+/// Gives background work, such as a cache's maintenance, time to finish.
 async fn settle() {
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
 }

@@ -1,4 +1,4 @@
-//! The load: keep-alive connections that send ready-made requests and read what comes back.
+//! The load: keep-alive connections that send prepared requests and read the answers.
 
 use std::{collections::BTreeMap, fmt, io, net::SocketAddr, time::Duration};
 
@@ -11,29 +11,29 @@ use tokio::{
 
 use crate::offers::LOGIN;
 
-/// How long one answer may take: far longer than any contender needs that is not stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for one answer, far longer than any working contender needs.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Raises the limit of open files, here and so in the servers, to what the storm needs.
+/// Raises the limit of open files for this process, and so for its servers, to what the storm needs.
 pub(crate) fn allow_connections(count: u64) -> Result<(), String> {
     let wanted = count + 100;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit >= wanted => Ok(()),
         Ok(limit) => Err(format!(
-            "{wanted} open files are needed, and {limit} allowed: raise `ulimit -n`"
+            "{wanted} open files are needed, but {limit} are allowed; raise `ulimit -n`"
         )),
         Err(error) => Err(format!("{wanted} open files are needed: {error}")),
     }
 }
 
-/// One connection.
+/// A keep-alive connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
     read: BytesMut,
 }
 
-/// What matters of an answer.
+/// The relevant parts of an answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -43,7 +43,7 @@ pub(crate) struct Answer {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+        let stream = timeout(ANSWER_TIMEOUT, TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
@@ -58,10 +58,10 @@ impl Connection {
     /// Sends a request and waits for its answer.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.send(request).await?;
-        self.answer(Instant::now() + PATIENCE).await
+        self.answer(Instant::now() + ANSWER_TIMEOUT).await
     }
 
-    /// The next answer.
+    /// Returns the next answer.
     pub(crate) async fn answer(&mut self, until: Instant) -> io::Result<Answer> {
         loop {
             if let Some(answer) = self.parse()? {
@@ -73,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// An answer, once all of it has been read.
+    /// Returns an answer once all of it has been read.
     fn parse(&mut self) -> io::Result<Option<Answer>> {
         let mut headers = [httparse::EMPTY_HEADER; 32];
         let mut response = httparse::Response::new(&mut headers);
@@ -98,7 +98,7 @@ impl Connection {
             _ => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "an answer of no known length",
+                    "an answer of unknown length",
                 ));
             }
         };
@@ -111,7 +111,7 @@ impl Connection {
     }
 }
 
-/// How many offers have come through to the endpoint.
+/// Returns the number of offers that have reached the endpoint.
 pub(crate) async fn calls(address: SocketAddr) -> Result<u64, String> {
     let answer = async {
         Connection::open(address)
@@ -124,7 +124,7 @@ pub(crate) async fn calls(address: SocketAddr) -> Result<u64, String> {
     text.parse().map_err(|_| format!("the count of calls is {text:?}"))
 }
 
-/// Sessions for so many clients.
+/// Creates sessions for this many clients.
 pub(crate) async fn log_in(address: SocketAddr, count: u64) -> Result<Vec<String>, String> {
     let failed = |error: io::Error| format!("a session: {error}");
     let mut connection = Connection::open(address).await.map_err(failed)?;
@@ -136,7 +136,7 @@ pub(crate) async fn log_in(address: SocketAddr, count: u64) -> Result<Vec<String
     Ok(cookies)
 }
 
-/// What came back, counted: statuses, and what went wrong.
+/// Counts answers by status, and failures by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally(BTreeMap<String, u64>);
 
@@ -165,7 +165,7 @@ impl Tally {
         }
     }
 
-    /// How many were of this kind, such as `"201"`.
+    /// The number of answers of a kind, such as `"201"`.
     pub(crate) fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or_default()
     }

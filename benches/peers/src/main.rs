@@ -1,12 +1,12 @@
-//! The same work through tower-offer-dedup and through what a user would otherwise pick:
+//! Compares tower-offer-dedup with its alternatives under the same load:
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml             # about ten minutes
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --quick  # small, for CI
 //! ```
 //!
-//! Each contender is a server in a process of its own, one at a time, under the same load over loopback; memory is measured
-//! in a fresh process each, without HTTP. The result goes where those of the crate's own benchmarks go.
+//! Each contender runs as a server in its own process, one at a time, under the same load over loopback. Memory is
+//! measured in a fresh process each, without HTTP. The result goes where the results of the crate's own benchmarks go.
 
 mod args;
 mod checks;
@@ -35,12 +35,12 @@ use tokio::runtime::Builder;
 
 use self::{args::Command, report::Report, steady::Work};
 
-/// Where this package is.
+/// The folder of this package.
 pub(crate) fn package() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where the crate is that this package is about.
+/// The folder of the crate that this package measures.
 pub(crate) fn root() -> PathBuf {
     let package = package();
     package.ancestors().nth(2).map(Path::to_path_buf).unwrap_or(package)
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             print!("{}", args::HELP);
             Ok(())
         }
-        // The load comes from one thread, so that the server has a core to itself where there are two.
+        // The load uses one thread, so that the server has a core to itself on a machine with two.
         Command::Compare(size) => run(&mut Builder::new_current_thread(), compare(size)),
         Command::Serve(serve) => run(&mut Builder::new_multi_thread(), server::run(serve)),
         Command::Fill(fill) => run(&mut Builder::new_multi_thread(), fill::run(fill)),
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything, one after the other; what must hold of ours decides how it ends.
+/// Runs everything in turn. Fails if a check on our own contenders fails.
 async fn compare(size: args::Size) -> Result<(), String> {
     let node = contenders::node()?;
     let offers = offers::Offers::load()?;
@@ -91,7 +91,7 @@ async fn compare(size: args::Size) -> Result<(), String> {
     checks::all(&size, &storms, &steady, &memory)
 }
 
-/// Runs it to its end, and waits for nothing else: a process that reads its stdin would wait for whoever started it.
+/// Runs `work` and waits for nothing else. A pending read of stdin would keep the process alive until its parent ends.
 fn run(runtime: &mut Builder, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;

@@ -1,4 +1,4 @@
-//! What offers leave in memory: each contender in a fresh process, without HTTP.
+//! Memory per offer: each contender in a fresh process, without HTTP.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     process::Process,
 };
 
-/// Long enough that nothing expires while it is measured.
+/// Long enough that nothing expires during the measurement.
 pub(crate) const WINDOW: Duration = Duration::from_secs(600);
-/// How many of the offers are sent again in the end, evenly spread, to see which are still known.
+/// Number of offers sent again at the end, evenly spread, to see which are still known.
 pub(crate) const PROBES: u64 = 1000;
 
-/// A bound that is none.
+/// A limit that is never reached.
 const ROOM: u64 = 1 << 40;
 
-/// Where a contender that does not end is stopped.
+/// Limits at which a contender that does not finish is stopped.
 const MOST_BYTES: u64 = 12 << 30;
 const MOST_TIME: Duration = Duration::from_secs(240);
 
@@ -26,15 +26,15 @@ const MOST_TIME: Duration = Duration::from_secs(240);
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) contender: Contender,
-    /// The bound in bytes, if there is one.
+    /// The limit in bytes, if there is one.
     pub(crate) bound: Option<u64>,
-    /// How many offers it took.
+    /// The number of offers that it took.
     pub(crate) offers: u64,
-    /// What its clients' sessions took before.
+    /// Bytes that its clients' sessions took before.
     pub(crate) sessions: u64,
-    /// RSS by which it had grown since.
+    /// Growth of RSS since then.
     pub(crate) growth: u64,
-    /// How many of the probes were still known, or how it ended before.
+    /// The number of probes that were still known, or how the process ended early.
     pub(crate) known: Result<u64, String>,
     pub(crate) time: Duration,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Memory {
 pub(crate) async fn run(size: &Size) -> Result<Vec<Memory>, String> {
     let mut all = Vec::new();
     for contender in ALL {
-        // Once within its bound, and once with room for all.
+        // Once within its limit, and once with room for all.
         let bounds: &[Option<u64>] = if contender.bounded {
             &[Some(size.max_memory), None]
         } else {
@@ -71,7 +71,7 @@ impl Memory {
         }
     }
 
-    /// Its row in tables.
+    /// Its label in tables.
     pub(crate) fn label(&self) -> String {
         let label = self.contender.label;
         match (self.bound, self.contender.bounded) {
@@ -81,7 +81,7 @@ impl Memory {
         }
     }
 
-    /// What RSS grew by for each offer sent.
+    /// Growth of RSS per offer sent.
     pub(crate) fn bytes(&self) -> Option<f64> {
         (self.offers > 0).then(|| self.growth as f64 / self.offers as f64)
     }
@@ -96,7 +96,7 @@ impl Memory {
             (None, Ended::Stopped(why)) => Err(format!("stopped: {why}")),
             (None, Ended::Gone) => {
                 let status = process.status().await;
-                Err(status.map_or("ended without a word".to_owned(), |status| format!("died: {status}")))
+                Err(status.map_or("ended silently".to_owned(), |status| format!("died: {status}")))
             }
         };
         process.end().await;
@@ -108,7 +108,7 @@ impl Memory {
     }
 }
 
-/// What a process has told, or has been seen to take.
+/// Figures that a process has printed, or that were observed.
 #[derive(Debug, Default)]
 struct Seen {
     start: u64,
@@ -132,7 +132,7 @@ impl Seen {
                 Err(_) => return Ended::Stopped(format!("not done within {MOST_TIME:?}")),
             };
             let Some((what, Ok(number))) = line.split_once(' ').map(|(what, number)| (what, number.parse())) else {
-                return Ended::Stopped(format!("it said {line:?}"));
+                return Ended::Stopped(format!("unexpected output: {line:?}"));
             };
             match what {
                 "start" => self.start = number,
@@ -143,7 +143,7 @@ impl Seen {
                 }
                 "rss" => self.rss = number,
                 "known" => self.known = Some(number),
-                _ => return Ended::Stopped(format!("it said {line:?}")),
+                _ => return Ended::Stopped(format!("unexpected output: {line:?}")),
             }
             if self.rss > MOST_BYTES {
                 return Ended::Stopped(format!("it took more than {} GiB", MOST_BYTES >> 30));

@@ -1,18 +1,18 @@
-//! The offers: a real one of Chromium's, made each peer's own.
+//! The offers: a real one from Chromium, varied for each peer.
 
 use std::{io::Write, ops::Range, path::PathBuf};
 
 use http::{HeaderValue, Request, header::AUTHORIZATION, header::CONTENT_TYPE, header::COOKIE};
 
-/// Where the offers come from; the original reads it too.
+/// The file of the offer. The original reads it too.
 pub(crate) fn template() -> PathBuf {
     crate::root().join("tests/data/corpus/offers/chromium-whip-first.sdp")
 }
 
-/// What of a description tells one peer's from another's: the session id of `o=`, and the ICE credentials.
+/// The fields that distinguish the offers of two peers: the session id of `o=`, and the ICE credentials.
 const OWN: [(&str, usize); 3] = [("o=- ", 19), ("a=ice-ufrag:", 4), ("a=ice-pwd:", 24)];
 
-/// Makes offers: one a peer, all of one length.
+/// Makes one offer per peer, all of the same length.
 #[derive(Clone, Debug)]
 pub(crate) struct Offers {
     template: String,
@@ -41,7 +41,7 @@ impl Offers {
         self.template.len()
     }
 
-    /// The offer of a peer. The ufrag has room for the last four digits only; the password has all of them.
+    /// The offer of a peer. The ufrag has room for the last four digits only. The password holds all of them.
     pub(crate) fn sdp(&self, peer: u64) -> Vec<u8> {
         let mut sdp = self.template.clone().into_bytes();
         for range in &self.own {
@@ -54,7 +54,7 @@ impl Offers {
         sdp
     }
 
-    /// The `POST` of a peer as it is on the wire.
+    /// The `POST` of a peer as sent on the wire.
     pub(crate) fn post(&self, peer: u64, cookie: Option<&str>) -> Vec<u8> {
         let mut post = Vec::with_capacity(self.length() + 256);
         let length = self.length();
@@ -65,12 +65,12 @@ impl Offers {
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/sdp\r\nauthorization: {token}\r\n\
              {cookie}content-length: {length}\r\n\r\n"
         )
-        .expect("a vector takes all");
+        .expect("writing to a vector cannot fail");
         post.extend_from_slice(&self.sdp(peer));
         post
     }
 
-    /// The same for a service in this process.
+    /// The same request for a service in this process.
     pub(crate) fn request<B: From<Vec<u8>>>(&self, peer: u64, cookie: Option<&str>) -> Request<B> {
         let mut request = Request::post(path(peer))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/sdp"))
@@ -78,11 +78,13 @@ impl Offers {
         if let Some(cookie) = cookie {
             request = request.header(COOKIE, cookie);
         }
-        request.body(self.sdp(peer).into()).expect("path and fields are plain")
+        request
+            .body(self.sdp(peer).into())
+            .expect("path and fields should be valid")
     }
 }
 
-/// What a client without a session asks one with.
+/// The request with which a client gets a session.
 pub(crate) const LOGIN: &str = "POST /session HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 0\r\n\r\n";
 
 fn path(peer: u64) -> String {
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_peer_has_an_offer_of_its_own_of_one_length() {
+    fn every_peer_has_its_own_offer() {
         let offers = Offers::load().unwrap();
         let peers = [0, 1, 9, 10, 9_999, 10_000, 10_001, 999_999];
         let texts: Vec<_> = peers
@@ -112,14 +114,14 @@ mod tests {
         assert!(texts.iter().all(|text| text.len() == offers.length()));
         let known: HashSet<_> = texts.iter().map(|text| Fingerprint::sdp(text)).collect();
         assert_eq!(known.len(), peers.len());
-        // The original looks at the first hundred characters of the offer as JSON.
+        // The original compares the first hundred characters of the offer as JSON.
         let starts: HashSet<_> = texts.iter().map(|text| &text[..60]).collect();
         assert_eq!(starts.len(), peers.len());
     }
 
     #[test]
-    fn all_that_tells_offers_apart_is_found_in_the_template() {
-        // One `o=`, and credentials for audio and for video.
+    fn template_contains_every_varied_field() {
+        // One `o=`, and the credentials of audio and of video.
         assert_eq!(Offers::load().unwrap().own.len(), 5);
     }
 }

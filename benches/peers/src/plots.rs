@@ -1,4 +1,4 @@
-//! The plots.
+//! The plots of the report.
 
 use crate::{
     contenders::WHIP,
@@ -12,7 +12,7 @@ pub(crate) fn all(report: &mut Report, storms: &Storms, runs: &[Runs], memory: &
     let the_storm = format!("Storm of {PEERS} peers × {TIMES} equal offers");
     report.plot(
         "peers-storm-calls",
-        &format!("{the_storm}: how many were processed"),
+        &format!("{the_storm}: offers processed"),
         "calls",
         "linear",
         storm(storms, |storm| storm.calls as f64, Some(PEERS as f64)),
@@ -40,14 +40,14 @@ pub(crate) fn all(report: &mut Report, storms: &Storms, runs: &[Runs], memory: &
     );
     report.plot(
         "peers-memory",
-        "What RSS grows by for each offer sent within the window",
-        "bytes an offer",
+        "Growth of RSS per offer sent within the window",
+        "bytes per offer",
         "log",
         memory.iter().filter_map(|one| bar(&one.label(), one.bytes())).collect(),
     );
 }
 
-/// `limit` is what must hold of ours.
+/// `limit` is the budget of our own contender.
 fn storm(storms: &Storms, value: fn(&Storm) -> f64, limit: Option<f64>) -> Vec<Bar> {
     let bars = storms.iter().filter_map(|(contender, rounds)| {
         let bar = bar(contender.label, rounds.median(value))?;
@@ -65,7 +65,7 @@ fn steady(runs: &[Runs], work: Work) -> Vec<Bar> {
 }
 
 fn bar(label: &str, value: Option<f64>) -> Option<Bar> {
-    // A plot has no code in its labels.
+    // The labels of a plot cannot show code.
     let label = label.replace('`', "");
     value.map(|value| Bar::new(label, value, None))
 }

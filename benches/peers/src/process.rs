@@ -1,4 +1,4 @@
-//! A contender's process: started, asked, measured, and ended on every way out.
+//! A contender's process: starts it, measures it, and ends it in every case.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::{
 
 const READY: Duration = Duration::from_secs(30);
 
-/// Killed when dropped; and it ends by itself when this process is gone, since then its stdin is closed.
+/// Killed on drop. It also ends by itself when this process is gone, because its stdin is then closed.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -28,7 +28,7 @@ pub(crate) struct Process {
     pid: u32,
 }
 
-/// A process that listens.
+/// A contender's server process.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) process: Process,
@@ -36,7 +36,7 @@ pub(crate) struct Server {
 }
 
 impl Process {
-    /// A contender in a fresh process that is filled with offers.
+    /// Starts a contender in a fresh process that fills it with offers.
     pub(crate) fn fill(contender: &Contender, count: u64, max_memory: u64, probes: u64) -> Result<Self, String> {
         let mut command = match contender.kind {
             Kind::App(_) => {
@@ -72,22 +72,22 @@ impl Process {
         })
     }
 
-    /// The next line that it prints; none when it is at its end.
+    /// Returns the next line that it prints, or `None` at its end.
     pub(crate) async fn line(&mut self) -> Option<String> {
         self.lines.next_line().await.ok().flatten()
     }
 
-    /// What it has on the books; an error when it is gone.
+    /// Returns its resident memory, or an error if it is gone.
     pub(crate) fn rss(&self) -> Result<u64, String> {
         rss(self.pid)
     }
 
-    /// The time that its threads were on a core.
+    /// Returns the time that its threads have run.
     pub(crate) fn cpu(&self) -> Result<Duration, String> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).map_err(|error| self.gone(&error))?;
         let mut nanos = 0;
         for thread in threads.flatten() {
-            // A thread may end meanwhile.
+            // A thread may have ended meanwhile.
             let Ok(line) = fs::read_to_string(thread.path().join("schedstat")) else {
                 continue;
             };
@@ -97,12 +97,12 @@ impl Process {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// How it ended, once it has; it is given a moment.
+    /// Returns how it ended, after a short wait.
     pub(crate) async fn status(&mut self) -> Option<ExitStatus> {
         timeout(Duration::from_secs(5), self.child.wait()).await.ok()?.ok()
     }
 
-    /// Ends it, and waits until it is gone, so that the next one has the machine to itself.
+    /// Ends it and waits until it is gone, so that the next process has the machine to itself.
     pub(crate) async fn end(mut self) {
         _ = self.child.kill().await;
     }
@@ -113,7 +113,7 @@ impl Process {
 }
 
 impl Server {
-    /// A contender as a server whose endpoint takes so long.
+    /// Starts a contender as a server. Its endpoint takes `takes` per offer.
     pub(crate) async fn start(contender: &Contender, takes: Duration) -> Result<Self, String> {
         let mut command = match contender.kind {
             Kind::App(_) => {

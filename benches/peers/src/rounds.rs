@@ -1,6 +1,6 @@
-//! What was measured several times over.
+//! Results of several rounds.
 
-/// Each round's outcome, or what stopped it.
+/// The result of each round, or its error.
 #[derive(Debug)]
 pub(crate) struct Rounds<T>(Vec<Result<T, String>>);
 
@@ -13,23 +13,23 @@ impl<T> Rounds<T> {
         self.0.iter()
     }
 
-    /// The rounds that came to their end.
+    /// The rounds that completed.
     pub(crate) fn whole(&self) -> impl Iterator<Item = &T> {
         self.0.iter().filter_map(|round| round.as_ref().ok())
     }
 
-    /// What stopped one.
+    /// The first error.
     pub(crate) fn error(&self) -> Option<&str> {
         self.0.iter().find_map(|round| round.as_ref().err()).map(String::as_str)
     }
 
-    /// The median over the rounds that came to their end.
+    /// The median over the completed rounds.
     pub(crate) fn median(&self, value: impl Fn(&T) -> f64) -> Option<f64> {
         let values = self.in_order(value);
         values.get(values.len() / 2).copied()
     }
 
-    /// The least and the most over the rounds that came to their end.
+    /// Minimum and maximum over the completed rounds.
     pub(crate) fn spread(&self, value: impl Fn(&T) -> f64) -> Option<(f64, f64)> {
         let values = self.in_order(value);
         Some((*values.first()?, *values.last()?))

@@ -1,4 +1,4 @@
-//! A contender as a server.
+//! Serves a contender.
 
 use std::{io, net::Ipv4Addr};
 
@@ -11,10 +11,10 @@ use crate::{
     endpoint::Endpoint,
 };
 
-/// Serves until whoever started it is gone.
+/// Serves until the parent process is gone.
 pub(crate) async fn run(serve: Serve) -> Result<(), String> {
     let Kind::App(app) = serve.contender.kind else {
-        return Err(format!("{} is not served by this program", serve.contender.name));
+        return Err(format!("this program cannot serve {}", serve.contender.name));
     };
     let endpoint = Endpoint::new(serve.takes);
     let app = app(endpoint.clone(), Settings::default()).merge(endpoint.counter());
@@ -27,12 +27,12 @@ pub(crate) async fn run(serve: Serve) -> Result<(), String> {
 async fn listen(app: axum::Router) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("listening {}", listener.local_addr()?);
-    // As Node does. A socket that refuses is one that is gone.
+    // As Node does. An error means that the socket is gone.
     let listener = listener.tap_io(|socket| _ = socket.set_nodelay(true));
     axum::serve(listener, app).await
 }
 
-/// Ends when the pipe from whoever started this process is closed, however that came about.
+/// Resolves when the pipe from the parent process is closed, for whatever reason.
 pub(crate) async fn parent_gone() {
     let mut rest = Vec::new();
     _ = tokio::io::stdin().read_to_end(&mut rest).await;

@@ -1,4 +1,4 @@
-//! Completed duplicates, and new offers: what one costs a server under steady load.
+//! The cost of a completed duplicate and of a new offer under steady load.
 
 use std::{
     io,
@@ -21,30 +21,30 @@ use crate::{
     rounds::Rounds,
 };
 
-/// How many requests are under way at once.
+/// Number of requests in progress at once.
 pub(crate) const CONNECTIONS: u64 = 32;
-/// Peers whose offers are processed first: they warm the server up, and it is theirs that are repeated.
+/// Number of peers whose offers are processed first. They warm up the server, and their offers are repeated.
 pub(crate) const FIRST: u64 = 500;
 
-/// Past it no more offers are sent.
+/// Time limit, after which no more offers are sent.
 const MOST_TIME: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
-    /// Offers of the first peers again.
+    /// Repeated offers of the first peers.
     Duplicates,
-    /// An offer each of peers that were not there before.
+    /// One offer each of new peers.
     New,
 }
 
-/// One run.
+/// The result of one run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) calls: u64,
     pub(crate) answers: Tally,
-    /// The server's, for one offer.
+    /// CPU time of the server per offer.
     pub(crate) cpu: Duration,
-    /// From one answer to the next.
+    /// Time from one answer to the next.
     pub(crate) wall: Duration,
 }
 
@@ -87,7 +87,7 @@ impl Runs {
     }
 }
 
-/// A run in a fresh server.
+/// Runs in a fresh server.
 async fn steady(contender: &Contender, work: Work, count: u64, offers: &Offers) -> Result<Run, String> {
     let server = Server::start(contender, Duration::ZERO).await?;
     let run = measured(contender, &server, work, count, offers).await;
@@ -142,7 +142,7 @@ struct Load {
 }
 
 impl Load {
-    /// Sends `count` offers over all connections, the n-th of the peer that `peer` says.
+    /// Sends `count` offers over all connections. The n-th is of peer `peer(n)`.
     async fn send(load: &Arc<Self>, count: u64, peer: fn(u64) -> u64) -> Result<Tally, String> {
         let next = Arc::new(AtomicU64::new(0));
         let until = Instant::now() + MOST_TIME;
@@ -172,7 +172,7 @@ impl Load {
         Ok(answers)
     }
 
-    /// One offer; after an error the next one has a new connection.
+    /// Sends one offer. After an error, the next offer uses a new connection.
     async fn ask(&self, connection: &mut Option<Connection>, peer: u64) -> io::Result<Answer> {
         let mut open = match connection.take() {
             Some(open) => open,

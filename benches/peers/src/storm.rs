@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     args::Size,
     contenders::{ALL, Contender},
-    load::{self, Connection, PATIENCE, Tally},
+    load::{self, ANSWER_TIMEOUT, Connection, Tally},
     offers::Offers,
     process::Server,
     rounds::Rounds,
@@ -15,20 +15,20 @@ use crate::{
 
 pub(crate) const PEERS: u64 = 200;
 pub(crate) const TIMES: u64 = 16;
-/// All requests are open at once, each on a connection of its own.
+/// All requests are open at once, each on its own connection.
 pub(crate) const CONNECTIONS: u64 = PEERS * TIMES;
-/// How long the endpoint takes.
+/// Processing time of the endpoint.
 pub(crate) const TAKES: Duration = Duration::from_millis(20);
 
-/// One storm.
+/// The result of one storm.
 #[derive(Debug)]
 pub(crate) struct Storm {
     pub(crate) calls: u64,
     pub(crate) answers: Tally,
     pub(crate) cpu: Duration,
-    /// From the first last byte to the last answer.
+    /// Time from the first completed request to the last answer.
     pub(crate) wall: Duration,
-    /// How long it took to complete all requests.
+    /// Time to complete all requests.
     pub(crate) sending: Duration,
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(size: &Size, offers: &Offers) -> Storms {
         .into_iter()
         .map(|contender| (contender, Rounds::default()))
         .collect();
-    // In turn, so that a bad moment of the machine hits all.
+    // In turn, so that a bad moment of the machine hits all contenders.
     for round in 0..size.rounds {
         for (contender, rounds) in &mut storms {
             eprintln!("storm {}: {}", round + 1, contender.label);
@@ -50,7 +50,7 @@ pub(crate) async fn run(size: &Size, offers: &Offers) -> Storms {
     storms
 }
 
-/// A storm in a fresh server that has been through one of other peers before.
+/// Runs a storm in a fresh server, after a first storm of other peers.
 async fn measured(contender: &Contender, offers: &Offers) -> Result<Storm, String> {
     let server = Server::start(contender, TAKES).await?;
     let warm_up = storm(contender, &server, offers, 0).await;
@@ -59,7 +59,7 @@ async fn measured(contender: &Contender, offers: &Offers) -> Result<Storm, Strin
     warm_up.and(measured)
 }
 
-/// A storm of the peers from `first` on.
+/// Runs a storm of the peers from `first` on.
 async fn storm(contender: &Contender, server: &Server, offers: &Offers, first: u64) -> Result<Storm, String> {
     let cookies = match contender.sessions {
         true => load::log_in(server.address, PEERS).await?,
@@ -70,7 +70,7 @@ async fn storm(contender: &Contender, server: &Server, offers: &Offers, first: u
     settle().await;
     let cpu = server.process.cpu()?;
 
-    // All but the last byte of each, which the server has read before the last bytes come.
+    // Sends all but the last byte of each request. The server has read these before the last bytes come.
     let mut last = Vec::new();
     for (connection, n) in connections.iter_mut().zip(0..) {
         let peer = n / TIMES;
@@ -78,19 +78,19 @@ async fn storm(contender: &Contender, server: &Server, offers: &Offers, first: u
         let mut post = offers.post(first + peer, cookie);
         last.extend(post.pop());
         let sent = connection.send(&post).await;
-        sent.map_err(|error| format!("a request was not taken: {error}"))?;
+        sent.map_err(|error| format!("a request was not sent: {error}"))?;
     }
     settle().await;
 
     let start = Instant::now();
     for (connection, last) in connections.iter_mut().zip(last) {
-        // What is not taken has no answer, and is counted as such.
+        // A request that is not sent gets no answer, and is counted as such.
         _ = connection.send(&[last]).await;
     }
     let sending = start.elapsed();
     let mut reads = JoinSet::new();
     for mut connection in connections {
-        reads.spawn(async move { connection.answer(start + PATIENCE).await });
+        reads.spawn(async move { connection.answer(start + ANSWER_TIMEOUT).await });
     }
     let mut answers = Tally::default();
     while let Some(answer) = reads.join_next().await {
@@ -111,7 +111,7 @@ async fn open(server: &Server, count: u64) -> Result<Vec<Connection>, String> {
         let connection = Connection::open(server.address).await;
         connections.push(connection.map_err(|error| format!("a connection: {error}"))?);
         if n % 128 == 127 {
-            // A listener's backlog that is full costs a second.
+            // A full listen backlog costs a second.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of the report.
 
 use std::thread::available_parallelism;
 
@@ -16,15 +16,15 @@ use crate::{
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What was measured, and how.
+/// Describes the measurement.
 pub(crate) fn about(size: &Size, offers: &Offers) -> String {
     let rounds = match size.rounds {
         1 => "one round".to_owned(),
         n => format!("medians of {n} rounds in turn"),
     };
     format!(
-        "Each contender is an HTTP server of its own around the same WHIP endpoint, one at a time, over loopback on {} \
-         cores that it shares with the load; offers are a real one of Chromium's ({} bytes), made each peer's own. CPU is \
+        "Each contender is its own HTTP server around the same WHIP endpoint, one at a time, over loopback on {} \
+         cores shared with the load. Offers are a real one from Chromium ({} bytes), varied for each peer. CPU is \
          the server's, over all its threads; {rounds}.",
         available_parallelism().map_or(0, usize::from),
         offers.length(),
@@ -47,7 +47,7 @@ pub(crate) fn storm(report: &mut Report, storms: &Storms) {
     });
     report.table(
         &format!(
-            "Storm: {PEERS} peers × {TIMES} equal `POST`s, each on a connection of its own and all completed at once; \
+            "Storm: {PEERS} peers × {TIMES} equal `POST`s, each on its own connection and all completed at once; \
              the endpoint takes {} ms",
             storm::TAKES.as_millis()
         ),
@@ -56,7 +56,7 @@ pub(crate) fn storm(report: &mut Report, storms: &Storms) {
             "calls of the endpoint",
             "answers",
             "CPU, ms",
-            "least to most",
+            "min to max",
             "wall, ms",
             "requests completed within, ms",
         ],
@@ -91,10 +91,10 @@ pub(crate) fn steady(report: &mut Report, count: u64, work: Work, all: &[Runs]) 
             "contender",
             "calls of the endpoint",
             "answers",
-            "CPU an offer, µs",
-            "least to most",
+            "CPU per offer, µs",
+            "min to max",
             "over bare, µs",
-            "wall an offer, µs",
+            "wall per offer, µs",
         ],
         rows,
     );
@@ -125,7 +125,7 @@ pub(crate) fn memory(report: &mut Report, count: u64, all: &[Memory]) {
             "offers taken",
             "sessions before, MiB",
             "RSS grown by, MiB",
-            "bytes an offer sent",
+            "bytes per offer sent",
             "still known at the end",
             "took, s",
         ], rows);
@@ -173,7 +173,7 @@ fn range(values: impl Iterator<Item = u64>) -> String {
     }
 }
 
-/// The answers of one round where all are alike, else of all rounds together; and what stopped a round.
+/// The answers of one round if all rounds agree, else of all rounds together. Adds the error of a failed round.
 fn answers<T>(rounds: &Rounds<T>, of: fn(&T) -> &Tally) -> String {
     let mut tallies = rounds.whole().map(of);
     let first = tallies.next().cloned().unwrap_or_default();

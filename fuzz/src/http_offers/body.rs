@@ -1,4 +1,4 @@
-//! A body that follows a script, and what comes out of a body.
+//! A body that follows a script, and the events of a body.
 
 use std::{
     pin::{Pin, pin},
@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::input::{Declared, Input, Step};
 
-/// What a body gives, its data in one piece from one of the others to the next.
+/// An event of a body. Consecutive data is joined into one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Data(Vec<u8>),
@@ -39,7 +39,7 @@ pub struct Script<'a, F> {
 }
 
 impl<'a, F> Script<'a, F> {
-    /// Calls `at_each_step` whenever it is asked for a frame.
+    /// Calls `at_each_step` whenever a frame is polled.
     pub fn new(input: &'a Input<'a>, at_each_step: F) -> Self {
         Self {
             steps: &input.steps,
@@ -83,7 +83,7 @@ pub fn trailers() -> HeaderMap {
     )])
 }
 
-/// All of `body`, whose hints must be true at every step.
+/// All events of `body`. Its size hints must be true at every step.
 pub fn events(body: impl Body<Data = Bytes, Error = Failed>) -> Vec<Event> {
     let mut body = pin!(body);
     let mut events = Vec::new();
@@ -98,7 +98,7 @@ pub fn events(body: impl Body<Data = Bytes, Error = Failed>) -> Vec<Event> {
             Some(Err(Failed)) => Event::Error,
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Event::Data(data.into()),
-                Err(frame) => Event::Trailers(frame.into_trailers().expect("trailers")),
+                Err(frame) => Event::Trailers(frame.into_trailers().expect("the frame should hold trailers")),
             },
         };
         Event::push(&mut events, event);
@@ -120,7 +120,7 @@ fn data_in(events: &[Event]) -> usize {
     data.sum()
 }
 
-/// Polls as long as it takes: a script is never pending twice at one step.
+/// Polls until ready. A script is never pending twice at the same step.
 pub fn poll_to_end<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     let mut cx = Context::from_waker(Waker::noop());
     loop {

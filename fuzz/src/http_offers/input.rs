@@ -1,7 +1,7 @@
-//! An input: a line of settings, then a request as it is on the wire.
+//! An input: a line of settings, then a request as sent on the wire.
 //!
-//! The settings are letters, see [`Settings::read`]. In the body a byte 0xff and a letter are a step: `f` ends a frame, `p`
-//! is a pause, `t` are trailers, `e` is an error. So a capture with a line before it is an input.
+//! The settings are letters, see [`Settings::read`]. In the body, a byte 0xff and a letter are a step: `f` ends a
+//! frame, `p` pauses, `t` sends trailers, `e` is an error. A line in front of a captured request makes it an input.
 
 use http::{HeaderName, HeaderValue, Method, Request, request::Parts};
 use http_body::SizeHint;
@@ -24,7 +24,7 @@ pub struct Settings {
     pub parts: Vec<(Source, IfMissing)>,
     pub json: Option<Json>,
     pub is_offer_in_peer: bool,
-    /// Whether only requests for another path than `/x` are looked at.
+    /// Skips requests for the path `/x`.
     pub is_picky: bool,
     pub cap: usize,
     pub declared: Declared,
@@ -47,14 +47,14 @@ pub enum IfMissing {
     Refuse,
 }
 
-/// Where the peer of a JSON message is beside the head.
+/// The place of a JSON message's peer, besides the head.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Json {
     Nowhere,
     From,
 }
 
-/// What the body says of its size.
+/// The size that the body declares.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Declared {
     Nothing,
@@ -127,7 +127,7 @@ impl Settings {
             (b'x', _) => self.is_picky = true,
             (b'l', _) => self.declared = Declared::AtLeastHalf,
             (b'e', _) => self.declared = Declared::Exactly,
-            // 0, 8, 64, … up to 2 MiB: many small ones, for the edge is where it breaks.
+            // 0, 8, 64, … up to 2 MiB. Many caps are small, because the edge is where it breaks.
             (b'0'..=b'7', _) => self.cap = (1 << (3 * (letter - b'0'))) & !1,
             (b'-', _) => self.cap = self.cap.saturating_sub(1),
             _ => {}
@@ -189,7 +189,7 @@ impl Declared {
     }
 }
 
-/// As a server would, without what no server lets through.
+/// Reads a head as a server would. Returns `None` for a head that no server lets through.
 fn read_head(head: &[u8]) -> Option<Parts> {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let mut words = lines.next()?.split(|byte| *byte == b' ');
@@ -218,7 +218,7 @@ fn read_body(body: &[u8]) -> Vec<Step<'_>> {
             Some((b't', data)) => (Some(Step::Trailers), data),
             Some((b'e', data)) => (Some(Step::Error), data),
             Some((b'f', data)) => (None, data),
-            // A frame that begins with any other byte, also one that is no UTF-8.
+            // A frame may start with any other byte, even one that is not UTF-8.
             _ => (None, piece),
         };
         steps.extend(step);

@@ -1,5 +1,5 @@
-//! `HttpOffers` on any request, whatever frames its body comes in: finds what a simple model finds, passes every byte on,
-//! and holds no more than the cap. `input.rs` says what an input looks like.
+//! `HttpOffers` on any request, whatever the frames of its body: finds what a simple model finds, passes every byte on,
+//! and holds no more than the cap. `input.rs` describes the inputs.
 
 mod body;
 mod input;
@@ -16,36 +16,36 @@ use self::{
     model::Expected,
 };
 
-/// `held` tells how many bytes are allocated.
+/// `held` returns the number of allocated bytes.
 pub fn check(bytes: &[u8], held: impl Fn() -> usize) {
     let Some(input) = Input::read(bytes) else { return };
     let most_held = Cell::new(0);
     let found = extract(&input, held, &most_held);
 
-    // What grows step by step has room to spare.
+    // Leaves room for buffers that grow in steps.
     let allowed = 2 * (input.settings.cap.min(bytes.len()) + input.largest_frame()) + 4096;
     assert!(most_held.get() <= allowed, "{} bytes held", most_held.get());
 
     match (found, model::expected(&input)) {
         (Err(reason), Expected::Refused(expected)) => assert_eq!(reason, expected),
         (Ok(passed), Expected::Pass(events)) => {
-            assert!(passed.offer.is_none(), "an offer where there is none");
+            assert!(passed.offer.is_none(), "found an offer that the model does not find");
             assert_eq!(passed.head.extensions.get::<PeerKey>(), None);
-            passed.is_what_came_in(&input, &events);
+            passed.assert_unchanged(&input, &events);
         }
         (Ok(passed), Expected::Offer(fingerprint, peer, events)) => {
-            let offer = passed.offer.as_ref().expect("an offer");
+            let offer = passed.offer.as_ref().expect("an offer should be found");
             assert_eq!(offer.fingerprint(), fingerprint);
-            assert!(peer.is_none_or(|peer| peer == offer.peer()), "another peer");
+            assert!(peer.is_none_or(|peer| peer == offer.peer()), "the peers differ");
             assert_eq!(passed.head.extensions.get(), Some(&offer.peer()));
-            passed.is_what_came_in(&input, &events);
+            passed.assert_unchanged(&input, &events);
         }
-        (Ok(_), Expected::Refused(reason)) => panic!("not refused, though {reason:?}"),
+        (Ok(_), Expected::Refused(reason)) => panic!("not refused, expected {reason:?}"),
         (Err(reason), _) => panic!("refused: {reason:?}"),
     }
 }
 
-/// What the inner service would get.
+/// The request that the inner service would get.
 struct Passed {
     head: Parts,
     events: Vec<Event>,
@@ -53,7 +53,7 @@ struct Passed {
 }
 
 impl Passed {
-    fn is_what_came_in(&self, input: &Input, events: &[Event]) {
+    fn assert_unchanged(&self, input: &Input, events: &[Event]) {
         let (head, sent) = (&self.head, input.head());
         assert_eq!((&head.method, &head.uri), (&sent.method, &sent.uri));
         assert_eq!(head.headers, sent.headers);
@@ -78,7 +78,7 @@ fn extract(input: &Input, held: impl Fn() -> usize, most_held: &Cell<usize>) -> 
         }
         Found::Pass(request) => Found::Pass(request),
         Found::Refused(refusal) => Found::Refused(refusal),
-        Found::Offer(..) => panic!("an offer without a look at its body"),
+        Found::Offer(..) => panic!("found an offer without reading the body"),
     };
     is_reading.set(false);
     let (request, offer) = match found {

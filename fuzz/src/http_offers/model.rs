@@ -1,4 +1,4 @@
-//! What should be found in a request, written as plainly as can be.
+//! The expected result of a request, computed as simply as possible.
 
 use http::request::Parts;
 use tower_offer_dedup::{Fingerprint, PeerKey, Reason};
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::tree::{Part, Rules};
 
-/// What is to be found, and what the inner service is to get.
+/// The expected result, and the events that the inner service must get.
 pub enum Expected {
     Pass(Vec<Event>),
-    /// The offer of a peer, where the peer can be told by its key from outside.
+    /// An offer. The peer is `None` if its key cannot be computed from outside.
     Offer(Fingerprint, Option<PeerKey>, Vec<Event>),
     Refused(Reason),
 }
@@ -68,7 +68,7 @@ pub fn expected(input: &Input<'_>) -> Expected {
         Some(Part::Number(from)) if is_in_body_alone => Some(from.into()),
         Some(Part::Text(from)) => in_head.map(|head| (head, from).into()),
         Some(Part::Number(from)) => in_head.map(|head| (head, from).into()),
-        Some(Part::Absent) => unreachable!("a part that is required"),
+        Some(Part::Absent) => unreachable!("the part is required"),
     };
     if settings.is_offer_in_peer {
         peer = peer.map(|peer| PeerKey::from((peer, &fingerprint.to_bytes())));
@@ -76,7 +76,7 @@ pub fn expected(input: &Input<'_>) -> Expected {
     Expected::Offer(fingerprint, peer, events)
 }
 
-/// What each part of the peer is; `None` for one that is left out.
+/// The parts of the peer. A part that is left out is `None`.
 fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissing> {
     if input.settings.parts.is_empty() {
         return Ok(vec![Some(head.uri.path().into())]);
@@ -93,7 +93,7 @@ fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissi
     parts.collect()
 }
 
-/// A part that is there, with its value unless that is a key of its own.
+/// A part that is present. Its value is `None` if it has a key of its own.
 fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
     let text = |name| head.headers.get_all(name).iter().map(|value| value.as_bytes().to_vec());
     let value = match source {
@@ -146,7 +146,7 @@ enum Read {
     Broken,
 }
 
-/// Nothing comes behind trailers: HTTP has no place for it.
+/// Nothing follows trailers, because HTTP has no place for it.
 fn read(steps: &[Step<'_>], cap: usize) -> Read {
     let mut body = Vec::new();
     let mut end = None;
@@ -172,7 +172,7 @@ fn read(steps: &[Step<'_>], cap: usize) -> Read {
     Read::Whole(body, events)
 }
 
-/// The offer in a body, and the part of the peer that is in a JSON one.
+/// The offer in a body, and the peer's part in a JSON body.
 fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fingerprint, Option<Part>)> {
     let text = std::str::from_utf8(body);
     let Some(json) = json else {
@@ -181,7 +181,7 @@ fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fing
     };
     let part = match json {
         Json::From => "/from",
-        // Without a part in the body nor in the head there is no peer. What is an offer has a description.
+        // Without a part in head or body there is no peer. An offer always has a description.
         Json::Nowhere if !is_peer_in_head => return None,
         Json::Nowhere => "/sdp",
     };
@@ -194,7 +194,7 @@ fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fing
     Some((fingerprint, parts.pop().filter(|_| json == Json::From)))
 }
 
-/// What comes of a body that is passed on as it is.
+/// The events of a body that is passed on unchanged.
 fn events(steps: &[Step<'_>]) -> Vec<Event> {
     let mut events = Vec::new();
     for step in steps {

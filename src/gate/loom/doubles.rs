@@ -1,4 +1,4 @@
-//! What stands in for that into which loom cannot see: tokio's clock, timers and notifications, std's `OnceLock`, and moka.
+//! Doubles of the types that loom cannot instrument: tokio's clock, timers and notifications, std's `OnceLock`, and moka.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -11,25 +11,28 @@ use std::{
     time::Duration,
 };
 
-use loom::sync::atomic::{
+use ::loom::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed, Release},
 };
-pub(in crate::gate) use loom::sync::{
+pub(in crate::gate) use ::loom::sync::{
     Mutex,
     atomic::{AtomicU64, AtomicUsize},
 };
 use moka::{notification::RemovalCause, policy::EvictionPolicy};
 
-/// All peers meet in one shard.
+/// All peers share one shard.
 pub(in crate::gate) const SHARDS: usize = 1;
 
-loom::lazy_static! {
-    /// What has gone by since the beginning. Read like any atomic, so that a thread may have read it a while ago.
+::loom::lazy_static! {
+    /// Nanoseconds since the beginning. Relaxed: a thread may read an old time until it has synchronised.
     static ref NOW: AtomicU64 = AtomicU64::new(0);
+
+    /// The timers that run.
+    static ref TIMERS: Mutex<Vec<(Instant, Waker)>> = Mutex::new(Vec::new());
 }
 
-/// A moment of the clock that only [`advance`](Self::advance) moves.
+/// An instant of a manual clock, which only [`advance`](Self::advance) moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::gate) struct Instant(Duration);
 
@@ -38,8 +41,17 @@ impl Instant {
         Self(Duration::from_nanos(NOW.load(Relaxed)))
     }
 
+    /// Moves the clock and fires the timers that are due.
     pub(in crate::gate) fn advance(time: Duration) {
-        NOW.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Relaxed);
+        let due: Vec<_> = {
+            let mut timers = TIMERS.lock().unwrap();
+            NOW.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Relaxed);
+            let now = Self::now();
+            let (due, later) = mem::take(&mut *timers).into_iter().partition(|(at, _)| *at <= now);
+            *timers = later;
+            due
+        };
+        due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(in crate::gate) fn saturating_duration_since(self, earlier: Self) -> Duration {
@@ -59,7 +71,8 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// A timer that wakes nobody: who is not woken by what it waits for sleeps for ever, which loom reports.
+/// A timer of the manual clock. A model that does not move the clock fires no timer, so a task that misses its wake-up
+/// sleeps for ever, and loom reports a deadlock.
 #[derive(Debug)]
 pub(in crate::gate) struct Sleep(Instant);
 
@@ -80,38 +93,37 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() < self.0 {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Under the mutex the time is the newest: `advance` moves it under the same one.
+        let mut timers = TIMERS.lock().unwrap();
+        if self.0 <= Instant::now() {
+            return Poll::Ready(());
         }
+        timers.push((self.0, cx.waker().clone()));
+        Poll::Pending
     }
 }
 
-/// tokio's, as far as the gate uses it: no two listen at once for what `notify_one` tells.
+/// A double of tokio's `Notify`, for at most one task at a time that waits for `notify_one`.
 #[derive(Clone, Debug, Default)]
-pub(in crate::gate) struct Notify(Arc<Mutex<Told>>);
+pub(in crate::gate) struct Notify(Arc<Mutex<Notifications>>);
 
 #[derive(Debug, Default)]
-struct Told {
-    /// How often all were told.
+struct Notifications {
+    /// Counts the calls of `notify_waiters`.
     all: u64,
-    one: bool,
+    /// Whether `notify_one` has left a permit.
+    has_permit: bool,
     wakers: Vec<Waker>,
 }
 
 impl Notify {
-    pub(in crate::gate) fn new() -> Self {
-        Self::default()
-    }
-
     pub(in crate::gate) fn notify_one(&self) {
-        self.tell(|told| told.one = true);
+        self.notify(|state| state.has_permit = true);
     }
 
     pub(in crate::gate) fn notify_waiters(&self) {
-        self.tell(|told| told.all += 1);
+        self.notify(|state| state.all += 1);
     }
 
     pub(in crate::gate) fn notified(&self) -> OwnedNotified {
@@ -126,17 +138,17 @@ impl Notify {
         self.notified()
     }
 
-    fn tell(&self, tell: impl FnOnce(&mut Told)) {
+    fn notify(&self, change: impl FnOnce(&mut Notifications)) {
         let wakers = {
-            let mut told = self.0.lock().unwrap();
-            tell(&mut told);
-            mem::take(&mut told.wakers)
+            let mut state = self.0.lock().unwrap();
+            change(&mut state);
+            mem::take(&mut state.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Tells of what is told after it was made, as tokio's does.
+/// Ready after a notification that comes after this was made, as tokio's is.
 #[derive(Debug)]
 pub(in crate::gate) struct OwnedNotified {
     notify: Notify,
@@ -147,16 +159,16 @@ impl Future for OwnedNotified {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut told = self.notify.0.lock().unwrap();
-        if told.all != self.all || mem::take(&mut told.one) {
+        let mut state = self.notify.0.lock().unwrap();
+        if state.all != self.all || mem::take(&mut state.has_permit) {
             return Poll::Ready(());
         }
-        told.wakers.push(cx.waker().clone());
+        state.wakers.push(cx.waker().clone());
         Poll::Pending
     }
 }
 
-/// loom sees whether it is set.
+/// A double of std's `OnceLock`: loom sees whether it is set.
 #[derive(Debug)]
 pub(in crate::gate) struct OnceLock<T> {
     value: std::sync::OnceLock<T>,
@@ -184,7 +196,7 @@ impl<T> OnceLock<T> {
     }
 }
 
-/// A map for moka: each call is one step, and others may come between any two. It throws nothing out by itself.
+/// A double of moka's cache: a map whose calls are one step each. It evicts nothing by itself.
 pub(in crate::gate) struct Cache<K, V, S = RandomState> {
     entries: Mutex<HashMap<K, V, S>>,
     listener: Listener<K, V>,
@@ -239,23 +251,23 @@ impl<K: Copy + Eq + Hash, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
     pub(in crate::gate) fn insert(&self, key: K, value: V) {
         let replaced = self.entries.lock().unwrap().insert(key, value);
-        self.tell(replaced.map(|value| (key, value)), RemovalCause::Replaced);
+        self.notify(replaced.map(|value| (key, value)), RemovalCause::Replaced);
     }
 
     pub(in crate::gate) fn invalidate(&self, key: &K) {
         let removed = self.entries.lock().unwrap().remove(key);
-        self.tell(removed.map(|value| (*key, value)), RemovalCause::Explicit);
+        self.notify(removed.map(|value| (*key, value)), RemovalCause::Explicit);
     }
 
     pub(in crate::gate) fn invalidate_all(&self) {
         let removed: Vec<_> = self.entries.lock().unwrap().drain().collect();
-        self.tell(removed, RemovalCause::Explicit);
+        self.notify(removed, RemovalCause::Explicit);
     }
 
-    /// All upkeep is done in the calls.
+    /// Does nothing: each call does its own maintenance.
     pub(in crate::gate) fn run_pending_tasks(&self) {}
 
-    fn tell(&self, removed: impl IntoIterator<Item = (K, V)>, cause: RemovalCause) {
+    fn notify(&self, removed: impl IntoIterator<Item = (K, V)>, cause: RemovalCause) {
         for (key, value) in removed {
             (self.listener)(Arc::new(key), value, cause);
         }

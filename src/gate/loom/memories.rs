@@ -1,201 +1,201 @@
-//! What is processed is remembered without a gap, what is forgotten stays forgotten, and the newest hides behind nothing.
+//! A processed offer is remembered without a gap, a forgotten one stays forgotten, and the newest write arrives last.
 
 use super::*;
 
 #[test]
-fn of_equal_offers_one_is_admitted() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        let others = [(); 2].map(|()| room.spawn(|room| room.offer("F")));
+fn one_of_two_equal_offers_is_admitted() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let others = [(); 2].map(|()| gate.spawn(|gate| gate.offer("F")));
         let [first, second] = others.map(|other| other.join().unwrap());
         let claim = match (first, second) {
-            (Fate::Admitted(claim), Fate::Refused(Reason::InFlight))
-            | (Fate::Refused(Reason::InFlight), Fate::Admitted(claim)) => claim,
+            (Decision::Admitted(claim), Decision::Refused(Reason::InFlight))
+            | (Decision::Refused(Reason::InFlight), Decision::Admitted(claim)) => claim,
             others => panic!("{others:?}"),
         };
         drop(claim);
-        room.assert_over(&[]);
+        gate.assert_settled(&[]);
     });
 }
 
-/// Between the look at the memory and the claim, another may come, end and be published.
+/// Between the read of the cache and the claim, the other offer may be admitted, completed and written.
 #[test]
-fn of_equal_offers_one_is_processed() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        let others = [(); 2].map(|()| room.spawn(|room| room.process("F")));
+fn one_of_two_equal_offers_is_processed() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let others = [(); 2].map(|()| gate.spawn(|gate| gate.process("F")));
         let times = others.map(|other| usize::from(other.join().unwrap()));
         assert_eq!(times[0] + times[1], 1);
-        room.assert_over(&["F"]);
+        gate.assert_settled(&["F"]);
     });
 }
 
 #[test]
-fn of_three_equal_offers_one_is_processed() {
+fn one_of_three_equal_offers_is_processed() {
     up_to(5, || {
-        let room = Room::new(WhenBusy::Refuse);
-        let others = [(); 2].map(|()| room.spawn(|room| room.process("F")));
-        let mine = usize::from(room.process("F"));
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let others = [(); 2].map(|()| gate.spawn(|gate| gate.process("F")));
+        let mine = usize::from(gate.process("F"));
         let times = others.map(|other| usize::from(other.join().unwrap()));
         assert_eq!(mine + times[0] + times[1], 1);
-        room.assert_over(&["F"]);
+        gate.assert_settled(&["F"]);
     });
 }
 
 #[test]
-fn a_completion_is_remembered_without_a_gap() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let other = room.spawn(|room| {
+fn completion_is_remembered_without_a_gap() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let other = gate.spawn(|gate| {
             for _ in 0..2 {
-                room.offer("F").assert_refused(&[Reason::InFlight, Reason::Processed]);
+                gate.offer("F").assert_refused(&[Reason::InFlight, Reason::Processed]);
             }
         });
         claim.succeed();
-        room.offer("F").assert_refused(&[Reason::Processed]);
+        gate.offer("F").assert_refused(&[Reason::Processed]);
         other.join().unwrap();
-        room.assert_over(&["F"]);
+        gate.assert_settled(&["F"]);
     });
 }
 
 #[test]
-fn what_was_known_stays_known_beside_what_comes() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        assert!(room.process("F"));
-        let other = room.spawn(|room| assert!(room.process("G")));
+fn memory_survives_another_completion() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        assert!(gate.process("F"));
+        let other = gate.spawn(|gate| assert!(gate.process("G")));
         for _ in 0..2 {
-            room.offer("F").assert_refused(&[Reason::Processed]);
+            gate.offer("F").assert_refused(&[Reason::Processed]);
         }
         other.join().unwrap();
-        room.assert_over(&["F", "G"]);
+        gate.assert_settled(&["F", "G"]);
     });
 }
 
-/// `G` may be admitted, end and be published while `F` is on its way to be.
+/// `G` may be admitted, completed and written while the write of `F` is under way.
 #[test]
-fn of_completions_that_overtake_each_other_the_newest_stays() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let other = room.spawn(|room| {
-            let is_processed = room.process("G");
+fn newest_write_arrives_last() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let other = gate.spawn(|gate| {
+            let is_processed = gate.process("G");
             if is_processed {
                 for text in ["F", "G"] {
-                    room.offer(text).assert_refused(&[Reason::Processed]);
+                    gate.offer(text).assert_refused(&[Reason::Processed]);
                 }
             }
             is_processed
         });
         claim.succeed();
-        room.offer("F").assert_refused(&[Reason::Processed]);
+        gate.offer("F").assert_refused(&[Reason::Processed]);
         let known: &[_] = if other.join().unwrap() { &["F", "G"] } else { &["F"] };
-        room.assert_over(known);
+        gate.assert_settled(known);
     });
 }
 
 #[test]
-fn of_three_who_publish_the_newest_stays() {
+fn newest_of_three_writes_arrives_last() {
     up_to(5, || {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let others = ["G", "H"].map(|text| room.spawn(move |room| room.process(text).then_some(text)));
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let others = ["G", "H"].map(|text| gate.spawn(move |gate| gate.process(text).then_some(text)));
         claim.succeed();
         let others = others.map(|other| other.join().unwrap());
         let known: Vec<_> = ["F"].into_iter().chain(others.into_iter().flatten()).collect();
-        room.assert_over(&known);
+        gate.assert_settled(&known);
     });
 }
 
 #[test]
-fn a_forgotten_completion_is_not_remembered_and_releases_no_other() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let other = room.spawn(|room| {
-            assert!(room.forget());
-            let again = room.offer("F").claim();
-            room.offer("F").assert_refused(&[Reason::InFlight]);
+fn forgotten_completion_changes_nothing() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let other = gate.spawn(|gate| {
+            assert!(gate.forget());
+            let again = gate.offer("F").claim();
+            gate.offer("F").assert_refused(&[Reason::InFlight]);
             again
         });
         claim.succeed();
         let again = other.join().unwrap();
-        assert!(room.is_processing());
-        room.offer("F").assert_refused(&[Reason::InFlight]);
+        assert!(gate.is_processing());
+        gate.offer("F").assert_refused(&[Reason::InFlight]);
         again.succeed();
-        room.assert_over(&["F"]);
+        gate.assert_settled(&["F"]);
     });
 }
 
 #[test]
-fn what_is_forgotten_twice_stays_forgotten() {
+fn double_forget_is_idempotent() {
     up_to(5, || {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let others = [(); 2].map(|()| room.spawn(Room::forget));
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let others = [(); 2].map(|()| gate.spawn(TestGate::forget));
         claim.succeed();
         let was_known = others.map(|other| other.join().unwrap());
         assert!(was_known.contains(&true));
-        room.assert_over(&[]);
+        gate.assert_settled(&[]);
     });
 }
 
-/// The two editions before it, that with `F` and that without, may be on their way still.
+/// Two older writes may be under way: the history with `F` and the one without it.
 #[test]
-fn what_comes_after_a_forget_stays() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let other = room.spawn(|room| {
-            assert!(room.forget());
-            assert!(room.process("G"));
-            room.offer("G").assert_refused(&[Reason::Processed]);
+fn completion_after_forget_is_remembered() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let other = gate.spawn(|gate| {
+            assert!(gate.forget());
+            assert!(gate.process("G"));
+            gate.offer("G").assert_refused(&[Reason::Processed]);
         });
         claim.succeed();
         other.join().unwrap();
-        room.assert_over(&["G"]);
-        drop(room.offer("F").claim());
+        gate.assert_settled(&["G"]);
+        drop(gate.offer("F").claim());
     });
 }
 
 #[test]
-fn what_is_cleared_hides_nothing_of_what_comes_later() {
+fn clear_hides_no_later_completion() {
     up_to(5, || {
-        let room = Room::new(WhenBusy::Refuse);
-        let claim = room.offer("F").claim();
-        let clear = room.spawn(|room| room.gate.clear());
-        let other = room.spawn(|room| room.offer("F").admitted());
+        let gate = TestGate::new(WhenBusy::Refuse);
+        let claim = gate.offer("F").claim();
+        let clear = gate.spawn(|gate| gate.gate.clear());
+        let other = gate.spawn(|gate| gate.offer("F").admitted());
         claim.succeed();
         clear.join().unwrap();
         let later = other.join().unwrap();
-        let is_held = room.is_processing();
+        let is_held = gate.is_processing();
         assert!(later.is_some() || !is_held);
         later.map(Claim::succeed);
-        // What was cleared may be stored still, below the floor.
-        match room.offer("F") {
-            Fate::Refused(Reason::Processed) => assert!(is_held, "what was cleared is remembered"),
-            Fate::Admitted(claim) => {
-                assert!(!is_held, "what was held is not remembered");
+        // A cleared memory may still be in the cache, below the floor.
+        match gate.offer("F") {
+            Decision::Refused(Reason::Processed) => assert!(is_held, "a cleared offer is remembered"),
+            Decision::Admitted(claim) => {
+                assert!(!is_held, "a held offer is not remembered");
                 claim.succeed();
             }
             other => panic!("{other:?}"),
         }
-        room.assert_over(&["F"]);
+        gate.assert_settled(&["F"]);
     });
 }
 
 #[test]
-fn what_is_thrown_out_lets_an_offer_pass_and_leaves_no_entry() {
-    every_order(|| {
-        let room = Room::new(WhenBusy::Refuse);
-        assert!(room.process("F"));
-        let other = room.spawn(|room| {
-            room.evict();
-            room.process("F")
+fn eviction_admits_again_and_leaves_no_entry() {
+    exhaustively(|| {
+        let gate = TestGate::new(WhenBusy::Refuse);
+        assert!(gate.process("F"));
+        let other = gate.spawn(|gate| {
+            gate.evict();
+            gate.process("F")
         });
-        let mine = room.process("F");
+        let mine = gate.process("F");
         assert!(other.join().unwrap() || mine);
-        room.assert_over(&["F"]);
+        gate.assert_settled(&["F"]);
     });
 }

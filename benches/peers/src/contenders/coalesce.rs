@@ -1,7 +1,8 @@
-//! tower-resilience-coalesce: equal requests that are in flight together run once.
+//! tower-resilience-coalesce: equal requests in flight share one run.
 //!
-//! It wants answers that can be cloned, and a key that can be had from a request without reading it. A response of axum's
-//! is neither, so the layer goes around a service of whole offers, inside a handler that has read one.
+//! It needs answers that are `Clone`, and a key that can be taken from a request without reading its body. axum's
+//! requests and responses have neither, so the layer wraps a service of whole offers, inside a handler that has read
+//! the body.
 
 use std::convert::Infallible;
 
@@ -24,7 +25,7 @@ pub(super) const CONTENDER: Contender = Contender {
     label: "tower-resilience-coalesce",
     package: Some("tower-resilience-coalesce"),
     set_up: "`CoalesceLayer::new` by path, bearer token and body, around a service of offers that have been read",
-    lacks: "a memory: the same offer later is processed again; a lock for the peer",
+    lacks: "a memory: a later duplicate is processed again; a lock per peer",
     sessions: false,
     bounded: false,
     kind: Kind::App(app),
@@ -43,7 +44,7 @@ fn app(endpoint: Endpoint, _: Settings) -> Router {
         let endpoint = endpoint.clone();
         async move { Ok::<_, Infallible>(endpoint.publish(post.body).await) }
     });
-    // One service for all: its state is made anew by each call of `layer`.
+    // All requests share one service, because each call of `layer` creates new state.
     let once = CoalesceLayer::new(Post::clone).layer(publish);
     let answer = move |offer: Post| async move {
         match once.oneshot(offer).await {

@@ -1,4 +1,4 @@
-//! A layer by hand over `moka::future::Cache::try_get_with`: what one writes in an afternoon.
+//! A hand-written layer over `moka::future::Cache::try_get_with`, as one would write in an afternoon.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ pub(super) const CONTENDER: Contender = Contender {
     package: Some("moka"),
     set_up: "a layer that reads the body, keys by path, bearer token and xxh3-128 of the body, and caches 2xx answers; \
              30 s, weighed to 64 MiB",
-    lacks: "a lock for the peer: its other offers run beside; a way to forget it; an offer read back after gathering \
+    lacks: "a lock per peer: its other offers run in parallel; a way to forget it; an offer read back after gathering \
             counts as another",
     sessions: false,
     bounded: true,
@@ -64,7 +64,7 @@ fn app(endpoint: Endpoint, settings: Settings) -> Router {
     endpoint.app().layer(GetWithLayer(answers))
 }
 
-/// What an entry takes, by estimate: texts, fields at 64 bytes each, and 256 bytes for the rest and the cache's own.
+/// Estimated size of an entry: its texts, 64 bytes per field, and 256 bytes for the rest and the cache's overhead.
 fn weight(key: &Key, answer: &Recorded) -> u32 {
     let bytes = key.0.len() + answer.body.len() + 64 * answer.headers.len() + 256;
     bytes.try_into().unwrap_or(u32::MAX)
@@ -106,7 +106,7 @@ where
             let process = async move {
                 let Ok(response) = inner.call(Request::from_parts(parts, Body::from(body))).await;
                 let answer = record(response).await;
-                // What fails is not cached: the next one processes again.
+                // A failure is not cached, so the next request is processed again.
                 if answer.status.is_success() {
                     Ok(answer)
                 } else {

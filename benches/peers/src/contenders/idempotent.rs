@@ -1,7 +1,7 @@
-//! axum-idempotent: the answer to a request is kept in the session of its client.
+//! axum-idempotent: keeps the answer to a request in its client's session.
 //!
-//! WHIP's clients send no `Idempotency-Key`, so the request is hashed: method, path and body, no fields, which is the least
-//! work that tells offers apart. Each client has a session, which it got before.
+//! WHIP clients send no `Idempotency-Key`, so the request is hashed: method, path and body without fields, which is the
+//! least work that distinguishes offers. Each client gets its session in advance.
 
 use std::sync::Arc;
 
@@ -22,20 +22,20 @@ pub(super) const CONTENDER: Contender = Contender {
     package: Some("axum-idempotent"),
     set_up: "hashing mode without fields, 30 s, `MokaStore` with room for two million sessions; each client has a \
              session before it is measured",
-    lacks: "a guard for requests at once: all that come before the first answer is stored are processed; a bound in \
-            bytes (the store counts sessions); a lock for the peer",
+    lacks: "a guard for concurrent requests: all that come before the first answer is stored are processed; a limit in \
+            bytes (the store counts sessions); a lock per peer",
     sessions: true,
     bounded: false,
     kind: Kind::App(app),
 };
 
-/// How long a session lives, in seconds: longer than any run.
+/// Lifetime of a session in seconds. Longer than any run.
 const SESSION: u32 = 3600;
 
 fn app(endpoint: Endpoint, settings: Settings) -> Router {
     let store = Arc::new(MokaStore::builder().max_capacity(2_000_000).build());
     let cookie = CookieOptions::build().name("session").max_age(SESSION.into()).path("/");
-    let window = i64::try_from(settings.window().as_secs()).expect("a window of less than an age");
+    let window = i64::try_from(settings.window().as_secs()).expect("the window should fit");
     let options = IdempotentOptions::new(window).ignore_all_headers();
     endpoint
         .app()
@@ -45,9 +45,9 @@ fn app(endpoint: Endpoint, settings: Settings) -> Router {
         .layer(CookieManagerLayer::new())
 }
 
-/// A session exists once something is in it.
+/// A session exists only once it holds something.
 async fn log_in(session: Session<MokaStore>) -> StatusCode {
-    let hour = Ttl::new(SESSION.into()).expect("an hour is in range");
+    let hour = Ttl::new(SESSION.into()).expect("an hour should be in range");
     match session.set("client", &true, hour, None).await {
         Ok(()) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,4 +1,4 @@
-//! The contenders: what a user would put around an offer handler, each set up for this job as its documentation says.
+//! The contenders: layers that a user could put around an offer handler, each set up as its documentation says.
 
 mod coalesce;
 mod get_with;
@@ -14,43 +14,43 @@ use axum::Router;
 pub(crate) use self::original::{node, script};
 use crate::endpoint::Endpoint;
 
-/// One of them.
+/// One contender.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Contender {
-    /// On the command line.
+    /// Name on the command line.
     pub(crate) name: &'static str,
-    /// In tables.
+    /// Name in tables.
     pub(crate) label: &'static str,
-    /// The package whose version counts, as it is in the lock file.
+    /// The package whose version is shown, as named in the lock file.
     pub(crate) package: Option<&'static str>,
     pub(crate) set_up: &'static str,
     pub(crate) lacks: &'static str,
-    /// Whether its clients need a session first.
+    /// `true` if its clients need a session first.
     pub(crate) sessions: bool,
-    /// Whether its memory has a bound in bytes.
+    /// `true` if its memory has a limit in bytes.
     pub(crate) bounded: bool,
     pub(crate) kind: Kind,
 }
 
-/// What runs it.
+/// The way to run a contender.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// This program, with the endpoint in an app of the contender's.
+    /// This program, with the endpoint inside the contender's app.
     App(fn(Endpoint, Settings) -> Router),
     /// Node.
     Original,
 }
 
-/// What is asked of the contenders that have a memory; what is not is left at 30 s and 64 MiB, or at their default.
+/// Settings for the contenders that have a memory. Unset values stay at 30 s and 64 MiB, or at the contender's default.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) window: Option<Duration>,
     pub(crate) max_memory: Option<u64>,
 }
 
-/// Our window under `whip()`, and what others are given that have none of their own.
+/// Our window under `whip()`, also given to contenders without their own.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Our default, and what others are given that have none of their own.
+/// Our default, also given to contenders without their own.
 const MAX_MEMORY: u64 = 64 * 1024 * 1024;
 
 impl Settings {

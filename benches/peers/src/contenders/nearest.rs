@@ -1,8 +1,8 @@
-//! tower-http's nearest.
+//! The closest that tower-http offers.
 //!
-//! It has nothing that tells a repeated request from a first. What it has for a handler that is hit too often is a count
-//! of the requests in flight, and a cap on their bodies: the one watches what ours prevents, the other does what ours
-//! does too. (A limit on how many run at once is tower's, and would let the same offer run twice just as well.)
+//! tower-http does not recognise repeated requests. For a handler that is called too often, it offers a count of the
+//! requests in flight and a limit on their bodies. The count shows what our layer prevents. The limit is something our
+//! layer does too. A limit on concurrency is tower's, and would let the same offer run twice just as well.
 
 use axum::Router;
 use tower::ServiceBuilder;
@@ -16,7 +16,7 @@ pub(super) const CONTENDER: Contender = Contender {
     label: "tower-http's nearest",
     package: Some("tower-http"),
     set_up: "`InFlightRequestsLayer` counts, `RequestBodyLimitLayer` caps bodies at 64 KiB",
-    lacks: "deduplication: it tells no repeated request from a first, remembers nothing, and holds no peer",
+    lacks: "deduplication: it recognises no repeated request, remembers nothing, and locks no peer",
     sessions: false,
     bounded: false,
     kind: Kind::App(app),

@@ -1,4 +1,4 @@
-//! The original algorithm, in JavaScript on Node: `original.mjs` beside `src/`.
+//! The original algorithm in JavaScript on Node: `original.mjs` next to `src/`.
 
 use std::{path::PathBuf, process::Command};
 
@@ -9,9 +9,9 @@ pub(super) const CONTENDER: Contender = Contender {
     label: "the original, on Node",
     package: None,
     set_up: "`node:http`; `JSON.stringify(offer).substring(0, 100)` in a `Map` for 10 s, peers in a `Set` until 2 s after \
-             processing; what it drops is answered with 409 here",
-    lacks: "an answer for the duplicate; a retry after a failure; a bound, and V8 keeps a whole offer for the 100 \
-            characters taken of it; more of an offer than these",
+             processing; a dropped offer is answered with 409 here",
+    lacks: "an answer for the duplicate; a retry after a failure; a limit, and V8 keeps a whole offer for the 100 \
+            characters taken of it; a look past these characters",
     sessions: false,
     bounded: false,
     kind: Kind::Original,
@@ -23,9 +23,9 @@ pub(crate) fn script() -> PathBuf {
     crate::package().join("original.mjs")
 }
 
-/// The version of Node that is there, 20 or newer.
+/// Returns the version of the installed Node, which must be 20 or newer.
 pub(crate) fn node() -> Result<String, String> {
-    let wanted = format!("the original runs on Node {WANTED} or newer; install it (Debian: nodejs) and run this again");
+    let wanted = format!("the original needs Node {WANTED} or newer (Debian: nodejs)");
     let output = Command::new("node")
         .arg("--version")
         .output()
@@ -34,6 +34,6 @@ pub(crate) fn node() -> Result<String, String> {
     let major = version.trim_start_matches('v').split('.').next();
     match major.and_then(|major| major.parse::<u32>().ok()) {
         Some(major) if major >= WANTED => Ok(version),
-        _ => Err(format!("node is {version:?} here; {wanted}")),
+        _ => Err(format!("found node {version:?}; {wanted}")),
     }
 }

@@ -1,4 +1,4 @@
-//! tower-offer-dedup, as WHIP wants it and with the defaults of a room.
+//! tower-offer-dedup, with the settings for WHIP and with the defaults of a room.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn refusing(endpoint: Endpoint, settings: Settings) -> Router {
         .peer(PeerFrom::bearer().optional());
     let mut layer = OfferDedupLayer::builder().offers(offers).answer(HttpAnswer::refusing());
     if let Some(window) = settings.window {
-        // Else a peer that cools would pass for one whose offer is remembered.
+        // Without this, a cooling peer would look like one whose offer is remembered.
         layer = layer.window(window).cooldown(Duration::ZERO);
     }
     endpoint.app().layer(layer.max_memory(settings.max_memory()).build())

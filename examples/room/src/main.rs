@@ -1,0 +1,195 @@
+//! A WebSocket room server that survives duplicated offers, with a page to try it.
+//!
+//! `cargo run --release -p room -- --help` lists the options.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State, WebSocketUpgrade},
+    response::Response,
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    args::{Command, HELP, Settings},
+    messages::{MAX_MESSAGE, Name},
+    rooms::Rooms,
+    signaling::Signaling,
+};
+
+mod args;
+mod chance;
+mod messages;
+mod page;
+mod repeat;
+mod room;
+mod rooms;
+mod signaling;
+mod socket;
+
+/// The time that sockets get to close at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    match Command::parse(env::args_os()) {
+        Ok(Command::Help) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Serve(settings)) => serve(settings),
+        Err(error) => fail(2, &format!("{error} (--help lists the options)")),
+    }
+}
+
+#[tokio::main]
+async fn serve(settings: Settings) -> ExitCode {
+    log_to_stderr();
+
+    let listening = TcpListener::bind(settings.listen).await;
+    let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = match bound {
+        Ok(bound) => bound,
+        Err(error) => return fail(1, &format!("cannot listen on {}: {error}", settings.listen)),
+    };
+    println!("room server on http://{address}/");
+    let _ = io::stdout().flush();
+
+    let (shutdown, stopping) = watch::channel(false);
+    let app = app(settings, stopping);
+    let interrupted = {
+        let shutdown = shutdown.clone();
+        async move {
+            let _ = tokio::signal::ctrl_c().await;
+            shutdown.send_replace(true);
+        }
+    };
+    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(interrupted).await {
+        return fail(1, &error.to_string());
+    }
+    // Every open socket holds a receiver, so this waits until all have closed.
+    let _ = timeout(SHUTDOWN, shutdown.closed()).await;
+    ExitCode::SUCCESS
+}
+
+fn log_to_stderr() {
+    let filter = env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
+        .with(lines)
+        .init();
+}
+
+#[derive(Clone)]
+struct App {
+    settings: Arc<Settings>,
+    signaling: Signaling,
+    rooms: Arc<Rooms>,
+    shutdown: watch::Receiver<bool>,
+}
+
+fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> Router {
+    let (signaling, rooms) = signaling::signaling(&settings);
+    page::router()
+        .route("/ws/{room}", get(join))
+        .route("/stats", get(stats))
+        .with_state(App {
+            settings: Arc::new(settings),
+            signaling,
+            rooms,
+            shutdown,
+        })
+}
+
+#[derive(Deserialize)]
+struct Joining {
+    peer: Name,
+}
+
+async fn join(
+    State(app): State<App>,
+    Path(room): Path<Name>,
+    Query(Joining { peer }): Query<Joining>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    // Reads more than it accepts, so that most oversized messages can be answered with an error.
+    let limit = 16 * MAX_MESSAGE;
+    upgrade
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .on_upgrade(async move |socket| match app.rooms.join(room, peer) {
+            Ok(joined) => {
+                let repeat = &app.settings.repeat;
+                socket::serve(socket, joined, app.signaling, repeat, app.shutdown).await;
+            }
+            Err(reason) => socket::reject(socket, reason).await,
+        })
+}
+
+async fn stats(State(app): State<App>) -> Json<Value> {
+    let Settings {
+        dedup,
+        ref repeat,
+        window,
+        cooldown,
+        queue,
+        ..
+    } = *app.settings;
+    let stats = app.rooms.dedup().stats();
+    Json(json!({
+        "dedup": dedup,
+        "repeat": repeat.times,
+        "window_ms": window.as_millis() as u64,
+        "cooldown_ms": cooldown.as_millis() as u64,
+        "queue": queue,
+        "offers_passed": app.rooms.offers_passed(),
+        "offers_ignored": stats.refused(),
+        "stats": {
+            "passed": stats.passed,
+            "admitted": stats.admitted,
+            "replayed": stats.replayed,
+            "completed": stats.completed,
+            "failed": stats.failed,
+            "abandoned": stats.abandoned,
+            "waits_abandoned": stats.waits_abandoned,
+            "taken_over": stats.taken_over,
+            "forgotten": stats.forgotten,
+            "refused_in_flight": stats.refused_in_flight,
+            "refused_processed": stats.refused_processed,
+            "refused_not_recorded": stats.refused_not_recorded,
+            "refused_busy": stats.refused_busy,
+            "refused_cooling_down": stats.refused_cooling_down,
+            "refused_queue_full": stats.refused_queue_full,
+            "refused_timed_out": stats.refused_timed_out,
+            "refused_otherwise": stats.refused_otherwise,
+            "evicted": stats.evicted,
+            "claims": stats.claims,
+            "waiters": stats.waiters,
+            "memories": stats.memories,
+            "bytes": stats.bytes,
+        },
+    }))
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("room: {message}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,247 @@
+// Peer connections to everyone in the room, made as many applications make them: each offer that arrives gets a new
+// RTCPeerConnection in place of the previous one. A duplicated offer breaks exactly that. Only an offer marked
+// `goesOn`, which restarts ICE, is applied to the existing connection.
+
+const RETRY = 1_000;
+const STUCK = 8_000;
+
+export class Mesh {
+  remotes = new Map();
+  media = null;
+  offers = { sent: 0, received: 0, answered: 0, ignored: 0, reasons: {} };
+  #totals = new Map();
+
+  constructor({ send, log, changed }) {
+    this.send = send;
+    this.log = log;
+    this.changed = changed;
+  }
+
+  /** The peers that were there when this page joined. Each of them gets an offer. */
+  peers(names) {
+    this.clear();
+    for (const name of names) {
+      this.#remote(name);
+      this.offer(name);
+    }
+  }
+
+  joined(name) {
+    this.left(name);
+    this.#remote(name);
+  }
+
+  left(name) {
+    this.#drop(this.remotes.get(name));
+    this.remotes.delete(name);
+    this.changed();
+  }
+
+  clear() {
+    for (const name of [...this.remotes.keys()]) this.left(name);
+  }
+
+  /** Makes a new connection to a peer, and sends its offer `copies` times. */
+  async offer(name, copies = 1) {
+    const remote = this.#remote(name);
+    const pc = this.#connect(remote, { offering: true });
+    await pc.setLocalDescription();
+    if (remote.pc !== pc) return;
+    for (let copy = 0; copy < copies; copy += 1) this.#sendOffer(remote);
+    this.log("sent", copies > 1 ? `Offer sent to ${name}, ${copies} times` : `Offer sent to ${name}`);
+  }
+
+  /** Restarts ICE on the existing connection, with another offer. */
+  async restart(name) {
+    const remote = this.remotes.get(name);
+    const pc = remote?.pc;
+    if (!pc?.remoteDescription || pc.signalingState !== "stable") return;
+    pc.restartIce();
+    await pc.setLocalDescription();
+    if (remote.pc !== pc) return;
+    this.#sendOffer(remote);
+    this.log("sent", `ICE restart sent to ${name}`);
+  }
+
+  async onOffer(name, sdp, goesOn) {
+    this.offers.received += 1;
+    const remote = this.#remote(name);
+    let { pc } = remote;
+    if (goesOn && pc) {
+      this.log("received", `ICE restart from ${name}`);
+    } else {
+      pc = this.#connect(remote, { offering: false });
+      this.log("received", `Offer from ${name}: made ${remote.made > 1 ? "another" : "a"} peer connection`);
+    }
+    try {
+      await pc.setRemoteDescription({ type: "offer", sdp });
+      await this.#takeEarly(remote, pc);
+      await pc.setLocalDescription();
+      this.send({ type: "answer", to: name, sdp: pc.localDescription.sdp });
+    } catch (error) {
+      this.log("bad", `Offer from ${name} failed: ${error.message}`);
+    }
+  }
+
+  async onAnswer(name, sdp) {
+    const remote = this.remotes.get(name);
+    if (!remote?.pc) return;
+    const { pc } = remote;
+    if (pc.signalingState !== "have-local-offer") {
+      this.log("bad", `${name} answered again, but no offer is waiting`);
+      return;
+    }
+    try {
+      await pc.setRemoteDescription({ type: "answer", sdp });
+      this.offers.answered += 1;
+      this.log("good", `${name} answered`);
+      await this.#takeEarly(remote, pc);
+    } catch (error) {
+      this.log("bad", `Answer from ${name} failed: ${error.message}`);
+    }
+  }
+
+  async onCandidate(name, candidate) {
+    const remote = this.remotes.get(name);
+    if (remote?.pc?.remoteDescription) await add(remote.pc, candidate);
+    else remote?.early.push(candidate);
+  }
+
+  /** The server ignored an offer. If the reason passes with time, the offer is sent again. */
+  onIgnored({ to, reason, retry_after_ms: wait }) {
+    this.offers.ignored += 1;
+    this.offers.reasons[reason] = (this.offers.reasons[reason] ?? 0) + 1;
+    const retry = reason !== "in_flight" && reason !== "processed";
+    const text = `Offer to ${to} ignored: ${WHY[reason] ?? reason}`;
+    this.log("ignored", retry && wait ? `${text}, retrying in ${(wait / 1000).toFixed(1)} s` : text);
+    if (retry) this.#retry(to, wait ?? RETRY);
+  }
+
+  onError({ to, message }) {
+    this.log("bad", to ? `${to}: ${message}` : message);
+    this.#retry(to, RETRY);
+  }
+
+  /** Sends the offer again if it still waits for its answer then. */
+  #retry(name, wait) {
+    const remote = this.remotes.get(name);
+    if (!remote?.pc || remote.retry) return;
+    const { pc } = remote;
+    remote.retry = setTimeout(() => {
+      remote.retry = 0;
+      if (remote.pc !== pc || pc.signalingState !== "have-local-offer") return;
+      this.#sendOffer(remote);
+      this.log("sent", `Offer to ${name} sent again`);
+    }, wait);
+  }
+
+  #sendOffer(remote) {
+    this.offers.sent += 1;
+    const { localDescription, currentRemoteDescription } = remote.pc;
+    this.send({ type: "offer", to: remote.name, sdp: localDescription.sdp, goesOn: currentRemoteDescription !== null });
+  }
+
+  #remote(name) {
+    let remote = this.remotes.get(name);
+    if (!remote) {
+      const total = this.#totals.get(name) ?? 0;
+      const timers = { retry: 0, ping: 0, connectTimer: 0 };
+      remote = { name, pc: null, made: 0, total, state: "waiting", early: [], rtts: [], stream: null, ...timers };
+      this.remotes.set(name, remote);
+      this.changed();
+    }
+    return remote;
+  }
+
+  #connect(remote, { offering }) {
+    this.#drop(remote);
+    const pc = new RTCPeerConnection();
+    Object.assign(remote, { pc, state: "connecting", early: [], rtts: [], stream: null });
+    remote.made += 1;
+    remote.total += 1;
+    this.#totals.set(remote.name, remote.total);
+
+    const mine = (handler) => (event) => {
+      if (remote.pc === pc) handler(event);
+    };
+    pc.onicecandidate = mine(({ candidate }) => {
+      if (candidate) this.send({ type: "candidate", to: remote.name, candidate });
+    });
+    pc.onconnectionstatechange = mine(() => {
+      remote.state = pc.connectionState;
+      if (remote.state === "connected") this.log("good", `Connected to ${remote.name}`);
+      if (remote.state === "failed") this.log("bad", `Connection to ${remote.name} failed`);
+      this.changed();
+    });
+    // Browsers need half a minute to report a failed connection.
+    remote.connectTimer = setTimeout(() => {
+      if (remote.state !== "connecting") return;
+      remote.state = "stuck";
+      this.log("bad", `No connection to ${remote.name} after ${STUCK / 1000} s`);
+      this.changed();
+    }, STUCK);
+    pc.ontrack = mine(({ streams: [stream] }) => {
+      remote.stream = stream;
+      this.changed();
+    });
+    for (const track of this.media?.getTracks() ?? []) pc.addTrack(track, this.media);
+    if (offering) {
+      for (const kind of ["audio", "video"]) {
+        const sending = this.media?.getTracks().some((track) => track.kind === kind);
+        if (!sending) pc.addTransceiver(kind, { direction: "recvonly" });
+      }
+    }
+    this.#pingOver(remote, pc.createDataChannel("ping", { negotiated: true, id: 0 }));
+    this.changed();
+    return pc;
+  }
+
+  #pingOver(remote, channel) {
+    const ping = () => channel.readyState === "open" && channel.send(`ping ${performance.now()}`);
+    channel.onopen = () => {
+      ping();
+      remote.ping = setInterval(ping, 1_000);
+    };
+    channel.onmessage = ({ data }) => {
+      const [kind, time] = data.split(" ");
+      if (kind === "ping") {
+        channel.send(`pong ${time}`);
+        return;
+      }
+      remote.rtts = [...remote.rtts, performance.now() - Number(time)].slice(-30);
+      this.changed();
+    };
+  }
+
+  async #takeEarly(remote, pc) {
+    for (const candidate of remote.early.splice(0)) await add(pc, candidate);
+  }
+
+  #drop(remote) {
+    if (!remote?.pc) return;
+    clearInterval(remote.ping);
+    clearTimeout(remote.retry);
+    clearTimeout(remote.connectTimer);
+    remote.retry = 0;
+    remote.pc.close();
+    remote.pc = null;
+    remote.state = "closed";
+  }
+}
+
+const WHY = {
+  in_flight: "the same offer is being processed",
+  processed: "the same offer was processed",
+  not_recorded: "the same offer was processed",
+  busy: "another offer is being processed",
+  cooling_down: "the last offer is too recent",
+};
+
+// A candidate of a replaced connection is useless, but not an error.
+async function add(pc, candidate) {
+  try {
+    await pc.addIceCandidate(candidate);
+  } catch (error) {
+    console.debug("candidate ignored:", error.message);
+  }
+}

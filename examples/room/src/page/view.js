@@ -1,0 +1,149 @@
+// The page's display. Names come from other people, so they are only ever set as text.
+
+const ENTRIES = 200;
+
+// Equal entries within this many milliseconds and this many entries are counted instead of repeated.
+const TOGETHER = 2_000;
+const RECENT = 8;
+
+export const byId = (id) => document.getElementById(id);
+
+export function log(kind, text) {
+  const list = byId("log");
+  const now = Date.now();
+  const same = [...list.children]
+    .slice(0, RECENT)
+    .find((entry) => entry.querySelector(".what").textContent === text && now - entry.dataset.time < TOGETHER);
+  if (same) {
+    same.dataset.count = Number(same.dataset.count) + 1;
+    same.querySelector(".count").textContent = `× ${same.dataset.count}`;
+    return;
+  }
+  const entry = clone("entry");
+  entry.className = kind;
+  Object.assign(entry.dataset, { kind, time: now, count: 1 });
+  entry.querySelector("time").textContent = new Date().toLocaleTimeString([], { hour12: false });
+  entry.querySelector(".what").textContent = text;
+  list.prepend(entry);
+  while (list.children.length > ENTRIES) list.lastElementChild.remove();
+}
+
+/** A status in the header. A phone hides the detail. */
+export function chip(id, kind, text, detail = "") {
+  const chip = byId(id);
+  chip.hidden = !text;
+  chip.dataset.kind = kind;
+  const more = document.createElement("span");
+  more.className = "detail soft";
+  more.textContent = detail;
+  chip.replaceChildren(text, ...(detail ? [more] : []));
+}
+
+export function banner(text) {
+  byId("banner").hidden = !text;
+  byId("banner-text").textContent = text;
+}
+
+export class Tiles {
+  #tiles = new Map();
+  #alone = clone("alone");
+
+  constructor(container) {
+    this.container = container;
+    const button = this.#alone.querySelector("button");
+    button.textContent = location.href;
+    button.onclick = async () => {
+      await navigator.clipboard?.writeText(location.href);
+      button.textContent = "Copied";
+    };
+  }
+
+  show(self, media, remotes) {
+    const shown = new Set([self, ...remotes.keys()]);
+    for (const [name, tile] of this.#tiles) {
+      if (shown.has(name)) continue;
+      tile.remove();
+      this.#tiles.delete(name);
+    }
+    this.#showSelf(self, media);
+    for (const remote of remotes.values()) this.#showRemote(remote);
+    if (remotes.size === 0) this.container.append(this.#alone);
+    else this.#alone.remove();
+    this.container.style.setProperty("--columns", columns(Math.max(2, shown.size)));
+  }
+
+  #showSelf(name, media) {
+    const tile = this.#tile(name);
+    tile.classList.add("self");
+    tile.dataset.state = "connected";
+    tile.querySelector(".who").textContent = `${name} (you)`;
+    const video = tile.querySelector("video");
+    video.muted = true;
+    play(tile, media);
+  }
+
+  #showRemote(remote) {
+    const tile = this.#tile(remote.name);
+    tile.dataset.state = remote.state;
+    tile.querySelector(".who").textContent = remote.name;
+    tile.querySelector(".state").textContent = remote.state;
+    const rtt = remote.rtts.at(-1);
+    tile.querySelector(".rtt").textContent = rtt === undefined ? "" : `${Math.max(1, Math.round(rtt))} ms`;
+    tile.querySelector("polyline").setAttribute("points", spark(remote.rtts));
+    tile.classList.toggle("pinged", remote.rtts.length > 1);
+    const made = tile.querySelector(".made");
+    made.textContent = remote.made === 1 ? "1 peer connection made" : `${remote.made} peer connections made`;
+    made.dataset.many = remote.made > 1;
+    const total = document.createElement("span");
+    total.textContent = ` · ${remote.total} in total`;
+    made.append(total);
+    play(tile, remote.stream);
+  }
+
+  #tile(name) {
+    let tile = this.#tiles.get(name);
+    if (!tile) {
+      tile = clone("tile");
+      tile.dataset.peer = name;
+      tile.setAttribute("aria-label", name);
+      tile.style.setProperty("--hue", hue(name));
+      tile.querySelector(".initials").textContent = initials(name);
+      this.#tiles.set(name, tile);
+      this.container.append(tile);
+    }
+    return tile;
+  }
+}
+
+function clone(id) {
+  return byId(id).content.firstElementChild.cloneNode(true);
+}
+
+function play(tile, stream) {
+  const video = tile.querySelector("video");
+  const seen = stream?.getVideoTracks().length > 0;
+  tile.classList.toggle("with-video", seen);
+  if (video.srcObject !== (stream ?? null)) video.srcObject = stream ?? null;
+}
+
+// Chooses the columns that keep tiles closest to the shape of a picture, in an area about twice as wide as high.
+function columns(tiles) {
+  return Math.ceil(Math.sqrt(tiles * 1.5));
+}
+
+function spark(values) {
+  const most = Math.max(5, ...values);
+  const start = 30 - values.length;
+  return values.map((value, i) => `${(120 * (start + i)) / 29},${26 - (24 * value) / most}`).join(" ");
+}
+
+function initials(name) {
+  const words = name.trim().split(/\s+/);
+  return words.slice(0, 2).map((word) => [...word][0].toUpperCase()).join("");
+}
+
+// Hues from teal to plum, on which white text is readable.
+function hue(name) {
+  const sum = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 9973, 7);
+  return 180 + (sum % 150);
+}

@@ -1,0 +1,130 @@
+//! All rooms, and the sockets' memberships in them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tower_offer_dedup::OfferDedupHandle;
+
+use crate::{
+    messages::{CloseReason, Kind, Name},
+    room::{Room, SocketHandle},
+    signaling::{Failure, Forward},
+};
+
+/// Messages that may wait for one socket. A client that lets more pile up is disconnected.
+const MAX_WAITING: usize = 128;
+
+pub(crate) struct Rooms {
+    rooms: Mutex<HashMap<Name, Room>>,
+    dedup: OfferDedupHandle,
+    sockets: AtomicU64,
+    offers_passed: AtomicU64,
+}
+
+/// A socket's membership in a room. Dropping it leaves the room.
+#[must_use]
+pub(crate) struct Member {
+    rooms: Arc<Rooms>,
+    pub(crate) room: Name,
+    pub(crate) peer: Name,
+    socket: u64,
+    /// The server's own replies to this socket.
+    pub(crate) replies: mpsc::Sender<Utf8Bytes>,
+}
+
+/// The room's messages for a socket.
+pub(crate) struct Inbox {
+    pub(crate) outgoing: mpsc::Receiver<Utf8Bytes>,
+    pub(crate) closed: oneshot::Receiver<CloseReason>,
+}
+
+impl Rooms {
+    /// Creates the list without any room. `dedup` forgets every peer that leaves.
+    pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
+        Self {
+            rooms: Mutex::default(),
+            dedup,
+            sockets: AtomicU64::new(0),
+            offers_passed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn dedup(&self) -> &OfferDedupHandle {
+        &self.dedup
+    }
+
+    pub(crate) fn offers_passed(&self) -> u64 {
+        self.offers_passed.load(Ordering::Relaxed)
+    }
+
+    /// Joins a room. A peer of the same name loses its membership.
+    pub(crate) fn join(self: &Arc<Self>, room: Name, peer: Name) -> Result<(Member, Inbox), CloseReason> {
+        let socket = self.sockets.fetch_add(1, Ordering::Relaxed);
+        let (replies, outgoing) = mpsc::channel(MAX_WAITING);
+        let (close, closed) = oneshot::channel();
+        let handle = SocketHandle {
+            id: socket,
+            outgoing: replies.clone(),
+            close,
+        };
+        self.lock()
+            .entry(room.clone())
+            .or_insert_with(|| Room::new(room.clone(), self.dedup.clone()))
+            .enter(peer.clone(), handle)?;
+        let member = Member {
+            rooms: Arc::clone(self),
+            room,
+            peer,
+            socket,
+            replies,
+        };
+        Ok((member, Inbox { outgoing, closed }))
+    }
+
+    /// Passes a message to its target, as [`Room::pass`] does.
+    pub(crate) fn pass(&self, message: &Forward) -> Result<Option<oneshot::Receiver<()>>, Failure> {
+        let mut rooms = self.lock();
+        let room = rooms.get_mut(&message.room).ok_or(Failure::NotInRoom)?;
+        let answer = room.pass(message)?;
+        if let Kind::Offer { .. } = message.kind {
+            self.offers_passed.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Room>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    /// A message from this peer.
+    pub(crate) fn forward(&self, to: Name, kind: Kind, text: Utf8Bytes) -> Forward {
+        Forward {
+            room: self.room.clone(),
+            from: self.peer.clone(),
+            to,
+            socket: self.socket,
+            kind,
+            text,
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut rooms = self.rooms.lock();
+        let Some(room) = rooms.get_mut(&self.room) else { return };
+        room.leave(&self.peer, self.socket);
+        if room.is_empty() {
+            rooms.remove(&self.room);
+        }
+    }
+}

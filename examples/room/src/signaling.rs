@@ -1,0 +1,144 @@
+//! The service that passes messages between peers, and the layer that lets each offer through once.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::{sync::oneshot, time::timeout};
+use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse, WhenBusy};
+
+use crate::{
+    args::Settings,
+    messages::{Kind, Name},
+    rooms::Rooms,
+};
+
+/// Handles a message from one peer to another.
+pub(crate) type Signaling = BoxCloneSyncService<Forward, Outcome, Failure>;
+
+const QUEUE: WhenBusy = WhenBusy::Queue {
+    depth: 8,
+    timeout: Duration::from_secs(10),
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    pub(crate) room: Name,
+    pub(crate) from: Name,
+    pub(crate) to: Name,
+    /// The sender's socket.
+    pub(crate) socket: u64,
+    pub(crate) kind: Kind,
+    /// The text for the target.
+    pub(crate) text: Utf8Bytes,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The target has the message. If it was an offer, the target has answered it.
+    Passed,
+    /// The offer was ignored.
+    Ignored {
+        reason: Reason,
+        retry_after: Option<Duration>,
+    },
+}
+
+/// The reason why a message failed. An offer may be sent again at once.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    NotInRoom,
+    NoSuchPeer,
+    TargetLeft,
+    CallEnded,
+    NotAnswered,
+}
+
+/// One layer for the whole server. The key distinguishes pairs of peers.
+pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
+    let once = OfferDedupLayer::builder()
+        .offers(offer)
+        .window(settings.window)
+        .cooldown(settings.cooldown)
+        .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
+        // Longer than any offer waits, so the answer time-out always comes first.
+        .lease(settings.answer_timeout + Duration::from_secs(5))
+        .answer(Refuse::with(|refusal| Outcome::Ignored {
+            reason: refusal.reason(),
+            retry_after: refusal.retry_after(),
+        }))
+        .build();
+
+    let rooms = Arc::new(Rooms::new(once.handle()));
+    let service = ServiceBuilder::new()
+        .option_layer(settings.dedup.then_some(once))
+        .service(Forwarder {
+            rooms: Arc::clone(&rooms),
+            answer_timeout: settings.answer_timeout,
+        });
+    (BoxCloneSyncService::new(service), rooms)
+}
+
+fn offer(message: &Forward) -> Option<Offer> {
+    let Forward { room, from, to, .. } = message;
+    let Kind::Offer { sdp } = &message.kind else {
+        return None;
+    };
+    let key = (room.as_str(), from.as_str(), to.as_str());
+    Some(Offer::new(key, Fingerprint::sdp(sdp)).label(format!("{from} to {to} in {room}")))
+}
+
+#[derive(Clone)]
+struct Forwarder {
+    rooms: Arc<Rooms>,
+    answer_timeout: Duration,
+}
+
+impl Service<Forward> for Forwarder {
+    type Response = Outcome;
+    type Error = Failure;
+    type Future = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, message: Forward) -> Self::Future {
+        // Passes the message here and not in the future, so that messages keep the order of the calls.
+        let passed = self.rooms.pass(&message);
+        let answer_timeout = self.answer_timeout;
+        Box::pin(async move {
+            if let Some(answer) = passed? {
+                answered(answer, answer_timeout).await?;
+            }
+            Ok(Outcome::Passed)
+        })
+    }
+}
+
+async fn answered(answer: oneshot::Receiver<()>, within: Duration) -> Result<(), Failure> {
+    match timeout(within, answer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Failure::CallEnded),
+        Err(_) => Err(Failure::NotAnswered),
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotInRoom => "you are not in the room any more",
+            Self::NoSuchPeer => "no such peer in the room",
+            Self::TargetLeft => "the peer left the room",
+            Self::CallEnded => "the call ended before the offer was answered",
+            Self::NotAnswered => "the offer was not answered in time",
+        })
+    }
+}

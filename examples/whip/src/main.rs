@@ -1,0 +1,135 @@
+//! A WHIP endpoint (RFC 9725) that receives media over real WebRTC, and makes one session per offer.
+//!
+//! `cargo run --release -p whip -- --help` lists the options. The endpoint does not forward the media.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    args::{Command, HELP, Settings},
+    progress::End,
+    sessions::Sessions,
+};
+
+mod args;
+mod connection;
+mod endpoint;
+mod fragment;
+mod progress;
+mod report;
+mod sessions;
+
+/// The time that requests get to end at shutdown, and then connections to close.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    match Command::parse(env::args_os()) {
+        Ok(Command::Help) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Serve(settings)) => serve(settings),
+        Err(error) => fail(2, &format!("{error} (--help lists the options)")),
+    }
+}
+
+#[derive(Clone)]
+struct App {
+    settings: Arc<Settings>,
+    media_ip: IpAddr,
+    sessions: Sessions,
+    dedup: OfferDedupHandle,
+}
+
+#[tokio::main]
+async fn serve(settings: Settings) -> ExitCode {
+    log_to_stderr();
+
+    let listening = TcpListener::bind(settings.listen).await;
+    let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = match bound {
+        Ok(bound) => bound,
+        Err(error) => return fail(1, &format!("cannot listen on {}: {error}", settings.listen)),
+    };
+    let media_ip = settings.media_ip.unwrap_or_else(|| media_ip(address));
+    if let Err(error) = UdpSocket::bind((media_ip, 0)) {
+        return fail(1, &format!("cannot receive media on {media_ip}: {error}"));
+    }
+    println!("WHIP endpoint on http://{address}/");
+    let _ = io::stdout().flush();
+
+    let layer = OfferDedupLayer::whip().build();
+    let dedup = layer.handle();
+    let app = App {
+        settings: Arc::new(settings),
+        media_ip,
+        sessions: Sessions::new(dedup.clone()),
+        dedup,
+    };
+    let router: Router<App> = endpoint::router(&app, layer).merge(report::router());
+    let interrupted = || async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(interrupted());
+    let served = tokio::select! {
+        served = server => served,
+        // A slow client must not keep the server up.
+        () = async { interrupted().await; sleep(SHUTDOWN).await } => Ok(()),
+    };
+    let _ = timeout(SHUTDOWN, app.dedup.drain()).await;
+    app.sessions.end_all(End::Shutdown);
+    let _ = timeout(SHUTDOWN, app.sessions.closed()).await;
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+fn log_to_stderr() {
+    let filter = env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)))
+        .with(lines)
+        .init();
+}
+
+/// The address at which publishers reach a server that listens on `address`.
+fn media_ip(address: SocketAddr) -> IpAddr {
+    if !address.ip().is_unspecified() {
+        return address.ip();
+    }
+    // Sends nothing. The system picks the local address for a target from RFC 5737.
+    let towards_network = || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    };
+    towards_network().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())
+}
+
+fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("whip: {message}");
+    ExitCode::from(code)
+}

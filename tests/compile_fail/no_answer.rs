@@ -1,0 +1,12 @@
+use std::convert::Infallible;
+
+use tower::{Layer, service_fn};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer};
+
+fn main() {
+    let layer = OfferDedupLayer::builder()
+        .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+        .build();
+    let service = layer.layer(service_fn(|sdp: String| async { Ok::<_, Infallible>(sdp) }));
+    let _ = service.oneshot(String::new());
+}

@@ -1,0 +1,15 @@
+use std::convert::Infallible;
+
+use tower::{Layer, service_fn};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Replay};
+
+fn main() {
+    struct Answer(String);
+
+    let layer = OfferDedupLayer::builder()
+        .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+        .answer(Replay::with(|refusal| Answer(refusal.to_string())))
+        .build();
+    let service = layer.layer(service_fn(|sdp: String| async { Ok::<_, Infallible>(Answer(sdp)) }));
+    let _ = service.oneshot(String::new());
+}

@@ -1,0 +1,6 @@
+//! The room server's protocol, over real sockets.
+
+mod client;
+mod offers;
+mod process;
+mod sockets;

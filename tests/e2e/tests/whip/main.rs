@@ -1,0 +1,13 @@
+//! The WHIP endpoint with publishers written by others: FFmpeg, Chromium, the Eyevinn client and aiortc.
+//!
+//! `tests/run` installs them. If one is missing, its tests fail.
+
+mod aiortc;
+mod browser;
+mod clients;
+mod endpoint;
+mod ffmpeg;
+mod http;
+mod process;
+mod proxy;
+mod server;

@@ -1,0 +1,145 @@
+//! The process: flags, port, page and shutdown.
+
+use std::process::{Command, Output};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::{
+    http::Message,
+    server::{OFFER, WhipServer},
+};
+
+#[test]
+fn wrong_flags_fail_with_one_line() {
+    let wrong: &[(&[&str], &str)] = &[
+        (&["--nonsense"], "invalid option '--nonsense'"),
+        (&["8080"], "unexpected argument \"8080\""),
+        (&["--listen"], "missing argument for option '--listen'"),
+        (
+            &["--listen", "here"],
+            "--listen takes ADDRESS:PORT such as 127.0.0.1:8080, not \"here\"",
+        ),
+        (&["--media-ip", "here"], "--media-ip takes an IP address, not \"here\""),
+        (
+            &["--media-ip", "0.0.0.0"],
+            "--media-ip takes an address that publishers can send to",
+        ),
+        (&["--token", ""], "--token must not be empty"),
+        (
+            &["--answer-delay-ms", "60001"],
+            "--answer-delay-ms takes a whole number up to 60000, not 60001",
+        ),
+        (&["--no-dedup=1"], "unexpected argument for option '--no-dedup'"),
+    ];
+    for (args, error) in wrong {
+        let (code, stdout, stderr) = run(args);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(stderr.contains(error), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn unusable_address_fails_with_one_line() {
+    let server = WhipServer::start(&[]);
+    let busy = run(&["--listen", &server.address]);
+    let error = format!("whip: cannot listen on {}: Address already in use", server.address);
+    assert_fails(&busy, &error);
+    let foreign = run(&["--listen", "127.0.0.1:0", "--media-ip", "192.0.2.1"]);
+    assert_fails(
+        &foreign,
+        "whip: cannot receive media on 192.0.2.1: Cannot assign requested address",
+    );
+}
+
+fn assert_fails((code, stdout, stderr): &(Option<i32>, String, String), error: &str) {
+    assert_eq!((*code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.starts_with(error) && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn help_lists_every_flag() {
+    let (code, stdout, stderr) = run(&["--help"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for flag in [
+        "--listen",
+        "--media-ip",
+        "--token",
+        "--no-dedup",
+        "--answer-delay-ms",
+        "RUST_LOG",
+    ] {
+        assert!(stdout.contains(flag), "{flag}");
+    }
+}
+
+#[tokio::test]
+async fn page_and_metrics_are_served() {
+    let server = WhipServer::start(&[]);
+    let page = server.request("GET", "/", &[], "").await;
+    assert_eq!(
+        (page.status(), page.field("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
+    for outside in ["src=\"http", "href=\"http", "url(", "@import"] {
+        assert!(
+            !page.text().contains(outside),
+            "the page loads an external resource: {outside}"
+        );
+    }
+
+    for _ in 0..3 {
+        assert_eq!(server.publish("/whip/stage", OFFER).await.status(), 201);
+    }
+    let metrics = server.request("GET", "/metrics", &[], "").await;
+    for line in [
+        "# TYPE whip_sessions_created_total counter",
+        "whip_sessions_created_total 1",
+        "whip_sessions{state=\"connecting\"} 1",
+        "whip_sessions_ended_total{reason=\"deleted\"} 0",
+        "whip_received_packets_total 0",
+        "offer_dedup_offers_total{outcome=\"admitted\"} 1",
+        "offer_dedup_offers_total{outcome=\"replayed\"} 2",
+        "offer_dedup_claims 0",
+    ] {
+        assert!(
+            metrics.text().lines().any(|found| found == line),
+            "{line}\n{}",
+            metrics.text()
+        );
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupt_ends_sessions_and_answers_requests() {
+    let mut server = WhipServer::start(&["--answer-delay-ms", "500"]);
+    let address = server.address.clone();
+    let mut slow = TcpStream::connect(&address).await.expect("the server should listen");
+    slow.write_all(b"POST /whip/slow HTTP/1.1\r\n")
+        .await
+        .expect("the server should read");
+    let request = Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
+    let posted = tokio::spawn(async move { request.exchange(&address).await });
+    server
+        .until("an offer in process", |stats| stats["held"]["claims"] == 1)
+        .await;
+    let id = server.child.id().to_string();
+    let interrupt = Command::new("kill").args(["-INT", &id]).status();
+    assert!(interrupt.expect("kill should run").success());
+    let answer = posted
+        .await
+        .expect("the request should not panic")
+        .expect("an answer should come");
+    assert_eq!(answer.status(), 201);
+    assert_eq!(server.child.wait().expect("the server should exit").code(), Some(0));
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = WhipServer::command()
+        .args(args)
+        .output()
+        .expect("the server should run");
+    let text = |bytes| String::from_utf8(bytes).expect("the output should be UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
