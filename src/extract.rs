@@ -191,6 +191,18 @@ impl SessionUri {
             credentials: digest(credentials),
         }
     }
+
+    pub(crate) fn path_and_query(&self) -> &[u8; 16] {
+        &self.path_and_query
+    }
+
+    pub(crate) fn authority(&self) -> &[u8; 16] {
+        &self.authority
+    }
+
+    pub(crate) fn credentials(&self) -> &[u8; 16] {
+        &self.credentials
+    }
 }
 
 /// Returns the first 128 bits of the BLAKE3 digest.

@@ -13,7 +13,7 @@ use tower_service::Service;
 use crate::{
     Offer, Refusal,
     answer::Answer,
-    extract::{Admission, ExtractOffer, Found},
+    extract::{Admission, ExtractOffer, Found, SessionUri},
     gate::{Arrival, Claim, DuplicatePolicy, Record, Verdict, Waiter},
     layer::{Core, Route},
     observe,
@@ -72,6 +72,13 @@ where
     Passing {
         #[pin]
         invoke: Invoke<S, X::Request>,
+        core: Arc<Core<A>>,
+    },
+    /// A request that may end a session.
+    Ending {
+        #[pin]
+        invoke: Invoke<S, X::Request>,
+        uri: SessionUri,
         core: Arc<Core<A>>,
     },
     Answered(Result<A::Response, S::Error>),
@@ -163,6 +170,7 @@ where
             let next = match self.as_mut().project() {
                 StateProj::Running(running) => return running.poll(cx),
                 StateProj::Passing { invoke, core } => return poll_passing(invoke, core, cx),
+                StateProj::Ending { invoke, uri, core } => return poll_ending(invoke, uri, core, cx),
                 StateProj::Reading { read, resume } => {
                     let found = ready!(read.poll(cx)).read();
                     State::found(found, resume.target())
@@ -230,7 +238,15 @@ where
                 observe::unchecked(counters);
                 Self::pass(request, target)
             }
-            Found::Pass(request) | Found::Other(request) | Found::Ending(request, _) => {
+            Found::Ending(request, uri) => {
+                observe::passed(counters);
+                Self::Ending {
+                    invoke: Invoke::new(target.service, request),
+                    uri,
+                    core: Arc::clone(target.core),
+                }
+            }
+            Found::Pass(request) | Found::Other(request) => {
                 observe::passed(counters);
                 Self::pass(request, target)
             }
@@ -305,6 +321,23 @@ where
     invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response))
 }
 
+/// Polls a request that may end a session. The session has ended before the response goes out.
+fn poll_ending<S, R, A>(
+    invoke: Pin<&mut Invoke<S, R>>,
+    uri: &SessionUri,
+    core: &Core<A>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<A::Response, S::Error>>
+where
+    S: Service<R>,
+    A: Answer<S::Response, S::Error>,
+{
+    invoke.poll(cx, || ()).map_ok(|response| {
+        core.end_sessions(uri, core.answer.ended(&response));
+        core.answer.pass(response)
+    })
+}
+
 impl<S, X, A, Req> Resume<S, X, A, Req>
 where
     X: ExtractOffer<Req>,
@@ -349,6 +382,7 @@ where
             State::Waiting { .. } => "Waiting",
             State::Running(_) => "Running",
             State::Passing { .. } => "Passing",
+            State::Ending { .. } => "Ending",
             State::Answered(_) => "Answered",
             State::Done => "Done",
         };

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     Fingerprint, PeerKey, Stats,
     gate::{Gate, Scope},
+    sessions::Sessions,
 };
 
 /// Inspects a layer and forgets peers. Cheap to clone.
@@ -26,11 +27,12 @@ use crate::{
 #[derive(Clone)]
 pub struct OfferDedupHandle {
     gate: Arc<Gate>,
+    sessions: Arc<Sessions>,
 }
 
 impl OfferDedupHandle {
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate }
+    pub(crate) fn new(gate: Arc<Gate>, sessions: Arc<Sessions>) -> Self {
+        Self { gate, sessions }
     }
 
     /// Forgets a peer: its memories, its cooldown, its claim in flight and its queue. Returns whether there was anything
@@ -82,6 +84,7 @@ impl OfferDedupHandle {
     /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or not.
     pub fn clear(&self) {
         self.gate.clear();
+        self.sessions.clear();
     }
 
     /// Returns whether an offer of the peer is being processed.
@@ -125,7 +128,7 @@ impl OfferDedupHandle {
     ///
     /// The numbers are read one after another while the layer works. Sums hold only when it is idle.
     pub fn stats(&self) -> Stats {
-        self.gate.stats()
+        self.sessions.add_to(self.gate.stats())
     }
 }
 

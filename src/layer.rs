@@ -11,7 +11,16 @@ use std::{
 
 use tower_layer::Layer;
 
-use crate::{OfferDedup, OfferDedupBuilder, OfferDedupHandle, WhenBusy, builder::Inline, gate::Gate, observe};
+use crate::{
+    OfferDedup, OfferDedupBuilder, OfferDedupHandle, WhenBusy,
+    answer::Ended,
+    builder::Inline,
+    extract::SessionUri,
+    gate::Gate,
+    observe,
+    quiet::{Caught, catch},
+    sessions::Sessions,
+};
 
 /// Wraps a signaling service so that each WebRTC offer is processed once.
 ///
@@ -31,6 +40,7 @@ pub struct OfferDedupLayer<X, A, M = Inline> {
 pub(crate) struct Core<A> {
     pub(crate) answer: A,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) sessions: Arc<Sessions>,
     has_warned_of_nesting: AtomicBool,
 }
 
@@ -38,9 +48,28 @@ impl<A> Core<A> {
     pub(crate) fn new(answer: A, gate: Gate) -> Self {
         Self {
             answer,
+            sessions: Arc::new(Sessions::new(gate.settings())),
             gate: Arc::new(gate),
             has_warned_of_nesting: AtomicBool::new(false),
         }
+    }
+
+    /// Forgets the sessions that a response to a request for `uri` has ended.
+    ///
+    /// # Panics
+    ///
+    /// If a subscriber, a recorder or a waker panics, after all of them are forgotten.
+    pub(crate) fn end_sessions(&self, uri: &SessionUri, ended: Ended) {
+        let memories = self.sessions.end(uri, ended);
+        let ran: Vec<_> = memories
+            .iter()
+            .map(|memory| {
+                catch(|| {
+                    memory.forget();
+                })
+            })
+            .collect();
+        ran.into_iter().for_each(Caught::resume);
     }
 
     /// Counts a request that passes because the layer is around its own clone, and warns once.
@@ -145,7 +174,7 @@ impl<X, A, M> OfferDedupLayer<X, A, M> {
 
     /// Returns a handle for inspecting the layer and forgetting peers.
     pub fn handle(&self) -> OfferDedupHandle {
-        OfferDedupHandle::new(Arc::clone(&self.core.gate))
+        OfferDedupHandle::new(Arc::clone(&self.core.gate), Arc::clone(&self.core.sessions))
     }
 }
 
@@ -174,7 +203,7 @@ impl<X, A, M> Clone for OfferDedupLayer<X, A, M> {
 impl<X, A, M> fmt::Debug for OfferDedupLayer<X, A, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OfferDedupLayer")
-            .field("stats", &self.core.gate.stats())
+            .field("stats", &self.handle().stats())
             .finish_non_exhaustive()
     }
 }

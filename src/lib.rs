@@ -144,6 +144,7 @@ mod process;
 mod quiet;
 mod service;
 mod session;
+mod sessions;
 mod settings;
 mod stats;
 

@@ -142,9 +142,7 @@ pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
 /// because the answer was not kept.
 pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: Duration, is_unrecorded: bool) {
     counters.ended(outcome).count();
-    if is_unrecorded {
-        counters.not_recorded.count();
-    }
+    let is_first_unrecorded = is_unrecorded && counters.not_recorded.count_is_first();
     metrics::step(CLAIMS, -1.0);
     metrics::record(PROCESSING, held);
     match outcome {
@@ -169,11 +167,18 @@ pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: 
             offer_event!(debug, offer, "offer superseded: a newer offer of the peer arrived");
         }
     }
-    if is_unrecorded {
+    if is_first_unrecorded {
+        offer_event!(
+            warn,
+            offer,
+            "answer not recorded: it is too large, too slow or vetoed; duplicates will be refused; further answers that \
+             are not recorded show at debug"
+        );
+    } else if is_unrecorded {
         offer_event!(
             debug,
             offer,
-            "answer not recorded: it is too large, of unknown length or vetoed; duplicates will be refused"
+            "answer not recorded: it is too large, too slow or vetoed; duplicates will be refused"
         );
     }
 }

@@ -12,13 +12,50 @@ use crate::{
 /// It names one claim: a late end of an old session never touches a newer one of the same peer. While its offer is being
 /// processed, an end only prevents that the offer is remembered; the lock and the followers wait for the completion.
 ///
-/// An [`ExtractOffer`](crate::extract::ExtractOffer) puts it into the request, for HTTP into the extensions.
+/// An [`ExtractOffer`](crate::extract::ExtractOffer) puts it into the request, for HTTP into the extensions. Where the
+/// answer has a `Location`, a `DELETE` of that URI through the layer ends the session by itself. A server that ends
+/// sessions in other ways, such as a lost peer connection, keeps the guard of [`forget_on_drop`](Self::forget_on_drop).
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "http")]
+/// # fn example() {
+/// use axum::{Extension, Router, http::StatusCode, routing::post};
+/// use tower_offer_dedup::{
+///     OfferDedupLayer, OfferSession, extract::ForgetOnDrop,
+/// };
+///
+/// struct Session {
+///     // The peer connection, and what forgets its offer.
+///     _end: ForgetOnDrop,
+/// }
+///
+/// async fn publish(Extension(session): Extension<OfferSession>) -> StatusCode {
+///     let session = Session { _end: session.forget_on_drop() };
+///     // Keep it for as long as the peer connection lives.
+///     # drop(session);
+///     StatusCode::CREATED
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/whip", post(publish))
+///     .layer(OfferDedupLayer::whip().build());
+/// # let _ = app;
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct OfferSession(Option<ClaimMemory>);
 
 impl OfferSession {
     pub(crate) fn new(memory: ClaimMemory) -> Self {
         Self(Some(memory))
+    }
+
+    /// Makes the session of a request that was not checked. Its end does nothing.
+    #[cfg(feature = "axum")]
+    pub(crate) fn none() -> Self {
+        Self(None)
     }
 
     /// Returns whether this is a session of `gate`.

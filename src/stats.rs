@@ -44,7 +44,8 @@ macro_rules! counters {
             pub refused_timed_out: u64,
             /// Requests refused for all other reasons.
             pub refused_otherwise: u64,
-            /// Memories and cooldowns dropped inside their time to stay inside a limit: their duplicates pass.
+            /// Memories, cooldowns and sessions dropped inside their time to stay inside a limit. Duplicates of a dropped
+            /// memory pass.
             pub evicted: u64,
             /// Claims held now, those of detached tasks and forgotten ones included.
             pub claims: u64,
@@ -54,7 +55,9 @@ macro_rules! counters {
             pub memories: u64,
             /// Peers that cool down. Those past their cooldown count until they are collected.
             pub cooldowns: u64,
-            /// Bytes that memories and cooldowns take, by estimate.
+            /// Sessions that a later request may end. Those past their window count until they are collected.
+            pub sessions: u64,
+            /// Bytes that memories, cooldowns and sessions take, by estimate.
             pub bytes: u64,
         }
 
@@ -162,6 +165,11 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn count(&self) {
         self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Counts, and returns whether this is the first time.
+    pub(crate) fn count_is_first(&self) -> bool {
+        self.0.fetch_add(1, Relaxed) == 0
     }
 
     fn read(&self) -> u64 {

@@ -1,31 +1,38 @@
-//! HTTP responses to duplicates: refusals, recorded answers, and who may get them.
+//! Answers over HTTP: refusals, and what is recorded and replayed.
+
+mod common;
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use common::journal::Journal;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Request, Response, StatusCode, header, response::Parts};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
     OfferDedupHandle, OfferDedupLayer, Reason, Refusal,
     answer::Answer,
     builder::Inline,
-    http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom},
+    http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom, Refusing},
 };
+use tracing::Level;
 
-/// The body of a typical server: neither `Clone` nor `Sync`.
+/// As a server's: neither `Clone` nor `Sync`.
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<BufferedBody<Body>>, BoxError>;
 
+const MILLI: Duration = Duration::from_millis(1);
 const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
 fn full(body: impl Into<Bytes>) -> Body {
@@ -42,7 +49,7 @@ fn streamed(frames: Vec<Result<&'static str, BoxError>>) -> Body {
     StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
 
-/// A server that answers its n-th call with `answer(n)`.
+/// A server that numbers its answers: `answer(n)` is the n-th.
 fn server(
     answer: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
 ) -> (Client, Arc<AtomicUsize>, OfferDedupHandle) {
@@ -79,8 +86,13 @@ fn created(n: usize, body: Body) -> Response<Body> {
         .unwrap()
 }
 
+fn refused(answer: &HttpAnswer<Refusing>, refusal: &Refusal) -> Response<BufferedBody<Body>> {
+    let Ok(refused) = Answer::<Response<Body>, Infallible>::refuse(answer, refusal);
+    refused
+}
+
 #[test]
-fn every_reason_has_problem_document() {
+fn every_reason_has_a_problem_document() {
     let second = Some("1");
     let cases = [
         (Reason::InFlight, 409, second),
@@ -88,17 +100,17 @@ fn every_reason_has_problem_document() {
         (Reason::CoolingDown, 409, second),
         (Reason::Processed, 409, None),
         (Reason::NotRecorded, 409, None),
+        (Reason::Superseded, 409, None),
         (Reason::QueueFull, 503, second),
         (Reason::TimedOut, 503, second),
+        (Reason::Aborted, 503, second),
         (Reason::StoreUnavailable, 503, second),
         (Reason::BodyTooLarge, 413, None),
         (Reason::BodyTimedOut, 408, None),
         (Reason::PeerMissing, 400, None),
     ];
     for (reason, status, retry_after) in cases {
-        let refused =
-            Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &Refusal::new(reason))
-                .unwrap();
+        let refused = refused(&HttpAnswer::refusing(), &Refusal::new(reason));
         let (head, body) = refused.into_parts();
         let body = futures_util::FutureExt::now_or_never(body.collect())
             .unwrap()
@@ -124,18 +136,16 @@ fn every_reason_has_problem_document() {
 }
 
 #[test]
-fn retry_after_rounds_up() {
+fn retry_after_is_rounded_up() {
     let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::from_millis(1001));
-    let refused =
-        Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &refusal).unwrap();
+    let refused = refused(&HttpAnswer::refusing(), &refusal);
     assert_eq!(refused.headers()["retry-after"], "2");
 }
 
 #[test]
 fn endless_retry_after_is_a_number() {
     let refusal = Refusal::with_retry_after(Reason::CoolingDown, Duration::MAX);
-    let refused =
-        Answer::<Response<Body>, std::convert::Infallible>::refuse(&HttpAnswer::refusing(), &refusal).unwrap();
+    let refused = refused(&HttpAnswer::refusing(), &refusal);
     assert_eq!(refused.headers()["retry-after"], u64::MAX.to_string());
 }
 
@@ -146,14 +156,13 @@ fn refusals_are_replaceable() {
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
         response
     });
-    let refused =
-        Answer::<Response<Body>, std::convert::Infallible>::refuse(&answer, &Refusal::new(Reason::Busy)).unwrap();
+    let refused = refused(&answer, &Refusal::new(Reason::Busy));
     assert_eq!(refused.status(), StatusCode::IM_A_TEAPOT);
     assert!(refused.extensions().get::<Refusal>().is_some());
 }
 
 #[tokio::test]
-async fn first_answer_unchanged_replay_marked() {
+async fn replay_repeats_the_answer_and_is_marked() {
     let (client, calls, _) = server(|n| {
         let mut response = created(n, full("an answer"));
         for (name, value) in [
@@ -199,31 +208,250 @@ async fn first_answer_unchanged_replay_marked() {
 }
 
 #[tokio::test]
-async fn large_or_streamed_answer_is_unrecorded() {
-    let bodies: [fn() -> Body; 3] = [
-        || full(vec![b'x'; 64 * 1024 + 1]),
-        || streamed(vec![Ok("an "), Ok("answer")]),
-        || full("answer"),
+async fn answer_is_recorded_up_to_the_cap() {
+    let bodies: [(fn() -> Body, bool); 5] = [
+        (|| full("answer"), true),
+        (|| streamed(vec![Ok("an "), Ok("answer")]), true),
+        (|| full(vec![b'x'; 64 * 1024]), true),
+        (|| full(vec![b'x'; 64 * 1024 + 1]), false),
+        (|| Endless(65).boxed_unsync(), false),
     ];
-    for (body, is_recorded) in bodies.into_iter().zip([false, false, true]) {
-        let (client, calls, _) = server(move |n| created(n, body()));
+    for (body, is_recorded) in bodies {
+        let (client, calls, handle) = server(move |n| created(n, body()));
         let (status, _, first) = send(&client, offer("/whip/a", "t", SDP)).await;
         assert_eq!(status, StatusCode::CREATED);
         let (status, headers, second) = send(&client, offer("/whip/a", "t", SDP)).await;
         if is_recorded {
-            assert_eq!((status, second), (StatusCode::CREATED, first));
+            assert_eq!((status, second.len()), (StatusCode::CREATED, first.len()));
+            assert_eq!(headers["content-length"], first.len().to_string());
         } else {
             assert_eq!((status, headers.get("retry-after")), (StatusCode::CONFLICT, None));
             assert!(second.ends_with(b"\"status\":409}") && second.windows(12).any(|w| w == b"not_recorded"));
         }
         assert_eq!(calls.load(SeqCst), 1);
+        assert_eq!(handle.stats().not_recorded, u64::from(!is_recorded));
     }
 }
 
-/// A body that is longer than its size hint says.
-struct WrongSizeHint(usize);
+/// A body of some KiB, without a length.
+struct Endless(usize);
 
-impl http_body::Body for WrongSizeHint {
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or_default();
+        std::task::Poll::Ready(left.map(|_| Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
+    }
+}
+
+/// A body that says `an `, then `answer` after `pause`.
+fn slow(pause: Duration) -> Body {
+    let rest = stream::once(async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"answer")))
+    });
+    let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"an ")))]);
+    StreamBody::new(first.chain(rest)).boxed_unsync()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_is_read_for_one_second() {
+    let second = Duration::from_secs(1);
+    for (pause, is_recorded) in [(second - MILLI, true), (second + MILLI, false)] {
+        let (client, calls, _) = server(move |n| created(n, slow(pause)));
+        let start = Instant::now();
+        let first = client.clone().oneshot(offer("/whip/a", "t", SDP)).await.unwrap();
+        // The head goes out after a second at the latest, and the body as it comes.
+        assert_eq!(start.elapsed(), pause.min(second));
+        let body = first.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!((&body[..], start.elapsed()), (&b"an answer"[..], pause));
+
+        let (status, _, second) = send(&client, offer("/whip/a", "t", SDP)).await;
+        if is_recorded {
+            assert_eq!((status, &second[..]), (StatusCode::CREATED, &b"an answer"[..]));
+        } else {
+            assert_eq!(status, StatusCode::CONFLICT);
+        }
+        assert_eq!(calls.load(SeqCst), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_first_unrecorded_answer_warns() {
+    let (journal, _guard) = Journal::open();
+    let (client, ..) = server(|n| created(n, full(vec![b'x'; 64 * 1024 + 1])));
+    for stream in ["/whip/a", "/whip/b", "/whip/c"] {
+        send(&client, offer(stream, "t", SDP)).await;
+    }
+    let entries = journal.read();
+    let levels: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.message.contains("answer not recorded"))
+        .map(|entry| entry.level)
+        .collect();
+    assert_eq!(levels, [Level::WARN, Level::DEBUG, Level::DEBUG]);
+}
+
+#[tokio::test]
+async fn success_if_reads_head_and_body() {
+    let builder = || {
+        OfferDedupLayer::builder()
+            .offers(HttpOffers::new())
+            .cooldown(Duration::ZERO)
+    };
+    let is_code_zero = |head: &Parts, body: Option<&[u8]>| {
+        head.status.is_success() && body.is_none_or(|body| body.starts_with(br#"{"code":0}"#))
+    };
+    // The code of the n-th answer, and the calls for two equal offers.
+    for (code, expected_calls) in [(0, 1), (5020, 2)] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let inner = {
+            let calls = Arc::clone(&calls);
+            service_fn(move |_: Request<BufferedBody<Full<Bytes>>>| {
+                calls.fetch_add(1, SeqCst);
+                let body = streamed(vec![
+                    Ok("{"),
+                    Ok("\"code\":"),
+                    Ok(if code == 0 { "0}" } else { "5020}" }),
+                ]);
+                async move { Ok::<_, BoxError>(Response::new(body)) }
+            })
+        };
+        let replaying = builder()
+            .answer(HttpAnswer::replaying().success_if(is_code_zero))
+            .build()
+            .layer(inner.clone());
+        let refusing = builder()
+            .answer(HttpAnswer::refusing().success_if(is_code_zero))
+            .build()
+            .layer(inner);
+        let clients = [
+            (Client::new(replaying), StatusCode::OK),
+            (
+                Client::new(refusing),
+                if code == 0 {
+                    StatusCode::CONFLICT
+                } else {
+                    StatusCode::OK
+                },
+            ),
+        ];
+        for (client, second) in clients {
+            calls.store(0, SeqCst);
+            assert_eq!(send(&client, offer("/rtc", "t", SDP)).await.0, StatusCode::OK);
+            assert_eq!(send(&client, offer("/rtc", "t", SDP)).await.0, second, "{code}");
+            assert_eq!(calls.load(SeqCst), expected_calls, "{code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn success_if_gets_no_oversized_body() {
+    let (seen, layer) = {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sees = Arc::clone(&seen);
+        let answer = HttpAnswer::refusing().success_if(move |_, body| {
+            sees.lock().unwrap().push(body.map(<[u8]>::len));
+            true
+        });
+        (
+            seen,
+            OfferDedupLayer::builder()
+                .offers(HttpOffers::new())
+                .answer(answer)
+                .build(),
+        )
+    };
+    for (path, length) in [("/a", 64 * 1024), ("/b", 64 * 1024 + 1)] {
+        let service = layer.layer(service_fn(move |_: Request<BufferedBody<Full<Bytes>>>| async move {
+            Ok::<_, BoxError>(created(0, full(vec![b'x'; length])))
+        }));
+        let (_, _, body) = send(&Client::new(service), offer(path, "t", SDP)).await;
+        assert_eq!(body.len(), length);
+    }
+    assert_eq!(*seen.lock().unwrap(), [Some(64 * 1024), None]);
+}
+
+#[tokio::test]
+async fn fields_of_one_response_are_not_repeated() {
+    let once = [
+        "set-cookie",
+        "date",
+        "age",
+        "server-timing",
+        "ratelimit",
+        "ratelimit-policy",
+        "ratelimit-remaining",
+        "x-ratelimit-limit",
+        "x-rate-limit-reset",
+        "request-id",
+        "x-request-id",
+        "correlation-id",
+        "x-correlation-id",
+        "x-trace-id",
+        "traceparent",
+        "tracestate",
+        "traceresponse",
+    ];
+    let hop_by_hop = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "x-hop",
+    ];
+    let repeated = [
+        "location",
+        "etag",
+        "link",
+        "content-type",
+        "access-control-allow-origin",
+        "retry-after",
+        "x-custom",
+    ];
+    let answered = move |keep: Option<bool>| {
+        let answer = match keep {
+            Some(keep) => HttpAnswer::replaying().keep_field(move |_, _| keep),
+            None => HttpAnswer::replaying(),
+        };
+        let layer = OfferDedupLayer::builder()
+            .offers(HttpOffers::new())
+            .answer(answer)
+            .build();
+        layer.layer(service_fn(move |_: Request<BufferedBody<Full<Bytes>>>| async move {
+            let mut response = Response::new(full("an answer"));
+            for name in once.into_iter().chain(hop_by_hop).chain(repeated) {
+                response.headers_mut().insert(name, "x-hop".parse().unwrap());
+            }
+            Ok::<_, BoxError>(response)
+        }))
+    };
+    let always = ["content-length", "offer-replayed"];
+    for (keep, expected) in [
+        (None, [&repeated[..], &always].concat()),
+        (Some(true), [&repeated[..], &once, &always].concat()),
+        (Some(false), always.to_vec()),
+    ] {
+        let client = Client::new(answered(keep));
+        send(&client, offer("/whip", "t", SDP)).await;
+        let (_, headers, _) = send(&client, offer("/whip", "t", SDP)).await;
+        let got: BTreeSet<_> = headers.keys().map(|name| name.as_str()).collect();
+        assert_eq!(got, BTreeSet::from_iter(expected), "{keep:?}");
+    }
+}
+
+/// A body that is longer than it declares.
+struct Liar(usize);
+
+impl http_body::Body for Liar {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -244,15 +472,15 @@ impl http_body::Body for WrongSizeHint {
 }
 
 #[tokio::test]
-async fn wrong_size_hint_passes_unrecorded() {
-    let (client, ..) = server(|n| created(n, WrongSizeHint(100).boxed_unsync()));
+async fn body_longer_than_declared_passes_whole() {
+    let (client, ..) = server(|n| created(n, Liar(100).boxed_unsync()));
     let (_, _, first) = send(&client, offer("/whip/a", "t", SDP)).await;
     assert_eq!(first.len(), 100 * 1024);
     let (status, ..) = send(&client, offer("/whip/a", "t", SDP)).await;
     assert_eq!(status, StatusCode::CONFLICT);
 }
 
-/// Sends a part of the body, stays pending for a while, then fails.
+/// Sends a part of what it declared, pauses, then fails.
 struct Failing {
     sends: Option<Bytes>,
     pauses: usize,
@@ -290,7 +518,7 @@ impl http_body::Body for Failing {
 }
 
 #[tokio::test]
-async fn broken_answer_is_passed_on_unremembered() {
+async fn broken_answer_passes_and_is_not_remembered() {
     let (client, calls, _) = server(|n| match n {
         0 => created(n, Failing::body()),
         _ => created(n, full("an answer")),
@@ -312,7 +540,7 @@ async fn broken_answer_is_passed_on_unremembered() {
 }
 
 #[tokio::test]
-async fn follower_leads_after_broken_answer() {
+async fn one_waiter_leads_after_broken_answer() {
     let (client, calls, handle) = server(|n| match n {
         0 => created(n, Failing::body()),
         _ => created(n, full("an answer")),
@@ -345,7 +573,7 @@ async fn empty_answer_has_no_content_length() {
     assert!(!headers.contains_key("content-length"));
 }
 
-/// A slice of a large buffer, which it keeps alive.
+/// A piece of a large buffer, which it keeps alive.
 struct Piece(Arc<[u8]>);
 
 impl AsRef<[u8]> for Piece {
@@ -355,7 +583,7 @@ impl AsRef<[u8]> for Piece {
 }
 
 #[tokio::test]
-async fn record_keeps_no_larger_buffer() {
+async fn record_keeps_no_larger_buffer_alive() {
     let buffer: Arc<[u8]> = vec![b'x'; 64 * 1024].into();
     let held = Arc::clone(&buffer);
     let (client, ..) = server(move |n| {
@@ -370,7 +598,7 @@ async fn record_keeps_no_larger_buffer() {
         assert_eq!(headers["etag"], "xxxxxxxxx");
         assert_eq!(body, "xxxxxxxxx");
     }
-    // One reference here and one in the server.
+    // Here, and in the server.
     assert_eq!(Arc::strong_count(&buffer), 2);
 }
 
@@ -397,17 +625,17 @@ async fn only_2xx_is_remembered() {
 }
 
 #[tokio::test]
-async fn answer_goes_only_to_its_principal() {
+async fn answer_goes_to_its_principal_only() {
     let (client, calls, handle) = server(|n| created(n, full(format!("secret {n}"))));
     send(&client, offer("/whip/a", "victim", SDP)).await;
     for (path, token) in [
         ("/whip/a", "thief"),
         ("/whip/b", "victim"),
-        ("/whip/a", "victim "),
+        ("/whip/a", "victim"),
         ("/whip/a", ""),
     ] {
         let (_, headers, body) = send(&client, offer(path, token, SDP)).await;
-        let is_victim = token.trim() == "victim" && path == "/whip/a";
+        let is_victim = token == "victim" && path == "/whip/a";
         assert_eq!(headers.contains_key("offer-replayed"), is_victim, "{path} {token:?}");
         assert_eq!(&body[..] == b"secret 0", is_victim, "{path} {token:?}");
     }
@@ -419,7 +647,7 @@ async fn answer_goes_only_to_its_principal() {
 }
 
 #[tokio::test]
-async fn another_offer_is_a_new_session() {
+async fn different_offer_makes_a_new_session() {
     let (client, calls, _) = server(|n| created(n, full("an answer")));
     for sdp in [SDP.to_owned(), SDP.replace("1 2", "1 3"), SDP.replace("1 2", "7 2")] {
         let (_, headers, _) = send(&client, offer("/whip/a", "t", sdp)).await;
@@ -429,7 +657,7 @@ async fn another_offer_is_a_new_session() {
 }
 
 #[tokio::test]
-async fn refused_duplicates_get_409() {
+async fn refused_duplicate_gets_409() {
     let layer = OfferDedupLayer::builder()
         .offers(HttpOffers::new().peer(PeerFrom::path()))
         .answer(HttpAnswer::refusing())

@@ -1,4 +1,4 @@
-//! Malformed requests: each gets its answer, loses no data and leaves nothing behind.
+//! Bad requests: each gets its answer and leaves nothing behind.
 
 use std::{alloc::System, convert::Infallible, time::Duration};
 
@@ -21,7 +21,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 type Server = BoxCloneSyncService<Request<Body>, Response<BufferedBody<Full<Bytes>>>, BoxError>;
 
-/// Accepts SDP with a bearer token, and JSON. Answers 201 with the length of the received body.
+/// Takes SDP with a bearer token, and JSON. Answers 201 with the length of the body, or 422 if the body fails.
 fn server() -> (Server, OfferDedupHandle) {
     let offers = HttpOffers::new()
         .peer(PeerFrom::path())
@@ -33,9 +33,12 @@ fn server() -> (Server, OfferDedupHandle) {
         .build();
     let handle = layer.handle();
     let inner = service_fn(|request: Request<BufferedBody<Body>>| async move {
-        let length = request.into_body().collect().await?.to_bytes().len();
-        let mut response = Response::new(Full::new(Bytes::from(length.to_string())));
-        *response.status_mut() = StatusCode::CREATED;
+        let (status, answer) = match request.into_body().collect().await {
+            Ok(body) => (StatusCode::CREATED, body.to_bytes().len().to_string()),
+            Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(answer)));
+        *response.status_mut() = status;
         Ok::<_, BoxError>(response)
     });
     (BoxCloneSyncService::new(layer.layer(inner)), handle)
@@ -108,7 +111,7 @@ const CASES: &[Case] = &[
         media: SDP,
         token: TOKEN,
         body: || cut("v=0\r\n"),
-        expected: (400, None),
+        expected: (422, None),
     },
     Case {
         name: "not UTF-8",
@@ -220,7 +223,7 @@ const CASES: &[Case] = &[
         media: JSON,
         token: TOKEN,
         body: || cut(r#"{"sdp":"#),
-        expected: (400, None),
+        expected: (422, None),
     },
 ];
 
@@ -247,7 +250,7 @@ async fn send(server: &Server, case: &Case) -> (u16, Option<usize>) {
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
-async fn each_bad_request_has_its_answer() {
+async fn each_request_has_its_answer() {
     let _alone = ALONE.lock().await;
     for case in CASES {
         let (server, handle) = server();
@@ -258,7 +261,7 @@ async fn each_bad_request_has_its_answer() {
 }
 
 #[tokio::test]
-async fn memory_stays_flat_after_bad_requests() {
+async fn memory_returns_to_its_level() {
     let _alone = ALONE.lock().await;
     let (server, handle) = server();
     let light: Vec<_> = CASES

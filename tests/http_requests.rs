@@ -1,4 +1,4 @@
-//! Recognition of offers in HTTP requests, and the handling of their bodies.
+//! Which HTTP requests are offers, and what the handler gets.
 
 mod common;
 
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use common::journal::Journal;
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Channel, Full, combinators::BoxBody};
 use tokio_test::{assert_pending, task::spawn};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
-    JsonOffers, OfferDedupHandle, OfferDedupLayer, PeerKey, Reason, Refusal,
+    JsonOffers, OfferDedupHandle, OfferDedupLayer, OfferSession, PeerKey, WhenBusy,
+    extract::{ExtractOffer, Found, SessionUri},
     http::{BufferedBody, HttpAnswer, HttpOffers, PeerFrom},
 };
 
@@ -26,7 +26,7 @@ type Service_ = BoxCloneSyncService<Request<RequestBody>, Response<Bytes>, BoxEr
 
 const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
-/// The requests that the inner service received: peer, body and trailers.
+/// What the inner service got: the peer, the body and its trailers.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<Mutex<Vec<Given>>>);
 
@@ -85,7 +85,7 @@ fn is_replayed(response: &Response<Bytes>) -> bool {
     response.headers().contains_key("offer-replayed")
 }
 
-/// Returns `true` if a second, equal request is replayed instead of processed.
+/// Returns whether a second, equal request gets a replayed answer.
 async fn is_offer(offers: HttpOffers, request: impl Fn() -> Request<RequestBody>) -> bool {
     let (service, seen, _) = server(offers);
     let first = service.clone().oneshot(request()).await.unwrap();
@@ -96,7 +96,7 @@ async fn is_offer(offers: HttpOffers, request: impl Fn() -> Request<RequestBody>
 }
 
 #[tokio::test]
-async fn method_and_media_type_identify_offers() {
+async fn method_and_media_type_decide() {
     let cases = [
         (Method::POST, Some("application/sdp"), SDP, true),
         (Method::POST, Some("Application/SDP ; charset=utf-8"), SDP, true),
@@ -134,7 +134,7 @@ async fn method_and_media_type_identify_offers() {
 }
 
 #[tokio::test]
-async fn json_members_identify_offers() {
+async fn json_members_decide() {
     let offers = || HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/from"));
     let cases = [
         (r#"{"type":"offer","sdp":"v=0","from":"alice"}"#, true),
@@ -150,14 +150,14 @@ async fn json_members_identify_offers() {
 }
 
 #[tokio::test]
-async fn predicate_can_exclude_requests() {
-    let offers = HttpOffers::new().only_if(|head| head.uri.path() != "/echo");
+async fn filter_opts_out() {
+    let offers = HttpOffers::new().filter(|head| head.uri.path() != "/echo");
     assert!(is_offer(offers.clone(), || post("/whip", "application/sdp", full(SDP))).await);
     assert!(!is_offer(offers, || post("/echo", "application/sdp", full(SDP))).await);
 }
 
 #[tokio::test]
-async fn inner_service_gets_body_and_peer() {
+async fn handler_gets_body_trailers_and_peer() {
     let (service, seen, handle) = server(HttpOffers::new());
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", "7".parse().unwrap());
@@ -175,78 +175,6 @@ async fn inner_service_gets_body_and_peer() {
     let (peer, body, got) = seen.0.lock().unwrap()[0].clone();
     assert_eq!((&body[..], got), (SDP.as_bytes(), trailers));
     assert!(handle.forget(peer.unwrap()));
-}
-
-#[tokio::test]
-async fn oversized_sdp_refused_and_json_passed() {
-    let offers = || {
-        HttpOffers::new()
-            .max_body(100)
-            .json(JsonOffers::new().sdp("/sdp").peer("/from"))
-    };
-    let large = Bytes::from(vec![b' '; 101]);
-    let streamed = || {
-        let frames = (0..101).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from_static(b" "))));
-        http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed()
-    };
-    for body in [full(large.clone()), streamed()] {
-        let (service, seen, _) = server(offers());
-        let response = service.oneshot(post("/whip", "application/sdp", body)).await.unwrap();
-        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(seen.bodies().len(), 0);
-    }
-    for body in [full(large.clone()), streamed()] {
-        let (service, seen, _) = server(offers());
-        let response = service.oneshot(post("/offer", "application/json", body)).await.unwrap();
-        assert_eq!(response.status(), StatusCode::CREATED);
-        assert_eq!(seen.bodies(), std::slice::from_ref(&large));
-    }
-}
-
-/// A body that panics if it is read.
-struct Unreadable;
-
-impl Body for Unreadable {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        panic!("the body was read")
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(10 * 1024 * 1024)
-    }
-}
-
-#[tokio::test]
-async fn declared_oversize_is_refused_unread() {
-    let (service, seen, _) = server(HttpOffers::new());
-    let response = service
-        .oneshot(post("/whip", "application/sdp", Unreadable.boxed()))
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert_eq!(seen.bodies().len(), 0);
-}
-
-#[tokio::test]
-async fn broken_body_is_refused() {
-    let (service, seen, handle) = server(HttpOffers::new());
-    let (mut sender, body) = Channel::<Bytes, BoxError>::new(8);
-    sender.send_data(Bytes::from_static(b"v=0\r\n")).await.unwrap();
-    sender.abort("cut".into());
-    let response = service
-        .oneshot(post("/whip", "application/sdp", body.boxed()))
-        .await
-        .unwrap();
-    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-    let refusal = response.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.reason(), Reason::BodyTimedOut);
-    assert_eq!((seen.bodies().len(), handle.stats().admitted), (0, 0));
 }
 
 #[tokio::test]
@@ -269,7 +197,7 @@ async fn slow_body_holds_no_lock() {
 }
 
 #[tokio::test]
-async fn missing_peer_part_is_configurable() {
+async fn missing_peer_part_follows_its_setting() {
     let request = |token: Option<&str>| {
         let mut request = post("/whip", "application/sdp", full(SDP));
         if let Some(token) = token {
@@ -292,7 +220,7 @@ async fn missing_peer_part_is_configurable() {
     let (service, seen, _) = server(required);
     let response = service.clone().oneshot(request(None)).await.unwrap();
     assert_eq!((response.status(), seen.bodies().len()), (StatusCode::BAD_REQUEST, 0));
-    // For JSON, the body decides whether the request is an offer.
+    // Only the body of JSON shows whether it is an offer at all.
     for (body, status) in [
         (r#"{"sdp":"v=0"}"#, StatusCode::BAD_REQUEST),
         (r#"{"vote":7}"#, StatusCode::CREATED),
@@ -313,8 +241,8 @@ fn each_part_distinguishes_peers() {
         "cookie" => PeerFrom::cookie("sid"),
         "bearer" => PeerFrom::bearer(),
         "path" => PeerFrom::path(),
-        "segment" => PeerFrom::segment(1),
-        "query" => PeerFrom::query("user"),
+        "segment" => PeerFrom::path_segment(1),
+        "query" => PeerFrom::query_param("user"),
         "client" => PeerFrom::client_address(),
         "extension" => PeerFrom::extension(|user: &u64| PeerKey::from(*user)),
         other => panic!("{other}"),
@@ -395,7 +323,7 @@ fn each_part_distinguishes_peers() {
 }
 
 #[test]
-fn header_values_do_not_collide() {
+fn header_values_stay_in_their_part() {
     let offers = HttpOffers::new()
         .peer(PeerFrom::header("a".parse().unwrap()))
         .peer(PeerFrom::header("b".parse().unwrap()));
@@ -454,7 +382,7 @@ fn debug_shows_no_token() {
 }
 
 #[tokio::test]
-async fn whep_viewers_run_in_parallel() {
+async fn whep_viewers_never_wait_for_each_other() {
     let layer = OfferDedupLayer::whep().build();
     let mut service = layer.layer(service_fn(|_: Request<BufferedBody<RequestBody>>| async {
         tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -474,7 +402,7 @@ async fn whep_viewers_run_in_parallel() {
 }
 
 #[test]
-fn path_is_logged_only_as_label() {
+fn log_shows_path_only_as_label() {
     for (offers, expected) in [
         (HttpOffers::new(), None),
         (
@@ -499,4 +427,78 @@ fn path_is_logged_only_as_label() {
         let peer = entries[0].field("peer").unwrap();
         assert_eq!(peer.contains("SECRET").then_some(peer), expected, "{entries:?}");
     }
+}
+
+#[test]
+fn delete_may_end_a_session() {
+    let uri = |path: &str, authority: &str, credentials: [u8; 16]| {
+        SessionUri::new(path.as_bytes(), authority.as_bytes(), &credentials)
+    };
+    let ending = |request: http::request::Builder| match HttpOffers::new()
+        .filter(|_| false)
+        .extract(request.method("DELETE").body(full("")).unwrap())
+    {
+        Found::Ending(_, uri) => uri,
+        other => panic!("{other:?}"),
+    };
+    let over_http_1 = Request::builder().uri("/session/%37?a=1").header("host", "Example.com");
+    let over_http_2 = Request::builder().uri("https://example.com:443/session/7?a=1");
+    assert_eq!(ending(over_http_1), uri("/session/7?a=1", "example.com", [0; 16]));
+    assert_eq!(ending(over_http_2), uri("/session/7?a=1", "example.com", [0; 16]));
+
+    let with_token = Request::builder()
+        .uri("/session/7?a=1")
+        .header("authorization", "Bearer t");
+    assert_ne!(ending(with_token), uri("/session/7?a=1", "", [0; 16]));
+    assert_eq!(
+        ending(Request::builder().uri("/session/7?a=1")),
+        uri("/session/7?a=1", "", [0; 16])
+    );
+}
+
+#[tokio::test]
+async fn handler_gets_the_session() {
+    let layer = OfferDedupLayer::whip().build();
+    let sessions = Arc::new(Mutex::new(Vec::<OfferSession>::new()));
+    let service = {
+        let sessions = Arc::clone(&sessions);
+        layer.layer(service_fn(move |request: Request<BufferedBody<RequestBody>>| {
+            let session = request.extensions().get().cloned();
+            sessions.lock().unwrap().extend(session);
+            async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) }
+        }))
+    };
+    let send = || service.clone().oneshot(post("/whip", "application/sdp", full(SDP)));
+    for round in 1..=2 {
+        send().await.unwrap();
+        send().await.unwrap();
+        let sessions = sessions.lock().unwrap();
+        assert_eq!(sessions.len(), round);
+        assert!(sessions[round - 1].forget());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn layer_around_its_own_clone_passes() {
+    let (journal, _guard) = Journal::open();
+    let layer = OfferDedupLayer::whip().when_busy(WhenBusy::Refuse).build();
+    let inner = service_fn(|request: Request<BufferedBody<BufferedBody<RequestBody>>>| async {
+        let body = request.into_body().collect().await?.to_bytes();
+        Ok::<_, BoxError>(Response::new(Full::new(body)))
+    });
+    let service = layer.layer(layer.clone().layer(inner));
+    let start = tokio::time::Instant::now();
+    for path in ["/whip/a", "/whip/b", "/whip/a"] {
+        let sent = service.clone().oneshot(post(path, "application/sdp", full(SDP)));
+        let response = sent.await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, SDP);
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let stats = layer.handle().stats();
+    assert_eq!((stats.admitted, stats.replayed, stats.passed), (2, 1, 2));
+    let entries = journal.read();
+    let warnings = entries.iter().filter(|entry| entry.level == tracing::Level::WARN);
+    assert_eq!(warnings.count(), 1, "{entries:?}");
 }

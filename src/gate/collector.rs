@@ -19,7 +19,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// State that expires and has to be collected.
-pub(super) trait Collect: Send + Sync {
+pub(crate) trait Collect: Send + Sync {
     /// Frees what has expired.
     fn collect(&self);
 
@@ -60,7 +60,7 @@ fn with<T>(act: impl FnOnce(&mut Collector) -> T) -> T {
 }
 
 /// Registers `state` to be collected for as long as it has something to collect, and starts the thread if none runs.
-pub(super) fn register(state: &Weak<dyn Collect>) {
+pub(crate) fn register(state: &Weak<dyn Collect>) {
     let now = Instant::now();
     let subject = Subject {
         state: Weak::clone(state),

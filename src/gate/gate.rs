@@ -143,6 +143,10 @@ impl Gate {
         }
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -66,7 +66,7 @@
 
 mod claim;
 mod clock;
-mod collector;
+pub(crate) mod collector;
 mod completion;
 pub(crate) mod decision;
 mod draft;
@@ -94,6 +94,7 @@ mod tests;
 
 pub(crate) use self::{
     claim::{Attendance, Claim, ClaimMemory},
+    clock::{Clock, Tick},
     decision::{Arrival, DuplicatePolicy, Scope, Verdict},
     gate::Gate,
     history::Record,

@@ -1,50 +1,40 @@
 //! [`HttpAnswer`]: refusals as problem+json, and replayed answers.
 
-use std::{
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{
-        CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, TE,
-        TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     response::Parts,
 };
 use http_body::Body;
-use pin_project::pin_project;
 
-use super::{
-    BufferedBody,
-    body::{Outcome, Reading},
-};
+use super::{BufferedBody, Recorded, SettleAnswer, recorded::KeepField};
 use crate::{
     Offer, Reason, Refusal,
-    answer::{Answer, Duplicates, Settled},
+    answer::{Answer, Duplicates, EncodedRecord, Ended},
 };
 
-const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
-
-/// The answers of an HTTP service: what is refused gets a problem document (RFC 9457), what is repeated the answer of the
-/// first, or a refusal too.
+/// Builds the answers of an HTTP service. `M` is [`Replaying`] or [`Refusing`].
+///
+/// A refusal is a problem document (RFC 9457). The [`Refusal`] is also in the response's extensions, for layers outside.
 ///
 /// | refused as | status | `Retry-After` |
 /// |---|---|---|
 /// | [`InFlight`](Reason::InFlight), [`Busy`](Reason::Busy) | 409 | 1 |
-/// | [`CoolingDown`](Reason::CoolingDown) | 409 | what is left |
+/// | [`CoolingDown`](Reason::CoolingDown) | 409 | the rest of the cooldown |
 /// | [`Processed`](Reason::Processed), [`NotRecorded`](Reason::NotRecorded), [`Superseded`](Reason::Superseded) | 409 | none: a retry would make a second session |
 /// | [`QueueFull`](Reason::QueueFull), [`TimedOut`](Reason::TimedOut), [`Aborted`](Reason::Aborted), [`StoreUnavailable`](Reason::StoreUnavailable) | 503 | 1 |
 /// | [`BodyTooLarge`](Reason::BodyTooLarge) | 413 | none |
 /// | [`BodyTimedOut`](Reason::BodyTimedOut) | 408 | none |
 /// | [`PeerMissing`](Reason::PeerMissing) | 400 | none |
 ///
-/// The [`Refusal`] is in the response's extensions as well, for layers outside. `2xx` is a success.
+/// An offer is remembered if its answer is 2xx; [`success_if`](Self::success_if) decides otherwise. An answer whose body
+/// breaks off answers nobody: a duplicate is processed next.
+///
+/// A response to `DELETE` ends a session if it is 2xx, 404 or 410; the last two count only if the `DELETE` has the
+/// credentials of the offer.
 ///
 /// # Examples
 ///
@@ -60,262 +50,243 @@ const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
 /// assert_eq!(refused.status(), 409);
 /// assert_eq!(refused.headers()["retry-after"], "1");
 /// ```
+pub struct HttpAnswer<M = Replaying> {
+    rules: Arc<Rules>,
+    mode: PhantomData<fn() -> M>,
+}
+
+/// Answers duplicates with the recorded answer. See [`HttpAnswer::replaying`].
+#[derive(Clone, Copy, Debug)]
+pub enum Replaying {}
+
+/// Refuses duplicates. See [`HttpAnswer::refusing`].
+#[derive(Clone, Copy, Debug)]
+pub enum Refusing {}
+
+/// The settings of an [`HttpAnswer`].
 #[derive(Clone)]
-pub struct HttpAnswer {
+pub(super) struct Rules {
     duplicates: Duplicates,
-    max_record: usize,
+    pub(super) max_record: usize,
     refuse: Arc<MakeRefusal>,
+    success_if: Option<Arc<SuccessIf>>,
+    keep_field: Option<Arc<KeepField>>,
 }
 
 type MakeRefusal = dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync;
+type SuccessIf = dyn Fn(&Parts, Option<&[u8]>) -> bool + Send + Sync;
 
-impl HttpAnswer {
+impl HttpAnswer<Refusing> {
     /// Refuses duplicates.
     pub fn refusing() -> Self {
-        Self {
-            duplicates: Duplicates::Refuse,
-            max_record: 64 * 1024,
-            refuse: Arc::new(problem),
-        }
+        Self::new(Duplicates::Refuse)
     }
+}
 
-    /// Gives duplicates the answer of the first: status, fields and body, with a `Content-Length`, without hop-by-hop
-    /// fields and `Date`, marked `offer-replayed: true`. Duplicates of an offer in flight wait for it, 64 for a peer and
-    /// 10 s at most.
+impl HttpAnswer<Replaying> {
+    /// Answers duplicates with the status, fields and body of the first answer, marked `offer-replayed: true`. Duplicates
+    /// of an offer in flight wait for it, at most 64 of one peer, for at most 10 s.
     ///
-    /// An answer is recorded if its length is known to be at most 64 KiB: it is read while the peer is locked. Any other
-    /// passes as it comes, and its duplicates are refused as [`NotRecorded`](Reason::NotRecorded), or where it is a failure,
-    /// those that wait already as [`InFlight`](Reason::InFlight).
+    /// An answer is read while the peer is locked, for at most 1 s after its body first has to be waited for, up to 64 KiB.
+    /// That needs a tokio runtime with its timer enabled unless the body is there at once. An answer that is larger or
+    /// slower goes out as it comes. Its duplicates are refused as [`NotRecorded`](Reason::NotRecorded); if it is a failure,
+    /// those that wait already are refused as [`InFlight`](Reason::InFlight).
+    ///
+    /// A replay has a `Content-Length`. It never repeats fields that concern one connection (RFC 9110 §7.6.1). By default
+    /// it does not repeat `Set-Cookie`, `Date`, `Age`, `Server-Timing`, rate-limit fields (`RateLimit`, `RateLimit-*`,
+    /// `X-RateLimit-*`, `X-Rate-Limit-*`) and the ids of requests and traces (`Request-Id`, `Correlation-Id`, both also
+    /// with `X-`, `X-Trace-Id`, `traceparent`, `tracestate`, `traceresponse`); [`keep_field`](Self::keep_field) decides
+    /// otherwise. `Retry-After` is repeated: it belongs to failures, and these go only to duplicates that wait already.
     pub fn replaying() -> Self {
-        Self {
-            duplicates: Duplicates::WAIT,
-            ..Self::refusing()
-        }
+        Self::new(Duplicates::WAIT)
     }
 
-    /// How many duplicates wait for an answer that is [replayed](Self::replaying), per peer; 64 by default.
+    /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer in
+    /// flight is refused.
     #[must_use]
-    pub fn max_waiters(mut self, most: usize) -> Self {
-        if let Duplicates::Wait { max_waiters, .. } = &mut self.duplicates {
-            *max_waiters = most;
-        }
-        self
+    pub fn max_waiters(self, most: usize) -> Self {
+        self.with(|rules| {
+            if let Duplicates::Wait { max_waiters, .. } = &mut rules.duplicates {
+                *max_waiters = most;
+            }
+        })
     }
 
-    /// How long a duplicate waits for an answer that is [replayed](Self::replaying); 10 s by default.
+    /// Sets how long a duplicate may wait for an answer; 10 s by default.
     #[must_use]
-    pub fn wait_timeout(mut self, time: Duration) -> Self {
-        if let Duplicates::Wait { wait_timeout, .. } = &mut self.duplicates {
-            *wait_timeout = time;
-        }
-        self
+    pub fn wait_timeout(self, time: Duration) -> Self {
+        self.with(|rules| {
+            if let Duplicates::Wait { wait_timeout, .. } = &mut rules.duplicates {
+                *wait_timeout = time;
+            }
+        })
     }
 
-    /// How large a body is recorded; 64 KiB by default.
+    /// Sets how many bytes of a body are recorded; 64 KiB by default.
     #[must_use]
     pub fn max_record(self, bytes: usize) -> Self {
+        self.with(|rules| rules.max_record = bytes)
+    }
+
+    /// Sets which fields a replay repeats. `keep` gets the name of a field and whether it is repeated by default.
+    ///
+    /// It is not asked about fields that concern one connection, which are never repeated, nor about `Content-Length`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::header::SERVER;
+    /// use tower_offer_dedup::http::HttpAnswer;
+    ///
+    /// let answer = HttpAnswer::replaying()
+    ///     .keep_field(|name, default| default && name != SERVER);
+    /// # let _ = answer;
+    /// ```
+    #[must_use]
+    pub fn keep_field(self, keep: impl Fn(&HeaderName, bool) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.keep_field = Some(Arc::new(keep)))
+    }
+}
+
+impl<M> HttpAnswer<M> {
+    fn new(duplicates: Duplicates) -> Self {
         Self {
-            max_record: bytes,
-            ..self
+            rules: Arc::new(Rules {
+                duplicates,
+                max_record: 64 * 1024,
+                refuse: Arc::new(problem),
+                success_if: None,
+                keep_field: None,
+            }),
+            mode: PhantomData,
         }
     }
 
-    /// Answers what is refused with what `refuse` makes of it, instead of a problem document.
+    /// Remembers an offer only if `success` returns `true` for the head and the body of its answer. By default 2xx is a
+    /// success.
+    ///
+    /// The body is read up to 64 KiB, or up to [`max_record`](HttpAnswer::max_record), for at most 1 s. `success` gets
+    /// `None` instead of a body that is larger or slower.
+    ///
+    /// # Examples
+    ///
+    /// A server that answers 200 with an error code in the body:
+    ///
+    /// ```
+    /// use tower_offer_dedup::http::HttpAnswer;
+    ///
+    /// let answer = HttpAnswer::replaying().success_if(|head, body| {
+    ///     let is_ok = |body: &[u8]| body.starts_with(br#"{"code":0,"#);
+    ///     head.status.is_success() && body.is_none_or(is_ok)
+    /// });
+    /// # let _ = answer;
+    /// ```
+    #[must_use]
+    pub fn success_if(self, success: impl Fn(&Parts, Option<&[u8]>) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|rules| rules.success_if = Some(Arc::new(success)))
+    }
+
+    /// Builds refusals with `refuse` instead of as problem documents.
     #[must_use]
     pub fn refuse_with(self, refuse: impl Fn(&Refusal) -> Response<Bytes> + Send + Sync + 'static) -> Self {
-        Self {
-            refuse: Arc::new(refuse),
-            ..self
-        }
+        self.with(|rules| rules.refuse = Arc::new(refuse))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Rules)) -> Self {
+        set(Arc::make_mut(&mut self.rules));
+        self
     }
 }
 
-impl fmt::Debug for HttpAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpAnswer")
-            .field("duplicates", &self.duplicates)
-            .field("max_record", &self.max_record)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<B: Body, E> Answer<Response<B>, E> for HttpAnswer {
+impl<B: Body, E, M> Answer<Response<B>, E> for HttpAnswer<M> {
     type Response = Response<BufferedBody<B>>;
     type Record = Recorded;
     type Settle = SettleAnswer<B>;
 
     fn duplicates(&self) -> Duplicates {
-        self.duplicates
+        self.rules.duplicates
     }
 
     fn pass(&self, response: Response<B>) -> Self::Response {
         response.map(BufferedBody::untouched)
     }
 
-    fn settle(&self, response: Response<B>, _: &Offer) -> SettleAnswer<B> {
-        let is_replayed = self.duplicates != Duplicates::Refuse;
-        let is_small = response
-            .body()
-            .size_hint()
-            .upper()
-            .is_some_and(|upper| upper <= self.max_record as u64);
-        if is_replayed && is_small {
-            let (head, body) = response.into_parts();
-            SettleAnswer {
-                answer: Some(Taking::Reading(head, Reading::new(body, self.max_record))),
-            }
-        } else {
-            SettleAnswer {
-                answer: Some(Taking::Passing(response.map(BufferedBody::untouched))),
-            }
+    fn settle(&self, response: Response<B>, offer: &Offer) -> SettleAnswer<B> {
+        SettleAnswer::new(response, offer, &self.rules)
+    }
+
+    fn ended(&self, response: &Response<B>) -> Ended {
+        match response.status() {
+            status if status.is_success() => Ended::Yes,
+            StatusCode::NOT_FOUND | StatusCode::GONE => Ended::IfSamePrincipal,
+            _ => Ended::No,
         }
     }
 
     fn replay(&self, record: &Recorded) -> Self::Response {
-        let mut response = Response::new(BufferedBody::whole(record.body.clone()));
-        *response.status_mut() = record.status;
-        for (name, value) in &record.fields {
-            response.headers_mut().append(name, value.clone());
-        }
-        response
+        record.replay().map(BufferedBody::whole)
     }
 
     fn refuse(&self, refusal: &Refusal) -> Result<Self::Response, E> {
-        let mut response = (self.refuse)(refusal).map(BufferedBody::whole);
+        let mut response = (self.rules.refuse)(refusal).map(BufferedBody::whole);
         response.extensions_mut().insert(refusal.clone());
         Ok(response)
     }
-}
 
-/// Reads an answer to record it, or passes it on as it comes.
-#[pin_project]
-pub struct SettleAnswer<B: Body> {
-    /// There until the answer is taken.
-    answer: Option<Taking<B>>,
-}
+    fn encode(&self, record: &Recorded) -> Option<EncodedRecord> {
+        record.encode()
+    }
 
-enum Taking<B: Body> {
-    Reading(Parts, Reading<B>),
-    Passing(Response<BufferedBody<B>>),
-}
-
-impl<B: Body> Future for SettleAnswer<B> {
-    type Output = Settled<Response<BufferedBody<B>>, Recorded>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = self.project().answer;
-        let outcome = match answer {
-            Some(Taking::Reading(_, reading)) => Some(ready!(Pin::new(reading).poll(cx))),
-            Some(Taking::Passing(_)) | None => None,
-        };
-        let taken = match (answer.take().expect("`SettleAnswer` polled after completion"), outcome) {
-            (Taking::Reading(head, _), Some(Outcome::Whole(bytes, body))) => {
-                let recorded = Recorded::new(&head, &bytes);
-                let weight = recorded.bytes();
-                taken(Response::from_parts(head, body)).recorded(recorded, weight)
-            }
-            (Taking::Reading(head, _), Some(Outcome::TooLarge(body))) => taken(Response::from_parts(head, body)),
-            // Its sender has no answer: the retry it owes, or has sent already, is to be processed.
-            (Taking::Reading(head, _), Some(Outcome::Broken(body))) => {
-                Settled::broken(Response::from_parts(head, body))
-            }
-            (Taking::Reading(..), None) => unreachable!("it was read above"),
-            (Taking::Passing(response), _) => taken(response),
-        };
-        Poll::Ready(taken)
+    fn decode(&self, record: &EncodedRecord) -> Option<Recorded> {
+        Recorded::decode(record)
     }
 }
 
-fn taken<B>(response: Response<B>) -> Settled<Response<B>, Recorded> {
-    let is_success = response.status().is_success();
-    Settled::of(response, is_success)
-}
-
-impl<B: Body> fmt::Debug for SettleAnswer<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SettleAnswer").finish_non_exhaustive()
+impl Rules {
+    fn replays(&self) -> bool {
+        self.duplicates != Duplicates::Refuse
     }
-}
 
-/// A recorded answer, as it is given again.
-#[derive(Clone)]
-pub struct Recorded {
-    status: StatusCode,
-    /// In a list, which takes less than a map.
-    fields: Box<[(HeaderName, HeaderValue)]>,
-    body: Bytes,
-}
+    /// Returns whether the bodies of answers are read.
+    pub(super) fn reads_bodies(&self) -> bool {
+        self.replays() || self.success_if.is_some()
+    }
 
-impl Recorded {
-    /// Of copies, for the originals may be pieces of a larger buffer, which they would keep alive.
-    fn new(head: &Parts, body: &[u8]) -> Self {
-        let is_kept = kept_fields(&head.headers);
-        let copied = head
-            .headers
-            .iter()
-            .filter(|(name, _)| is_kept(name))
-            .map(|(name, value)| {
-                let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is a field's value");
-                copy.set_sensitive(value.is_sensitive());
-                (name.clone(), copy)
-            });
-        // RFC 9110 §8.6: none with 204.
-        let length = (head.status != StatusCode::NO_CONTENT).then(|| (CONTENT_LENGTH, HeaderValue::from(body.len())));
-        let mark = (OFFER_REPLAYED, HeaderValue::from_static("true"));
-        Self {
-            status: head.status,
-            fields: copied.chain(length).chain([mark]).collect(),
-            body: Bytes::copy_from_slice(body),
+    /// Returns whether an answer may be a success, whatever its body says.
+    pub(super) fn may_succeed(&self, head: &Parts) -> bool {
+        self.success_if.is_some() || head.status.is_success()
+    }
+
+    /// Returns whether an answer is a success. `body` is `None` if it was too large or too slow.
+    pub(super) fn is_success(&self, head: &Parts, body: Option<&[u8]>) -> bool {
+        match &self.success_if {
+            Some(success) => success(head, body),
+            None => head.status.is_success(),
         }
     }
 
-    /// What it takes in memory.
-    fn bytes(&self) -> usize {
-        let texts = self
-            .fields
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len());
-        size_of::<Self>() + size_of_val(&*self.fields) + texts.sum::<usize>() + self.body.len()
+    /// Records an answer if duplicates get it.
+    pub(super) fn record(&self, head: &Parts, body: &[u8]) -> Option<Recorded> {
+        self.replays()
+            .then(|| Recorded::new(head, body, self.keep_field.as_deref()))
     }
 }
 
-impl fmt::Debug for Recorded {
+impl<M> Clone for HttpAnswer<M> {
+    fn clone(&self) -> Self {
+        Self {
+            rules: Arc::clone(&self.rules),
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<M> fmt::Debug for HttpAnswer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorded")
-            .field("status", &self.status)
-            .field("body", &self.body.len())
+        f.debug_struct("HttpAnswer")
+            .field("duplicates", &self.rules.duplicates)
+            .field("max_record", &self.rules.max_record)
             .finish_non_exhaustive()
-    }
-}
-
-/// Tells the fields that go with a recorded answer: not its date, nor what is set anew, nor those that concern one
-/// connection, which are known or named by `Connection` (RFC 9110 §7.6.1).
-fn kept_fields(headers: &HeaderMap) -> impl Fn(&HeaderName) -> bool {
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    let named: Vec<_> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse::<HeaderName>().ok())
-        .collect();
-    move |name| {
-        let dropped = [
-            CONNECTION,
-            CONTENT_LENGTH,
-            DATE,
-            KEEP_ALIVE,
-            OFFER_REPLAYED,
-            PROXY_AUTHENTICATE,
-            PROXY_AUTHORIZATION,
-            PROXY_CONNECTION,
-            TE,
-            TRAILER,
-            TRANSFER_ENCODING,
-            UPGRADE,
-        ];
-        !dropped.contains(name) && !named.contains(name)
     }
 }
 

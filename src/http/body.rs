@@ -1,4 +1,4 @@
-//! Bodies that are read up to a cap, and passed on whole.
+//! [`BufferedBody`]: reads a body up to a cap, and passes it on whole.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-/// The body of a request or response that went through the layer: untouched, or what was read of it and then the rest.
+/// The body of a request or response that went through the layer: as it came, or what was read of it and then the rest.
 #[pin_project]
 pub struct BufferedBody<B: Body> {
-    /// What was read, which comes first.
+    /// What was read. It comes first.
     read: Bytes,
     #[pin]
     rest: Rest<B>,
@@ -101,11 +101,15 @@ impl<B: Body> fmt::Debug for BufferedBody<B> {
 
 /// Reads a body until its end, or until it is larger than a cap.
 pub(super) struct Reading<B> {
-    /// Boxed, for it moves on after it was polled.
+    /// Boxed, because the rest of it moves on after it was polled. `None` once it has ended.
     body: Option<Pin<Box<B>>>,
     read: Read,
     cap: usize,
 }
+
+/// The number of empty frames in one poll. They make no progress towards the cap, so a body that is always ready with
+/// another one would hold its thread forever.
+const MAX_EMPTY_FRAMES: usize = 32;
 
 /// What has been read: one frame as it came, or several in one piece, so that small frames take no more than their bytes.
 enum Read {
@@ -113,7 +117,7 @@ enum Read {
     Many(BytesMut),
 }
 
-/// What came of reading a body.
+/// How reading a body ended.
 pub(super) enum Outcome<B: Body> {
     /// All of it.
     Whole(Bytes, BufferedBody<B>),
@@ -125,11 +129,19 @@ pub(super) enum Outcome<B: Body> {
 
 impl<B: Body> Reading<B> {
     pub(super) fn new(body: B, cap: usize) -> Self {
+        // A body without content, such as that of a GET, needs no box.
+        let has_content = !body.is_end_stream();
         Self {
-            body: Some(Box::pin(body)),
+            body: has_content.then(|| Box::pin(body)),
             read: Read::One(Bytes::new()),
             cap,
         }
+    }
+
+    /// Stops reading. Returns what was read, followed by the rest.
+    pub(super) fn stop(&mut self) -> BufferedBody<B> {
+        let rest = self.body.take().map_or(Rest::Trailers(None), Rest::Unread);
+        self.end(rest)
     }
 
     fn end(&mut self, rest: Rest<B>) -> BufferedBody<B> {
@@ -146,35 +158,36 @@ impl<B: Body> Future for Reading<B> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
         let this = &mut *self;
+        let mut empty_frames = 0;
         loop {
-            let body = this.body.as_mut().expect("body read after its end");
-            let rest = match ready!(body.as_mut().poll_frame(cx)) {
+            let Some(body) = &mut this.body else {
+                let body = this.end(Rest::Trailers(None));
+                return Poll::Ready(Outcome::Whole(body.read.clone(), body));
+            };
+            let trailers = match ready!(body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
+                    Ok(data) if data.has_remaining() => {
                         this.read.push(into_bytes(data));
                         if this.read.len() <= this.cap {
                             continue;
                         }
-                        match this.body.take() {
-                            Some(body) => Rest::Unread(body),
-                            None => Rest::Trailers(None),
-                        }
+                        return Poll::Ready(Outcome::TooLarge(this.stop()));
                     }
-                    Err(frame) => Rest::Trailers(frame.into_trailers().ok()),
+                    Ok(_) if empty_frames == MAX_EMPTY_FRAMES => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Ok(_) => {
+                        empty_frames += 1;
+                        continue;
+                    }
+                    Err(frame) => frame.into_trailers().ok(),
                 },
-                Some(Err(error)) => Rest::Error(Some(error)),
-                None => Rest::Trailers(None),
+                Some(Err(error)) => return Poll::Ready(Outcome::Broken(this.end(Rest::Error(Some(error))))),
+                None => None,
             };
-            return Poll::Ready(match this.end(rest) {
-                body @ BufferedBody {
-                    rest: Rest::Error(_), ..
-                } => Outcome::Broken(body),
-                body @ BufferedBody {
-                    rest: Rest::Trailers(_),
-                    ..
-                } => Outcome::Whole(body.read.clone(), body),
-                body => Outcome::TooLarge(body),
-            });
+            let body = this.end(Rest::Trailers(trailers));
+            return Poll::Ready(Outcome::Whole(body.read.clone(), body));
         }
     }
 }

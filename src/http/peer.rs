@@ -1,4 +1,4 @@
-//! Where the peer of an HTTP request comes from.
+//! [`PeerFrom`]: the parts of an HTTP request that its peer is made of.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -8,35 +8,43 @@ use http::{
     request::Parts,
 };
 
+use super::target::{NO_CREDENTIALS, Origin, Target, credentials, normalise, normalise_escapes, request_uri};
 use crate::{PeerKey, peer::Digest};
 
-/// One part of the peer of an HTTP request; several make the peer together, see
-/// [`HttpOffers::peer`](super::HttpOffers::peer).
+/// One part of the peer of an HTTP request. Add parts with [`HttpOffers::peer`](super::HttpOffers::peer).
 ///
-/// A request that lacks the part has no peer and passes untouched, unless the part is [`optional`](Self::optional) or
-/// [`required`](Self::required). Values are digested as they are: what looks different is different, and neither ids nor
-/// tokens are kept.
+/// A request without the part has no peer and passes through, unless the part is [`optional`](Self::optional) or
+/// [`required`](Self::required). Ids and tokens are digested, not kept.
 ///
 /// # Examples
 ///
 /// ```
 /// use tower_offer_dedup::http::{HttpOffers, PeerFrom};
 ///
-/// let offers = HttpOffers::new().peer(PeerFrom::path()).peer(PeerFrom::bearer().optional());
-/// let (post, ()) = http::Request::post("/whip/stage").body(()).unwrap().into_parts();
-/// assert!(offers.peer_of(&post).is_some());
+/// // The default key, spelled out.
+/// let offers = HttpOffers::new()
+///     .peer(PeerFrom::target_uri())
+///     .peer(PeerFrom::credentials().optional());
+///
+/// let (post, ()) = http::Request::post("/whip/stage")
+///     .body(())
+///     .unwrap()
+///     .into_parts();
+/// assert_eq!(offers.peer_of(&post), HttpOffers::new().peer_of(&post));
 /// ```
 ///
 /// Each source, and a request that has them all:
 ///
 /// ```
 /// use std::net::SocketAddr;
+/// use http::HeaderName;
 /// use tower_offer_dedup::{PeerKey, http::{HttpOffers, PeerFrom}};
 ///
 /// #[derive(Clone)]
 /// struct User(u64);
 ///
 /// let (mut post, ()) = http::Request::post("/whip/stage?user=7")
+///     .header("host", "media.example.com")
 ///     .header("x-room", "lobby")
 ///     .header("cookie", "theme=dark; sid=31d4d96e")
 ///     .header("authorization", "Bearer s3cret")
@@ -47,17 +55,24 @@ use crate::{PeerKey, peer::Digest};
 ///     .into_parts();
 ///
 /// for part in [
-///     PeerFrom::header(http::HeaderName::from_static("x-room")),
-///     PeerFrom::cookie("sid"),
-///     PeerFrom::bearer(),
+///     PeerFrom::target_uri(),
+///     PeerFrom::authority(),
 ///     PeerFrom::path(),
-///     PeerFrom::segment(1),
-///     PeerFrom::query("user"),
+///     PeerFrom::query(),
+///     PeerFrom::path_segment(1),
+///     PeerFrom::query_param("user"),
+///     PeerFrom::credentials(),
+///     PeerFrom::bearer(),
+///     PeerFrom::cookie("sid"),
+///     PeerFrom::header(HeaderName::from_static("x-room")),
 ///     PeerFrom::client_address(),
 ///     PeerFrom::extension(|user: &User| PeerKey::from(user.0)),
-///     PeerFrom::request(|head| Some(PeerKey::from(head.uri.host().unwrap_or_default()))),
+///     PeerFrom::from_fn(|head| {
+///         Some(PeerKey::from(head.method.as_str()))
+///     }),
 /// ] {
-///     assert!(HttpOffers::new().peer(part).peer_of(&post).is_some());
+///     let offers = HttpOffers::new().peer(part);
+///     assert!(offers.peer_of(&post).is_some());
 /// }
 /// ```
 #[derive(Clone)]
@@ -67,10 +82,10 @@ pub struct PeerFrom {
     if_missing: IfMissing,
 }
 
-/// Digests the part. `None`: it is missing.
+/// Digests the part, or returns `None` if it is missing.
 type Find = dyn Fn(&Parts, &mut Digest) -> Option<()> + Send + Sync;
 
-/// What becomes of a request that lacks the part.
+/// What happens to a request without the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfMissing {
     Pass,
@@ -78,7 +93,7 @@ enum IfMissing {
     Refuse,
 }
 
-/// Why there is no peer.
+/// A request has no peer: it passes, or is refused if it is an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPeer {
     Pass,
@@ -86,64 +101,96 @@ pub(super) enum NoPeer {
 }
 
 impl PeerFrom {
-    /// A header's value. Of several with the name, all count, in order.
+    /// The target URI: authority, path and query (RFC 9110 §7.1), normalised by RFC 3986 §6.2.2. No request lacks it.
+    ///
+    /// The host is in lower case, escapes of unreserved characters are decoded, and other escapes have upper-case digits.
+    /// Dot segments, `%2F` and an empty query stay as they are. The default port is removed if the URI has a scheme, as
+    /// in HTTP/2 and in the absolute form of HTTP/1. The `Host` of HTTP/1 has none, so its port stays. The scheme itself
+    /// and user information are not part of the key.
+    ///
+    /// With feature `axum`, the URI is axum's `OriginalUri` where there is one. Without it, a layer inside a `nest` sees
+    /// the path without the prefix of the nest.
+    pub fn target_uri() -> Self {
+        Self::new("target URI", |head, digest| {
+            feed_target(&Target::of(head), digest);
+            Some(())
+        })
+    }
+
+    /// The host and port that the request names, normalised as in [`target_uri`](Self::target_uri).
+    pub fn authority() -> Self {
+        Self::text("authority", |head| Target::of(head).authority)
+    }
+
+    /// The path, normalised as in [`target_uri`](Self::target_uri).
+    pub fn path() -> Self {
+        Self::text("path", |head| Some(normalise(request_uri(head).path())))
+    }
+
+    /// The whole query, normalised as in [`target_uri`](Self::target_uri). An empty query is present.
+    pub fn query() -> Self {
+        Self::text("query", |head| request_uri(head).query().map(normalise_escapes))
+    }
+
+    /// A segment of the path, from 0: in `/whip/stage`, 1 is `stage`. It is normalised, but not decoded.
+    ///
+    /// Inside axum's `nest`, segments are counted without the prefix of the nest, with feature `axum` too.
+    pub fn path_segment(index: usize) -> Self {
+        Self::text("path segment", move |head| {
+            let segment = head.uri.path().split('/').skip(1).nth(index)?;
+            Some(normalise_escapes(segment)).filter(|segment| !segment.is_empty())
+        })
+    }
+
+    /// The first value of a parameter of the query. It is normalised, but not decoded.
+    pub fn query_param(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self::text("query parameter", move |head| {
+            let query = normalise_escapes(head.uri.query()?);
+            let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            let (_, value) = pairs.find(|(key, _)| *key == name)?;
+            Some(value.to_owned())
+        })
+    }
+
+    /// The credentials: every `Authorization` and every `Cookie` field, in order.
+    ///
+    /// Any change counts. A client that refreshes its token or a cookie is another peer from then on.
+    pub fn credentials() -> Self {
+        Self::new("credentials", |head, digest| {
+            let credentials = credentials(&head.headers);
+            (credentials != NO_CREDENTIALS).then(|| digest.bytes(&credentials))
+        })
+    }
+
+    /// The bearer token (RFC 6750 §2.1), which identifies a publisher in WHIP (RFC 9725 §4.7).
+    pub fn bearer() -> Self {
+        Self::bytes("bearer", |parts| bearer(&parts.headers))
+    }
+
+    /// The value of a cookie (RFC 6265 §5.4).
+    pub fn cookie(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self::bytes("cookie", move |parts| cookie(&parts.headers, name.as_bytes()))
+    }
+
+    /// The value of a header. If several fields have the name, all of them count, in order.
     pub fn header(name: HeaderName) -> Self {
-        // One part however many values there are, or those of one header could pass for another's.
+        // One part for all values, or a value of this header could pass for the next part.
         Self::key("header", move |parts| {
             let values = parts.headers.get_all(&name).iter().map(|value| value.as_bytes());
             parts.headers.contains_key(&name).then(|| PeerKey::of_parts(values))
         })
     }
 
-    /// A cookie's value (RFC 6265 §5.4).
-    pub fn cookie(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self::bytes("cookie", move |parts| cookie(&parts.headers, name.as_bytes()))
-    }
-
-    /// The bearer token (RFC 6750 §2.1), which is what WHIP identifies a publisher by (RFC 9725 §4.7).
-    pub fn bearer() -> Self {
-        Self::bytes("bearer", |parts| bearer(&parts.headers))
-    }
-
-    /// The path, as the layer sees it.
-    ///
-    /// Inside axum's `nest`, that is the path without the prefix of the nest. To tell nests apart, key on
-    /// `OriginalUri`: `PeerFrom::extension(|uri: &OriginalUri| PeerKey::from(uri.path()))`.
-    pub fn path() -> Self {
-        Self::bytes("path", |parts| Some(parts.uri.path().as_bytes()))
-    }
-
-    /// A segment of the path, from 0: in `/whip/stage`, 1 is `stage`. It is not percent-decoded.
-    pub fn segment(index: usize) -> Self {
-        Self::bytes("segment", move |parts| {
-            let segment = parts.uri.path().split('/').skip(1).nth(index)?;
-            Some(segment.as_bytes()).filter(|segment| !segment.is_empty())
-        })
-    }
-
-    /// The first value of a parameter of the query. It is not percent-decoded.
-    pub fn query(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self::bytes("query", move |parts| {
-            let mut pairs = parts
-                .uri
-                .query()?
-                .split('&')
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-            let (_, value) = pairs.find(|(key, _)| *key == name)?;
-            Some(value.as_bytes())
-        })
-    }
-
     /// The IP address of the client, from a request extension of type [`SocketAddr`] that the server has set.
     ///
-    /// Behind axum's `into_make_service_with_connect_info` it is
-    /// `PeerFrom::extension(|info: &ConnectInfo<SocketAddr>| PeerKey::from(info.ip().to_string()))`.
+    /// Behind axum's `into_make_service_with_connect_info`, use
+    /// `PeerFrom::extension(|info: &ConnectInfo<SocketAddr>| ..)`.
     ///
     /// # Deployment caveat
     ///
-    /// Behind a proxy or a NAT, many clients share an address: their offers would wait for each other.
+    /// Behind a proxy or a NAT many clients share an address, and their offers would wait for each other.
     pub fn client_address() -> Self {
         Self::new("client address", |parts, digest| {
             match parts.extensions.get::<SocketAddr>()?.ip() {
@@ -154,17 +201,17 @@ impl PeerFrom {
         })
     }
 
-    /// A request extension, what authentication has set for instance.
+    /// A request extension, such as the user that an authentication layer has set.
     pub fn extension<T: Send + Sync + 'static>(key: impl Fn(&T) -> PeerKey + Send + Sync + 'static) -> Self {
         Self::key("extension", move |parts| parts.extensions.get().map(&key))
     }
 
-    /// Whatever a closure finds in the head of the request.
-    pub fn request(key: impl Fn(&Parts) -> Option<PeerKey> + Send + Sync + 'static) -> Self {
-        Self::key("request", key)
+    /// A key that a closure makes from the head of the request.
+    pub fn from_fn(key: impl Fn(&Parts) -> Option<PeerKey> + Send + Sync + 'static) -> Self {
+        Self::key("from_fn", key)
     }
 
-    /// A request that lacks the part is told apart from all that have it.
+    /// Gives requests without the part a peer of their own, which differs from those of all requests with it.
     #[must_use]
     pub fn optional(self) -> Self {
         Self {
@@ -173,7 +220,7 @@ impl PeerFrom {
         }
     }
 
-    /// A request that lacks the part is refused, as [`PeerMissing`](crate::Reason::PeerMissing).
+    /// Refuses offers without the part as [`PeerMissing`](crate::Reason::PeerMissing).
     #[must_use]
     pub fn required(self) -> Self {
         Self {
@@ -194,6 +241,12 @@ impl PeerFrom {
                 }
             },
         }
+    }
+
+    fn text(name: &'static str, find: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::new(name, move |parts, digest| {
+            find(parts).map(|text| digest.bytes(text.as_bytes()))
+        })
     }
 
     fn bytes(name: &'static str, find: impl Fn(&Parts) -> Option<&[u8]> + Send + Sync + 'static) -> Self {
@@ -220,6 +273,24 @@ impl fmt::Debug for PeerFrom {
             .field("if_missing", &self.if_missing)
             .finish_non_exhaustive()
     }
+}
+
+/// Digests the default key: [`PeerFrom::target_uri`] and [`PeerFrom::credentials`], which is optional.
+pub(super) fn feed_origin(origin: &Origin, digest: &mut Digest) {
+    feed_target(&origin.target, digest);
+    if origin.credentials == NO_CREDENTIALS {
+        digest.absent();
+    } else {
+        digest.bytes(&origin.credentials);
+    }
+}
+
+fn feed_target(target: &Target, digest: &mut Digest) {
+    match &target.authority {
+        Some(authority) => digest.bytes(authority.as_bytes()),
+        None => digest.absent(),
+    }
+    digest.bytes(target.path_and_query.as_bytes());
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {

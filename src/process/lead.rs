@@ -92,7 +92,12 @@ where
                 (None | Some(Revoked::Superseded), StageProj::Settling(settle)) => match settle.poll(cx) {
                     Poll::Pending => break,
                     Poll::Ready(settled) => {
+                        let session = settled.session_uri();
                         let (response, outcome, record) = settled.into_parts();
+                        if let (Outcome::Success, Some(uri)) = (outcome, session) {
+                            // Before the completion, which answers the followers: any of them may end the session then.
+                            this.core.sessions.insert(uri, claim.memory());
+                        }
                         let record = record.map(|(record, bytes)| Record::new(record, bytes));
                         let replays = this.core.answer.duplicates() != Duplicates::Refuse;
                         claim.complete(outcome, record, replays);

@@ -1,0 +1,359 @@
+//! The target of a request and its credentials, in the normal form that peers and sessions are told apart by.
+
+use std::sync::Arc;
+
+use http::{
+    HeaderMap, Uri,
+    header::{AUTHORIZATION, COOKIE, HOST},
+    request::Parts,
+    uri::Scheme,
+};
+
+use crate::extract::SessionUri;
+
+/// The target URI of a request (RFC 9110 §7.1), normalised by RFC 3986 §6.2.2.
+///
+/// The scheme is there if the request names it: in HTTP/2, and in the absolute form of HTTP/1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) scheme: Option<Scheme>,
+    /// Host and port, without user information. `None` if the request names none.
+    pub(super) authority: Option<String>,
+    pub(super) path_and_query: String,
+}
+
+impl Target {
+    pub(super) fn of(head: &Parts) -> Self {
+        let uri = request_uri(head);
+        let scheme = uri.scheme().cloned();
+        // RFC 9112 §3.2.2: a target in absolute form overrides `Host`.
+        let authority = match uri.authority() {
+            Some(authority) => normalise_authority(authority.as_str().as_bytes(), scheme.as_ref()),
+            None => host(&head.headers),
+        };
+        Self {
+            scheme,
+            authority: Some(authority).filter(|authority| !authority.is_empty()),
+            path_and_query: normalise(uri.path_and_query().map_or("/", |target| target.as_str())),
+        }
+    }
+}
+
+/// Returns the URI of a request as the server received it.
+pub(super) fn request_uri(head: &Parts) -> &Uri {
+    // A nested router of axum strips its prefix from the URI and keeps the whole one in an extension.
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = head.extensions.get() {
+        return uri;
+    }
+    &head.uri
+}
+
+/// Returns the normalised `Host`. Of several fields, all count: a server that takes the last one must not share a peer
+/// with one that takes the first.
+fn host(headers: &HeaderMap) -> String {
+    let mut hosts = headers.get_all(HOST).iter();
+    let mut all = hosts
+        .next()
+        .map_or_else(String::new, |host| normalise_authority(host.as_bytes(), None));
+    for host in hosts {
+        all.push(',');
+        all.push_str(&normalise_authority(host.as_bytes(), None));
+    }
+    all
+}
+
+/// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded, all
+/// others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty path
+/// becomes `/`.
+pub(super) fn normalise(path_and_query: &str) -> String {
+    let mut normal = normalise_escapes(path_and_query);
+    if !normal.starts_with(['/', '*']) {
+        normal.insert(0, '/');
+    }
+    normal
+}
+
+/// Normalises the escapes of any part of a URI, as [`normalise`] does.
+pub(super) fn normalise_escapes(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(place) = rest.find('%') {
+        let (before, escape) = rest.split_at(place);
+        normal.push_str(before);
+        let length = match escaped(escape.as_bytes()) {
+            Some(byte) if is_unreserved(byte) => {
+                normal.push(char::from(byte));
+                3
+            }
+            Some(byte) => {
+                push_escaped(&mut normal, byte);
+                3
+            }
+            None => {
+                normal.push('%');
+                1
+            }
+        };
+        rest = &escape[length..];
+    }
+    normal.push_str(rest);
+    normal
+}
+
+/// Normalises a host and its port: user information is removed, the host is in lower case, escapes are as in
+/// [`normalise`]. An empty port is removed (RFC 3986 §6.2.3), and the default one if the scheme is known.
+///
+/// Bytes that are not ASCII, which only a `Host` field may have, are escaped.
+pub(super) fn normalise_authority(authority: &[u8], scheme: Option<&Scheme>) -> String {
+    let user_end = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
+    let mut rest = authority[user_end..].trim_ascii();
+    let mut normal = String::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        let (byte, length) = match escaped(rest) {
+            Some(byte) => (byte, 3),
+            None => (*first, 1),
+        };
+        let is_literal = if length == 3 {
+            is_unreserved(byte)
+        } else {
+            byte.is_ascii()
+        };
+        if is_literal {
+            normal.push(char::from(byte.to_ascii_lowercase()));
+        } else {
+            push_escaped(&mut normal, byte);
+        }
+        rest = &after[length - 1..];
+    }
+    let port = match scheme.map(Scheme::as_str) {
+        Some("http") => ":80",
+        Some("https") => ":443",
+        _ => ":",
+    };
+    for end in [port, ":"] {
+        if let Some(host) = normal.strip_suffix(end) {
+            normal.truncate(host.len());
+            break;
+        }
+    }
+    normal
+}
+
+/// Returns the byte that an escape at the start of `text` stands for.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    match text {
+        [b'%', high, low, ..] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+        _ => None,
+    }
+}
+
+fn push_escaped(text: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    text.push('%');
+    text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    text.push(char::from(DIGITS[usize::from(byte & 15)]));
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// The digest of a request without credentials.
+pub(super) const NO_CREDENTIALS: [u8; 16] = [0; 16];
+
+/// Digests the credentials of a request: every `Authorization` and `Cookie` field, in order. A request without any has
+/// a digest of its own.
+///
+/// `Cookie` fields count as one, joined by `; `: HTTP/2 splits what HTTP/1 sends as one field (RFC 9113 §8.2.3).
+pub(super) fn credentials(headers: &HeaderMap) -> [u8; 16] {
+    const SEPARATOR: &[u8] = b"; ";
+    if !headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE) {
+        return NO_CREDENTIALS;
+    }
+    let mut digest = blake3::Hasher::new();
+    // The length before each part keeps one field from passing for two.
+    let length = |length: usize| (length as u64).to_le_bytes();
+    for field in headers.get_all(AUTHORIZATION) {
+        digest.update(b"a");
+        digest.update(&length(field.len()));
+        digest.update(field.as_bytes());
+    }
+    let cookies = headers.get_all(COOKIE);
+    let joined = cookies.iter().map(|field| field.len() + SEPARATOR.len()).sum();
+    digest.update(b"c");
+    digest.update(&length(joined));
+    for field in cookies {
+        digest.update(field.as_bytes());
+        digest.update(SEPARATOR);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest.finalize().as_bytes()[..16]);
+    short
+}
+
+/// Where an offer came from: what [`HttpOffers`](super::HttpOffers) attaches to it and
+/// [`HttpAnswer`](super::HttpAnswer) resolves the answer's `Location` against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) target: Target,
+    pub(super) credentials: [u8; 16],
+}
+
+impl Origin {
+    pub(super) fn of(head: &Parts) -> Self {
+        Self {
+            target: Target::of(head),
+            credentials: credentials(&head.headers),
+        }
+    }
+
+    /// Returns the target as the URI of a session.
+    pub(super) fn session_uri(&self) -> SessionUri {
+        let authority = self.target.authority.as_deref().unwrap_or_default();
+        SessionUri::new(
+            self.target.path_and_query.as_bytes(),
+            authority.as_bytes(),
+            &self.credentials,
+        )
+    }
+
+    /// Encodes it: the digest of the credentials, then scheme, authority and path. The first two have their length before
+    /// them, plus one, and are left out if it is zero.
+    pub(super) fn to_bytes(&self) -> Arc<[u8]> {
+        let scheme = self.target.scheme.as_ref().map(Scheme::as_str);
+        let authority = self.target.authority.as_deref();
+        let path = self.target.path_and_query.as_bytes();
+        let texts = [scheme, authority];
+        let length = texts.iter().flatten().map(|text| text.len()).sum::<usize>() + path.len();
+        let mut bytes = Vec::with_capacity(16 + 4 * texts.len() + length);
+        bytes.extend_from_slice(&self.credentials);
+        for text in texts {
+            // A head of 4 GiB does not reach this place.
+            let length = text.map_or(0, |text| u32::try_from(text.len() + 1).unwrap_or(u32::MAX));
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+        }
+        bytes.extend_from_slice(path);
+        bytes.into()
+    }
+
+    /// Decodes what [`to_bytes`](Self::to_bytes) has encoded. `None` for anything else, such as an offer that another
+    /// extractor has found.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (credentials, rest) = bytes.split_first_chunk::<16>()?;
+        let (scheme, rest) = split_text(rest)?;
+        let (authority, path) = split_text(rest)?;
+        Some(Self {
+            target: Target {
+                scheme: scheme.map(Scheme::try_from).transpose().ok()?,
+                authority: authority.map(str::to_owned),
+                path_and_query: std::str::from_utf8(path).ok()?.to_owned(),
+            },
+            credentials: *credentials,
+        })
+    }
+}
+
+/// Splits a text that may be absent from the bytes after it.
+fn split_text(bytes: &[u8]) -> Option<(Option<&str>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let Some(length) = u32::from_le_bytes(*length).checked_sub(1) else {
+        return Some((None, rest));
+    };
+    let (text, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    Some((Some(std::str::from_utf8(text).ok()?), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(uri: &str, fields: &[(&str, &str)]) -> Parts {
+        let mut request = Request::post(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn paths_have_a_normal_form() {
+        let cases = [
+            ("", "/"),
+            ("?a=b", "/?a=b"),
+            ("/whip/st%61ge", "/whip/stage"),
+            ("/%7euser/%2d%2E%5f", "/~user/-._"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a/../b/./c", "/a/../b/./c"),
+            ("/a?", "/a?"),
+            ("/a?x=%e2%82%ac&y=%41", "/a?x=%E2%82%AC&y=A"),
+            ("/100%", "/100%"),
+            ("/%4", "/%4"),
+            ("/%zz%41", "/%zzA"),
+            ("/%2541", "/%2541"),
+            ("*", "*"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(normalise(path), expected, "{path}");
+            assert_eq!(normalise(expected), expected, "{path}: its normal form");
+        }
+    }
+
+    #[test]
+    fn authorities_have_a_normal_form() {
+        let (http, https) = (Some(Scheme::HTTP), Some(Scheme::HTTPS));
+        let cases: &[(&[u8], &Option<Scheme>, &str)] = &[
+            (b"Example.COM", &None, "example.com"),
+            (b"example.com:80", &None, "example.com:80"),
+            (b"example.com:80", &http, "example.com"),
+            (b"example.com:443", &http, "example.com:443"),
+            (b"example.com:443", &https, "example.com"),
+            (b"example.com:8443", &https, "example.com:8443"),
+            (b"example.com:", &https, "example.com"),
+            (b"example.com:", &None, "example.com"),
+            (b"[2001:DB8::80]", &http, "[2001:db8::80]"),
+            (b"[2001:DB8::1]:443", &https, "[2001:db8::1]"),
+            (b"user:pass@Host", &None, "host"),
+            (b"ex%41mple%2f", &None, "example%2F"),
+            (b"caf\xc3\xa9", &None, "caf%C3%A9"),
+            (b"", &None, ""),
+        ];
+        for (authority, scheme, expected) in cases {
+            let name = String::from_utf8_lossy(authority);
+            assert_eq!(normalise_authority(authority, scheme.as_ref()), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn origin_survives_encoding() {
+        let heads = [
+            head("/", &[]),
+            head("/whip?stream=a", &[("host", "Example.com"), ("cookie", "sid=1")]),
+            head("https://example.com:443/whip", &[("authorization", "Bearer t")]),
+        ];
+        for head in heads {
+            let origin = Origin::of(&head);
+            let bytes = origin.to_bytes();
+            assert_eq!(Origin::from_bytes(&bytes), Some(origin));
+            for end in 0..24 {
+                assert_eq!(Origin::from_bytes(&bytes[..end.min(bytes.len() - 1)]).as_ref(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn cookies_count_alike_in_one_field_or_two() {
+        let digest = |fields: &[(&str, &str)]| credentials(&head("/", fields).headers);
+        assert_eq!(
+            digest(&[("cookie", "a=1; b=2")]),
+            digest(&[("cookie", "a=1"), ("cookie", "b=2")])
+        );
+        assert_ne!(digest(&[("cookie", "a=1")]), digest(&[("authorization", "a=1")]));
+        assert_ne!(digest(&[("cookie", "a=1")]), digest(&[]));
+    }
+}
