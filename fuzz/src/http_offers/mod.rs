@@ -5,16 +5,24 @@ mod body;
 mod input;
 mod model;
 
-use std::{cell::Cell, pin::pin};
+use std::{cell::Cell, pin::pin, sync::LazyLock};
 
 use http::{Request, request::Parts};
-use tower_offer_dedup::{Offer, PeerKey, Reason, extract::{ExtractOffer, Found}};
+use tokio::runtime::{Builder, Runtime};
+use tower_offer_dedup::{
+    Offer, PeerKey, Reason,
+    extract::{ExtractOffer, Found},
+};
 
 use self::{
     body::{Event, Script, events, poll_to_end},
     input::Input,
-    model::Expected,
+    model::{Expected, Kind},
 };
+
+/// For the timer of a body that is waited for. Nothing drives it, so it never fires.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
 /// `held` tells how many bytes are allocated.
 pub fn check(bytes: &[u8], held: impl Fn() -> usize) {
@@ -28,8 +36,9 @@ pub fn check(bytes: &[u8], held: impl Fn() -> usize) {
 
     match (found, model::expected(&input)) {
         (Err(reason), Expected::Refused(expected)) => assert_eq!(reason, expected),
-        (Ok(passed), Expected::Pass(events)) => {
+        (Ok(passed), Expected::Pass(kind, events)) => {
             assert!(passed.offer.is_none(), "an offer where there is none");
+            assert_eq!(passed.kind, kind);
             assert_eq!(passed.head.extensions.get::<PeerKey>(), None);
             passed.is_what_came_in(&input, &events);
         }
@@ -49,6 +58,7 @@ pub fn check(bytes: &[u8], held: impl Fn() -> usize) {
 struct Passed {
     head: Parts,
     events: Vec<Event>,
+    kind: Kind,
     offer: Option<Offer>,
 }
 
@@ -62,6 +72,7 @@ impl Passed {
 }
 
 fn extract(input: &Input, held: impl Fn() -> usize, most_held: &Cell<usize>) -> Result<Passed, Reason> {
+    let _entered = RUNTIME.enter();
     let offers = input.settings.offers();
     let head = input.head();
     let is_reading = &Cell::new(true);
@@ -74,23 +85,31 @@ fn extract(input: &Input, held: impl Fn() -> usize, most_held: &Cell<usize>) -> 
     let found = match offers.extract(Request::from_parts(head, body)) {
         Found::Read(reading) => {
             let mut reading = pin!(reading);
-            poll_to_end(|cx| reading.as_mut().poll(cx))
+            taken(poll_to_end(|cx| reading.as_mut().poll(cx)))
         }
-        Found::Pass(request) => Found::Pass(request),
-        Found::Refused(refusal) => Found::Refused(refusal),
         Found::Offer(..) => panic!("an offer without a look at its body"),
+        found => taken(found),
     };
     is_reading.set(false);
-    let (request, offer) = match found {
-        Found::Offer(request, offer) => (request, Some(offer)),
-        Found::Pass(request) => (request, None),
-        Found::Refused(refusal) => return Err(refusal.reason()),
-        Found::Read(never) => match never {},
-    };
+    let (request, kind, offer) = found?;
     let (head, body) = request.into_parts();
     Ok(Passed {
         head,
         events: events(body),
+        kind,
         offer,
+    })
+}
+
+/// Takes the request from what was found.
+fn taken<R, F>(found: Found<R, F>) -> Result<(R, Kind, Option<Offer>), Reason> {
+    Ok(match found {
+        Found::Offer(request, offer) => (request, Kind::Offer, Some(offer)),
+        Found::Pass(request) => (request, Kind::Pass, None),
+        Found::Unchecked(request) => (request, Kind::Unchecked, None),
+        Found::Other(request) => (request, Kind::Other, None),
+        Found::Ending(request, _) => (request, Kind::Ending, None),
+        Found::Refused(refusal) => return Err(refusal.reason()),
+        _ => panic!("a request that is not read"),
     })
 }

@@ -11,15 +11,33 @@ use crate::tree::{Part, Rules};
 
 /// What is to be found, and what the inner service is to get.
 pub enum Expected {
-    Pass(Vec<Event>),
+    Pass(Kind, Vec<Event>),
     /// The offer of a peer, where the peer can be told by its key from outside.
     Offer(Fingerprint, Option<PeerKey>, Vec<Event>),
     Refused(Reason),
 }
 
+/// What a request is found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Pass,
+    Offer,
+    Unchecked,
+    Other,
+    Ending,
+}
+
 pub fn expected(input: &Input<'_>) -> Expected {
     let (head, settings) = (input.head(), &input.settings);
-    let untouched = || Expected::Pass(events(&input.steps));
+    let untouched = |kind| Expected::Pass(kind, events(&input.steps));
+    match head.method.as_str() {
+        "POST" => {}
+        "DELETE" => return untouched(Kind::Ending),
+        _ => return untouched(Kind::Pass),
+    }
+    if settings.is_picky && head.uri.path() == "/x" {
+        return untouched(Kind::Pass);
+    }
     let media = head
         .headers
         .get("content-type")
@@ -27,35 +45,32 @@ pub fn expected(input: &Input<'_>) -> Expected {
     let media = media
         .as_deref()
         .and_then(|media| media.split(|byte| *byte == b';').next());
-    let json = match (head.method.as_str(), media.map(<[u8]>::trim_ascii)) {
-        ("POST", Some(b"application/sdp")) => None,
-        ("POST", Some(b"application/json")) if settings.json.is_some() => settings.json,
-        _ => return untouched(),
+    let json = match media.map(<[u8]>::trim_ascii) {
+        Some(b"application/sdp") => None,
+        Some(b"application/json") if settings.json.is_some() => settings.json,
+        _ => return untouched(Kind::Other),
     };
-    if settings.is_picky && head.uri.path() == "/x" {
-        return untouched();
-    }
     let peer = match (peer(input, &head), json) {
         (Err(IfMissing::Refuse), None) => return Expected::Refused(Reason::PeerMissing),
         (Err(IfMissing::Refuse), Some(_)) => None,
-        (Err(_), _) => return untouched(),
+        (Err(_), _) => return untouched(Kind::Pass),
         (Ok(parts), _) => Some(parts),
     };
     if settings.declared.hint(&input.steps).lower() > settings.cap as u64 {
         return if json.is_none() {
             Expected::Refused(Reason::BodyTooLarge)
         } else {
-            untouched()
+            untouched(Kind::Unchecked)
         };
     }
     let (body, events) = match read(&input.steps, settings.cap) {
         Read::Whole(body, events) => (body, events),
-        Read::TooLarge if json.is_some() => return untouched(),
+        Read::TooLarge if json.is_some() => return untouched(Kind::Unchecked),
         Read::TooLarge => return Expected::Refused(Reason::BodyTooLarge),
-        Read::Broken => return Expected::Refused(Reason::BodyBroken),
+        Read::Broken(events) => return Expected::Pass(Kind::Unchecked, events),
     };
-    let Some((fingerprint, from)) = offer(json, &body, !settings.parts.is_empty()) else {
-        return Expected::Pass(events);
+    let Some((fingerprint, from)) = offer(json, &body) else {
+        return Expected::Pass(Kind::Pass, events);
     };
     let Some(parts) = peer else {
         return Expected::Refused(Reason::PeerMissing);
@@ -79,7 +94,8 @@ pub fn expected(input: &Input<'_>) -> Expected {
 /// What each part of the peer is; `None` for one that is left out.
 fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissing> {
     if input.settings.parts.is_empty() {
-        return Ok(vec![Some(head.uri.path().into())]);
+        // The default key. Credentials are a digest, so it cannot be spelled out here.
+        return Ok(vec![None]);
     }
     let parts = input
         .settings
@@ -97,16 +113,18 @@ fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissi
 fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
     let text = |name| head.headers.get_all(name).iter().map(|value| value.as_bytes().to_vec());
     let value = match source {
-        Source::Path => head.uri.path().into(),
+        // The authority form has no path.
+        Source::Path if head.uri.path().is_empty() => b"/".to_vec(),
+        Source::Path => normal(head.uri.path()).into(),
         Source::Segment => {
             let segment = head.uri.path().split('/').nth(2)?;
             if segment.is_empty() {
                 return None;
             }
-            segment.into()
+            normal(segment).into()
         }
         Source::Query => {
-            let query = format!("&{}&", head.uri.query()?);
+            let query = format!("&{}&", normal(head.uri.query()?));
             let start = [query.find("&user="), query.find("&user&")]
                 .into_iter()
                 .flatten()
@@ -135,6 +153,27 @@ fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
     Some(Some(value))
 }
 
+/// Decodes escapes of unreserved characters, and writes the others in upper case.
+fn normal(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut normal = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let digits = piece
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.map(char::from) {
+            Some(plain) if plain.is_ascii_alphanumeric() || "-._~".contains(plain) => {
+                normal.push(plain);
+                normal.push_str(&piece[2..]);
+            }
+            Some(_) => normal += &format!("%{}{}", piece[..2].to_ascii_uppercase(), &piece[2..]),
+            None => normal += &format!("%{piece}"),
+        }
+    }
+    normal
+}
+
 fn key(parts: &[Option<Vec<u8>>]) -> Option<PeerKey> {
     let parts: Vec<_> = parts.iter().cloned().collect::<Option<_>>()?;
     Some(PeerKey::of_parts(parts))
@@ -143,7 +182,7 @@ fn key(parts: &[Option<Vec<u8>>]) -> Option<PeerKey> {
 enum Read {
     Whole(Vec<u8>, Vec<Event>),
     TooLarge,
-    Broken,
+    Broken(Vec<Event>),
 }
 
 /// Nothing comes behind trailers: HTTP has no place for it.
@@ -153,7 +192,12 @@ fn read(steps: &[Step<'_>], cap: usize) -> Read {
     for step in steps {
         match step {
             Step::Pending => {}
-            Step::Error => return Read::Broken,
+            Step::Error => {
+                let mut events = Vec::new();
+                Event::push(&mut events, Event::Data(body));
+                events.push(Event::Error);
+                return Read::Broken(events);
+            }
             Step::Trailers => {
                 end = Some(Event::Trailers(trailers()));
                 break;
@@ -173,7 +217,7 @@ fn read(steps: &[Step<'_>], cap: usize) -> Read {
 }
 
 /// The offer in a body, and the part of the peer that is in a JSON one.
-fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fingerprint, Option<Part>)> {
+fn offer(json: Option<Json>, body: &[u8]) -> Option<(Fingerprint, Option<Part>)> {
     let text = std::str::from_utf8(body);
     let Some(json) = json else {
         let blank = body.iter().all(u8::is_ascii_whitespace);
@@ -181,8 +225,7 @@ fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fing
     };
     let part = match json {
         Json::From => "/from",
-        // Without a part in the body nor in the head there is no peer. What is an offer has a description.
-        Json::Nowhere if !is_peer_in_head => return None,
+        // The peer is in the head. An offer has a description.
         Json::Nowhere => "/sdp",
     };
     let rules = Rules {
