@@ -84,9 +84,10 @@
 //! |---|---|---|---|
 //! | `http` | yes | [`http`]: `HttpOffers`, `HttpAnswer`, `OfferDedupLayer::whip()` and `whep()` | `http`, `http-body`, `bytes` |
 //! | `json` | yes | [`JsonOffers`] | `serde`, `serde_json` |
+//! | `axum` | no | axum's `OriginalUri` in peers, `OfferSession` as an extractor | `axum` without its defaults |
 //! | `metrics` | no | counters, histograms and gauges, see [`guide::metrics`] | `metrics` |
 //!
-//! Features add, and change nothing that is there without them.
+//! Features add, and change nothing that is there without them. One exception: `axum` makes default peer keys finer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages name what all features have.
 #![cfg_attr(not(all(feature = "http", feature = "json")), allow(rustdoc::broken_intra_doc_links))]
