@@ -109,7 +109,8 @@ impl Sessions {
         // AcqRel pairs with `stop_collecting`: who finds the flag set has made its change before the collector checks.
         if !self.is_collecting.load(Relaxed) && !self.is_collecting.swap(true, AcqRel) {
             let state: Weak<Self> = Arc::downgrade(self);
-            collector::register(state);
+            let state: Weak<dyn Collect> = state;
+            collector::register(&state);
         }
     }
 

@@ -55,7 +55,9 @@ fn passed_and_refused_requests_allocate_nothing() {
         let request = request.body(Empty::new()).unwrap();
         let (allocations, answer) = allocations(|| server.call(request));
         assert!(answer.is_ready());
-        assert_eq!(allocations, 0, "{method} {media}");
+        // With feature axum, a `POST` that passes is marked in its extensions: map, table and mark.
+        let is_marked = cfg!(feature = "axum") && method == Method::POST;
+        assert_eq!(allocations, if is_marked { 3 } else { 0 }, "{method} {media}");
     }
 
     let (release, released) = tokio::sync::watch::channel(false);

@@ -38,8 +38,8 @@ fn head_and_body_make_one_key() {
     let body = json.clone().peer("/from").peer("/seat").peer("/data/to");
     let head = || {
         HttpOffers::new()
-            .peer(PeerFrom::segment(1))
-            .peer(PeerFrom::query("user"))
+            .peer(PeerFrom::path_segment(1))
+            .peer(PeerFrom::query_param("user"))
     };
     for (offers, expected) in [
         (
@@ -65,7 +65,7 @@ fn head_and_body_make_one_key() {
 fn key_of_another_source_is_one_part() {
     let user = PeerKey::from(("tenant", "carol"));
     let offers = HttpOffers::new()
-        .peer(PeerFrom::request(move |_| Some(user)))
+        .peer(PeerFrom::from_fn(move |_| Some(user)))
         .json(JsonOffers::new().sdp("/sdp").peer("/from"));
     assert_eq!(key(&offers), Some(PeerKey::from((user, "alice"))));
 }
@@ -73,6 +73,6 @@ fn key_of_another_source_is_one_part() {
 #[test]
 fn missing_part_of_the_body_passes() {
     let json = JsonOffers::new().sdp("/sdp").peer("/missing");
-    let offers = HttpOffers::new().peer(PeerFrom::segment(1)).json(json);
+    let offers = HttpOffers::new().peer(PeerFrom::path_segment(1)).json(json);
     assert_eq!(key(&offers), None);
 }

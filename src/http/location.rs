@@ -7,11 +7,14 @@ use crate::extract::SessionUri;
 
 /// Returns the URI that `location`, in the answer to a request of `origin`, names for a session.
 pub(super) fn session_uri(origin: &Origin, location: &HeaderValue) -> Option<SessionUri> {
-    let session = Origin {
-        target: resolve(&origin.target, location)?,
-        credentials: origin.credentials,
-    };
-    Some(session.session_uri())
+    let target = resolve(&origin.target, location)?;
+    let authority = target.authority.as_deref().unwrap_or_default();
+    let path_and_query = target.path_and_query.as_bytes();
+    Some(SessionUri::new(
+        path_and_query,
+        authority.as_bytes(),
+        &origin.credentials,
+    ))
 }
 
 /// Resolves `location` against the target of its request. `None` if it is not text or leads out of HTTP.

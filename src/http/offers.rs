@@ -10,13 +10,13 @@ use super::{
     peer::NoPeer,
     read::ReadOffer,
     rules::{Media, Passed, Rules},
-    target::Origin,
+    target::{authority, credentials, path_and_query},
 };
 #[cfg(feature = "json")]
 use crate::JsonOffers;
 use crate::{
     PeerKey, Reason, Refusal,
-    extract::{Admission, ExtractOffer, Found},
+    extract::{Admission, ExtractOffer, Found, SessionUri},
 };
 
 /// Finds offers in HTTP requests: in each `POST` of `application/sdp`, as in WHIP (RFC 9725 §4.2) and WHEP, and of
@@ -252,9 +252,9 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
         let Some(media) = rules.media(&head.headers) else {
             return Found::Other(passed(Passed::NoOffer, head, body));
         };
-        let origin = Origin::of(&head);
+        let credentials = credentials(&head.headers);
         let is_sdp = media == Media::Sdp;
-        let peer = match rules.parts_at(&head, &origin) {
+        let peer = match rules.parts_with(&head, &credentials) {
             Ok(parts) => Some(parts.finish()),
             Err(NoPeer::Pass) => return Found::Pass(passed(Passed::Unchecked, head, body)),
             Err(NoPeer::Refuse) if is_sdp => return Found::Refused(Refusal::new(Reason::PeerMissing)),
@@ -268,7 +268,7 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
                 Found::Unchecked(passed(Passed::Unchecked, head, body))
             };
         }
-        Found::Read(ReadOffer::new(head, body, &origin, peer, media, rules))
+        Found::Read(ReadOffer::new(head, body, credentials, peer, media, rules))
     }
 
     fn carried<'a>(&self, request: &'a Self::Request) -> Option<&'a Admission> {
@@ -284,6 +284,10 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
 
 fn ending<B, F>(request: Request<B>) -> Found<Request<B>, F> {
     let (head, body) = request.into_parts();
-    let uri = Origin::of(&head).session_uri();
+    let uri = SessionUri::new(
+        path_and_query(&head).as_bytes(),
+        authority(&head).unwrap_or_default().as_bytes(),
+        &credentials(&head.headers),
+    );
     Found::Ending(Request::from_parts(head, body), uri)
 }

@@ -1,6 +1,6 @@
 //! [`PeerFrom`]: the parts of an HTTP request that its peer is made of.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc};
 
 use http::{
     HeaderMap, HeaderName,
@@ -8,7 +8,7 @@ use http::{
     request::Parts,
 };
 
-use super::target::{NO_CREDENTIALS, Origin, Target, credentials, normalise, normalise_escapes, request_uri};
+use super::target::{NO_CREDENTIALS, authority, credentials, normal_escapes, path, path_and_query, request_uri};
 use crate::{PeerKey, peer::Digest};
 
 /// One part of the peer of an HTTP request. Add parts with [`HttpOffers::peer`](super::HttpOffers::peer).
@@ -112,24 +112,24 @@ impl PeerFrom {
     /// the path without the prefix of the nest.
     pub fn target_uri() -> Self {
         Self::new("target URI", |head, digest| {
-            feed_target(&Target::of(head), digest);
+            feed_target(head, digest);
             Some(())
         })
     }
 
     /// The host and port that the request names, normalised as in [`target_uri`](Self::target_uri).
     pub fn authority() -> Self {
-        Self::text("authority", |head| Target::of(head).authority)
+        Self::text("authority", authority)
     }
 
     /// The path, normalised as in [`target_uri`](Self::target_uri).
     pub fn path() -> Self {
-        Self::text("path", |head| Some(normalise(request_uri(head).path())))
+        Self::text("path", |head| Some(path(head)))
     }
 
     /// The whole query, normalised as in [`target_uri`](Self::target_uri). An empty query is present.
     pub fn query() -> Self {
-        Self::text("query", |head| request_uri(head).query().map(normalise_escapes))
+        Self::text("query", |head| request_uri(head).query().map(normal_escapes))
     }
 
     /// A segment of the path, from 0: in `/whip/stage`, 1 is `stage`. It is normalised, but not decoded.
@@ -138,7 +138,7 @@ impl PeerFrom {
     pub fn path_segment(index: usize) -> Self {
         Self::text("path segment", move |head| {
             let segment = head.uri.path().split('/').skip(1).nth(index)?;
-            Some(normalise_escapes(segment)).filter(|segment| !segment.is_empty())
+            Some(normal_escapes(segment)).filter(|segment| !segment.is_empty())
         })
     }
 
@@ -146,10 +146,10 @@ impl PeerFrom {
     pub fn query_param(name: impl Into<String>) -> Self {
         let name = name.into();
         Self::text("query parameter", move |head| {
-            let query = normalise_escapes(head.uri.query()?);
+            let query = normal_escapes(head.uri.query()?);
             let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
             let (_, value) = pairs.find(|(key, _)| *key == name)?;
-            Some(value.to_owned())
+            Some(Cow::Owned(value.to_owned()))
         })
     }
 
@@ -243,7 +243,7 @@ impl PeerFrom {
         }
     }
 
-    fn text(name: &'static str, find: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+    fn text(name: &'static str, find: impl Fn(&Parts) -> Option<Cow<'_, str>> + Send + Sync + 'static) -> Self {
         Self::new(name, move |parts, digest| {
             find(parts).map(|text| digest.bytes(text.as_bytes()))
         })
@@ -276,21 +276,21 @@ impl fmt::Debug for PeerFrom {
 }
 
 /// Digests the default key: [`PeerFrom::target_uri`] and [`PeerFrom::credentials`], which is optional.
-pub(super) fn feed_origin(origin: &Origin, digest: &mut Digest) {
-    feed_target(&origin.target, digest);
-    if origin.credentials == NO_CREDENTIALS {
+pub(super) fn feed_default(head: &Parts, credentials: &[u8; 16], digest: &mut Digest) {
+    feed_target(head, digest);
+    if *credentials == NO_CREDENTIALS {
         digest.absent();
     } else {
-        digest.bytes(&origin.credentials);
+        digest.bytes(credentials);
     }
 }
 
-fn feed_target(target: &Target, digest: &mut Digest) {
-    match &target.authority {
+fn feed_target(head: &Parts, digest: &mut Digest) {
+    match authority(head) {
         Some(authority) => digest.bytes(authority.as_bytes()),
         None => digest.absent(),
     }
-    digest.bytes(target.path_and_query.as_bytes());
+    digest.bytes(path_and_query(head).as_bytes());
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {

@@ -27,7 +27,7 @@ pub struct ReadOffer<B> {
     slow: Option<Pin<Box<Slow>>>,
     /// There until the body is read.
     head: Option<Box<Parts>>,
-    origin: Arc<[u8]>,
+    credentials: [u8; 16],
     /// The peer by the head alone, or `None` if a required part is missing.
     peer: Option<PeerKey>,
     media: Media,
@@ -38,7 +38,7 @@ impl<B: Body> ReadOffer<B> {
     pub(super) fn new(
         head: Parts,
         body: B,
-        origin: &Origin,
+        credentials: [u8; 16],
         peer: Option<PeerKey>,
         media: Media,
         rules: &Arc<Rules>,
@@ -47,7 +47,7 @@ impl<B: Body> ReadOffer<B> {
             reading: Reading::new(body, rules.cap(media)),
             slow: None,
             head: Some(Box::new(head)),
-            origin: origin.to_bytes(),
+            credentials,
             peer,
             media,
             rules: Arc::clone(rules),
@@ -68,7 +68,7 @@ impl<B: Body> ReadOffer<B> {
         if self.peer.is_none() {
             return Found::Refused(Refusal::new(Reason::PeerMissing));
         }
-        let mut offer = offer.origin(Arc::clone(&self.origin));
+        let mut offer = offer.origin(Origin::bytes_of(&head, &self.credentials));
         if let Some(label) = &self.rules.label {
             offer = offer.label(label(&head));
         }

@@ -6,8 +6,8 @@ use http::{HeaderMap, Request, header::CONTENT_TYPE, request::Parts};
 
 use super::{
     PeerFrom,
-    peer::{NoPeer, feed_origin},
-    target::Origin,
+    peer::{NoPeer, feed_default},
+    target::credentials,
 };
 #[cfg(feature = "json")]
 use crate::JsonOffers;
@@ -103,14 +103,14 @@ impl Rules {
     }
 
     pub(super) fn parts_of(&self, head: &Parts) -> Result<Digest, NoPeer> {
-        self.parts_at(head, &Origin::of(head))
+        self.parts_with(head, &credentials(&head.headers))
     }
 
-    /// Returns the parts of the peer in the head of a request from `origin`.
-    pub(super) fn parts_at(&self, head: &Parts, origin: &Origin) -> Result<Digest, NoPeer> {
+    /// Returns the parts of the peer in the head of a request with these credentials.
+    pub(super) fn parts_with(&self, head: &Parts, credentials: &[u8; 16]) -> Result<Digest, NoPeer> {
         let mut digest = Digest::default();
         if self.peer.is_empty() {
-            feed_origin(origin, &mut digest);
+            feed_default(head, credentials, &mut digest);
         }
         self.peer.iter().try_for_each(|part| part.feed(head, &mut digest))?;
         Ok(digest)
@@ -126,7 +126,8 @@ impl Rules {
                 if self.peer.is_empty() && json.has_peer() {
                     json.find(body)
                 } else {
-                    json.clone().for_peer(peer).find(body)
+                    // Where a required part is missing, any key serves to find out whether this would be an offer.
+                    json.find_after(&self.parts_of(head).unwrap_or_default(), body)
                 }?
             }
             Media::Other => {

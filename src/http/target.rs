@@ -1,6 +1,6 @@
 //! The target of a request and its credentials, in the normal form that peers and sessions are told apart by.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{
     HeaderMap, Uri,
@@ -8,8 +8,6 @@ use http::{
     request::Parts,
     uri::Scheme,
 };
-
-use crate::extract::SessionUri;
 
 /// The target URI of a request (RFC 9110 §7.1), normalised by RFC 3986 §6.2.2.
 ///
@@ -22,19 +20,13 @@ pub(super) struct Target {
     pub(super) path_and_query: String,
 }
 
+#[cfg(test)]
 impl Target {
-    pub(super) fn of(head: &Parts) -> Self {
-        let uri = request_uri(head);
-        let scheme = uri.scheme().cloned();
-        // RFC 9112 §3.2.2: a target in absolute form overrides `Host`.
-        let authority = match uri.authority() {
-            Some(authority) => normalise_authority(authority.as_str().as_bytes(), scheme.as_ref()),
-            None => host(&head.headers),
-        };
+    fn of(head: &Parts) -> Self {
         Self {
-            scheme,
-            authority: Some(authority).filter(|authority| !authority.is_empty()),
-            path_and_query: normalise(uri.path_and_query().map_or("/", |target| target.as_str())),
+            scheme: request_uri(head).scheme().cloned(),
+            authority: authority(head).map(Cow::into_owned),
+            path_and_query: path_and_query(head).into_owned(),
         }
     }
 }
@@ -49,33 +41,62 @@ pub(super) fn request_uri(head: &Parts) -> &Uri {
     &head.uri
 }
 
+/// Returns the normalised authority of a request, if it names one.
+pub(super) fn authority(head: &Parts) -> Option<Cow<'_, str>> {
+    let uri = request_uri(head);
+    // RFC 9112 §3.2.2: a target in absolute form overrides `Host`.
+    let authority = match uri.authority() {
+        Some(authority) => normal_authority(authority.as_str().as_bytes(), uri.scheme()),
+        None => host(&head.headers),
+    };
+    Some(authority).filter(|authority| !authority.is_empty())
+}
+
 /// Returns the normalised `Host`. Of several fields, all count: a server that takes the last one must not share a peer
 /// with one that takes the first.
-fn host(headers: &HeaderMap) -> String {
+fn host(headers: &HeaderMap) -> Cow<'_, str> {
     let mut hosts = headers.get_all(HOST).iter();
     let mut all = hosts
         .next()
-        .map_or_else(String::new, |host| normalise_authority(host.as_bytes(), None));
+        .map_or(Cow::Borrowed(""), |host| normal_authority(host.as_bytes(), None));
     for host in hosts {
+        let all = all.to_mut();
         all.push(',');
-        all.push_str(&normalise_authority(host.as_bytes(), None));
+        all.push_str(&normal_authority(host.as_bytes(), None));
     }
     all
+}
+
+/// Returns the normalised path and query of a request.
+pub(super) fn path_and_query(head: &Parts) -> Cow<'_, str> {
+    rooted(request_uri(head).path_and_query().map_or("/", |target| target.as_str()))
+}
+
+/// Returns the normalised path of a request.
+pub(super) fn path(head: &Parts) -> Cow<'_, str> {
+    rooted(request_uri(head).path())
 }
 
 /// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded, all
 /// others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty path
 /// becomes `/`.
 pub(super) fn normalise(path_and_query: &str) -> String {
-    let mut normal = normalise_escapes(path_and_query);
+    rooted(path_and_query).into_owned()
+}
+
+fn rooted(path_and_query: &str) -> Cow<'_, str> {
+    let mut normal = normal_escapes(path_and_query);
     if !normal.starts_with(['/', '*']) {
-        normal.insert(0, '/');
+        normal.to_mut().insert(0, '/');
     }
     normal
 }
 
 /// Normalises the escapes of any part of a URI, as [`normalise`] does.
-pub(super) fn normalise_escapes(text: &str) -> String {
+pub(super) fn normal_escapes(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
     let mut normal = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(place) = rest.find('%') {
@@ -98,7 +119,7 @@ pub(super) fn normalise_escapes(text: &str) -> String {
         rest = &escape[length..];
     }
     normal.push_str(rest);
-    normal
+    Cow::Owned(normal)
 }
 
 /// Normalises a host and its port: user information is removed, the host is in lower case, escapes are as in
@@ -106,9 +127,24 @@ pub(super) fn normalise_escapes(text: &str) -> String {
 ///
 /// Bytes that are not ASCII, which only a `Host` field may have, are escaped.
 pub(super) fn normalise_authority(authority: &[u8], scheme: Option<&Scheme>) -> String {
+    normal_authority(authority, scheme).into_owned()
+}
+
+fn normal_authority<'a>(authority: &'a [u8], scheme: Option<&Scheme>) -> Cow<'a, str> {
     let user_end = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
-    let mut rest = authority[user_end..].trim_ascii();
-    let mut normal = String::with_capacity(rest.len());
+    let host = authority[user_end..].trim_ascii();
+    let port: &[u8] = match scheme.map(Scheme::as_str) {
+        Some("http") => b":80",
+        Some("https") => b":443",
+        _ => b":",
+    };
+    let host = host.strip_suffix(port).or(host.strip_suffix(b":")).unwrap_or(host);
+    let is_plain = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase() && *byte != b'%';
+    if let (true, Ok(host)) = (host.iter().all(is_plain), std::str::from_utf8(host)) {
+        return Cow::Borrowed(host);
+    }
+    let mut normal = String::with_capacity(host.len());
+    let mut rest = host;
     while let [first, after @ ..] = rest {
         let (byte, length) = match escaped(rest) {
             Some(byte) => (byte, 3),
@@ -126,18 +162,7 @@ pub(super) fn normalise_authority(authority: &[u8], scheme: Option<&Scheme>) -> 
         }
         rest = &after[length - 1..];
     }
-    let port = match scheme.map(Scheme::as_str) {
-        Some("http") => ":80",
-        Some("https") => ":443",
-        _ => ":",
-    };
-    for end in [port, ":"] {
-        if let Some(host) = normal.strip_suffix(end) {
-            normal.truncate(host.len());
-            break;
-        }
-    }
-    normal
+    Cow::Owned(normal)
 }
 
 /// Returns the byte that an escape at the start of `text` stands for.
@@ -203,44 +228,26 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn of(head: &Parts) -> Self {
-        Self {
-            target: Target::of(head),
-            credentials: credentials(&head.headers),
-        }
-    }
-
-    /// Returns the target as the URI of a session.
-    pub(super) fn session_uri(&self) -> SessionUri {
-        let authority = self.target.authority.as_deref().unwrap_or_default();
-        SessionUri::new(
-            self.target.path_and_query.as_bytes(),
-            authority.as_bytes(),
-            &self.credentials,
-        )
-    }
-
-    /// Encodes it: the digest of the credentials, then scheme, authority and path. The first two have their length before
-    /// them, plus one, and are left out if it is zero.
-    pub(super) fn to_bytes(&self) -> Arc<[u8]> {
-        let scheme = self.target.scheme.as_ref().map(Scheme::as_str);
-        let authority = self.target.authority.as_deref();
-        let path = self.target.path_and_query.as_bytes();
-        let texts = [scheme, authority];
+    /// Encodes the origin of a request: the digest of its credentials, then scheme, authority and path. Scheme and
+    /// authority have their length before them, plus one. It is zero if they are absent.
+    pub(super) fn bytes_of(head: &Parts, credentials: &[u8; 16]) -> Arc<[u8]> {
+        let scheme = request_uri(head).scheme().map(Scheme::as_str);
+        let (authority, path) = (authority(head), path_and_query(head));
+        let texts = [scheme, authority.as_deref()];
         let length = texts.iter().flatten().map(|text| text.len()).sum::<usize>() + path.len();
-        let mut bytes = Vec::with_capacity(16 + 4 * texts.len() + length);
-        bytes.extend_from_slice(&self.credentials);
+        let mut bytes = Vec::with_capacity(credentials.len() + 4 * texts.len() + length);
+        bytes.extend_from_slice(credentials);
         for text in texts {
             // A head of 4 GiB does not reach this place.
             let length = text.map_or(0, |text| u32::try_from(text.len() + 1).unwrap_or(u32::MAX));
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
         }
-        bytes.extend_from_slice(path);
+        bytes.extend_from_slice(path.as_bytes());
         bytes.into()
     }
 
-    /// Decodes what [`to_bytes`](Self::to_bytes) has encoded. `None` for anything else, such as an offer that another
+    /// Decodes what [`bytes_of`](Self::bytes_of) has encoded. `None` for anything else, such as an offer that another
     /// extractor has found.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (credentials, rest) = bytes.split_first_chunk::<16>()?;
@@ -337,8 +344,11 @@ mod tests {
             head("https://example.com:443/whip", &[("authorization", "Bearer t")]),
         ];
         for head in heads {
-            let origin = Origin::of(&head);
-            let bytes = origin.to_bytes();
+            let origin = Origin {
+                target: Target::of(&head),
+                credentials: credentials(&head.headers),
+            };
+            let bytes = Origin::bytes_of(&head, &origin.credentials);
             assert_eq!(Origin::from_bytes(&bytes), Some(origin));
             for end in 0..24 {
                 assert_eq!(Origin::from_bytes(&bytes[..end.min(bytes.len() - 1)]).as_ref(), None);

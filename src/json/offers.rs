@@ -262,6 +262,12 @@ impl<F> JsonOffers<F> {
         self.rules.offer(text, known)
     }
 
+    /// Returns whether a peer is bound or named by a pointer.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_peer(&self) -> bool {
+        self.bound.is_some() || self.rules.has_peer()
+    }
+
     /// Returns the offer in the body of an HTTP request. The parts in its `head` replace the bound ones.
     #[cfg(feature = "http")]
     pub(crate) fn find_after(&self, head: &Digest, body: &[u8]) -> Option<Offer> {

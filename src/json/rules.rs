@@ -60,6 +60,12 @@ impl Rules {
         self.parts.push((place, presence));
     }
 
+    /// Returns whether the message names a part of the peer.
+    #[cfg(feature = "http")]
+    pub(super) fn has_peer(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Returns the offer in `text`, of a peer that begins with the `known` parts.
     pub(super) fn offer(&self, text: &[u8], known: Known<'_>) -> Option<Offer> {
         let found = scan(&self.places, text)?;

@@ -5,7 +5,10 @@
 
 use http::{HeaderName, HeaderValue, Method, Request, request::Parts};
 use http_body::SizeHint;
-use tower_offer_dedup::{JsonOffers, http::{HttpOffers, PeerFrom}};
+use tower_offer_dedup::{
+    JsonOffers,
+    http::{HttpOffers, PeerFrom},
+};
 
 pub struct Input<'a> {
     pub settings: Settings,
@@ -135,12 +138,12 @@ impl Settings {
     }
 
     pub fn offers(&self) -> HttpOffers {
-        let mut offers = HttpOffers::new().max_body(self.cap);
+        let mut offers = HttpOffers::new().max_body(self.cap).max_json(self.cap);
         for (source, if_missing) in &self.parts {
             let part = match source {
                 Source::Path => PeerFrom::path(),
-                Source::Segment => PeerFrom::segment(1),
-                Source::Query => PeerFrom::query("user"),
+                Source::Segment => PeerFrom::path_segment(1),
+                Source::Query => PeerFrom::query_param("user"),
                 Source::Bearer => PeerFrom::bearer(),
                 Source::Cookie => PeerFrom::cookie("sid"),
                 Source::Header => PeerFrom::header(HeaderName::from_static("x-room")),
@@ -158,10 +161,10 @@ impl Settings {
             Some(Json::From) => offers.json(json.peer("/from")),
         };
         if self.is_offer_in_peer {
-            offers = offers.offer_in_peer();
+            offers = offers.key_by_offer();
         }
         if self.is_picky {
-            offers = offers.only_if(|head| head.uri.path() != "/x");
+            offers = offers.filter(|head| head.uri.path() != "/x");
         }
         offers
     }

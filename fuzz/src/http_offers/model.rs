@@ -1,4 +1,4 @@
-//! The expected result of a request, computed as simply as possible.
+//! What should be found in a request, written as plainly as can be.
 
 use http::request::Parts;
 use tower_offer_dedup::{Fingerprint, PeerKey, Reason};
@@ -9,17 +9,35 @@ use super::{
 };
 use crate::tree::{Part, Rules};
 
-/// The expected result, and the events that the inner service must get.
+/// What is to be found, and what the inner service is to get.
 pub enum Expected {
-    Pass(Vec<Event>),
-    /// An offer. The peer is `None` if its key cannot be computed from outside.
+    Pass(Kind, Vec<Event>),
+    /// The offer of a peer, where the peer can be told by its key from outside.
     Offer(Fingerprint, Option<PeerKey>, Vec<Event>),
     Refused(Reason),
 }
 
+/// What a request is found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Pass,
+    Offer,
+    Unchecked,
+    Other,
+    Ending,
+}
+
 pub fn expected(input: &Input<'_>) -> Expected {
     let (head, settings) = (input.head(), &input.settings);
-    let untouched = || Expected::Pass(events(&input.steps));
+    let untouched = |kind| Expected::Pass(kind, events(&input.steps));
+    match head.method.as_str() {
+        "POST" => {}
+        "DELETE" => return untouched(Kind::Ending),
+        _ => return untouched(Kind::Pass),
+    }
+    if settings.is_picky && head.uri.path() == "/x" {
+        return untouched(Kind::Pass);
+    }
     let media = head
         .headers
         .get("content-type")
@@ -27,44 +45,45 @@ pub fn expected(input: &Input<'_>) -> Expected {
     let media = media
         .as_deref()
         .and_then(|media| media.split(|byte| *byte == b';').next());
-    let json = match (head.method.as_str(), media.map(<[u8]>::trim_ascii)) {
-        ("POST", Some(b"application/sdp")) => None,
-        ("POST", Some(b"application/json")) if settings.json.is_some() => settings.json,
-        _ => return untouched(),
+    let json = match media.map(<[u8]>::trim_ascii) {
+        Some(b"application/sdp") => None,
+        Some(b"application/json") if settings.json.is_some() => settings.json,
+        _ => return untouched(Kind::Other),
     };
-    if settings.is_picky && head.uri.path() == "/x" {
-        return untouched();
-    }
     let peer = match (peer(input, &head), json) {
         (Err(IfMissing::Refuse), None) => return Expected::Refused(Reason::PeerMissing),
         (Err(IfMissing::Refuse), Some(_)) => None,
-        (Err(_), _) => return untouched(),
+        (Err(_), _) => return untouched(Kind::Pass),
         (Ok(parts), _) => Some(parts),
     };
     if settings.declared.hint(&input.steps).lower() > settings.cap as u64 {
         return if json.is_none() {
             Expected::Refused(Reason::BodyTooLarge)
         } else {
-            untouched()
+            untouched(Kind::Unchecked)
         };
     }
     let (body, events) = match read(&input.steps, settings.cap) {
         Read::Whole(body, events) => (body, events),
-        Read::TooLarge if json.is_some() => return untouched(),
+        Read::TooLarge if json.is_some() => return untouched(Kind::Unchecked),
         Read::TooLarge => return Expected::Refused(Reason::BodyTooLarge),
-        Read::Broken => return Expected::Refused(Reason::BodyBroken),
+        Read::Broken(events) => return Expected::Pass(Kind::Unchecked, events),
     };
-    let Some((fingerprint, from)) = offer(json, &body, !settings.parts.is_empty()) else {
-        return Expected::Pass(events);
+    let Some((fingerprint, from)) = offer(json, &body) else {
+        return Expected::Pass(Kind::Pass, events);
     };
     let Some(parts) = peer else {
         return Expected::Refused(Reason::PeerMissing);
     };
-    let is_in_body_alone = json.is_some() && settings.parts.is_empty();
-    let mut peer = match (from, is_in_body_alone) {
-        (Some(from), true) => Some(from.key_after(&[])),
-        (Some(from), false) => values(parts).map(|head| from.key_after(&head)),
-        (None, _) => values(parts).map(PeerKey::of_parts),
+    let in_head = key(&parts);
+    let is_in_body_alone = settings.parts.is_empty();
+    let mut peer = match from {
+        None => in_head,
+        Some(Part::Text(from)) if is_in_body_alone => Some(from.into()),
+        Some(Part::Number(from)) if is_in_body_alone => Some(from.into()),
+        Some(Part::Text(from)) => in_head.map(|head| (head, from).into()),
+        Some(Part::Number(from)) => in_head.map(|head| (head, from).into()),
+        Some(Part::Absent) => unreachable!("a part that is required"),
     };
     if settings.is_offer_in_peer {
         peer = peer.map(|peer| PeerKey::from((peer, &fingerprint.to_bytes())));
@@ -72,10 +91,11 @@ pub fn expected(input: &Input<'_>) -> Expected {
     Expected::Offer(fingerprint, peer, events)
 }
 
-/// The parts of the peer. A part that is left out is `None`.
+/// What each part of the peer is; `None` for one that is left out.
 fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissing> {
     if input.settings.parts.is_empty() {
-        return Ok(vec![Some(head.uri.path().into())]);
+        // The default key. Credentials are a digest, so it cannot be spelled out here.
+        return Ok(vec![None]);
     }
     let parts = input
         .settings
@@ -89,20 +109,22 @@ fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissi
     parts.collect()
 }
 
-/// A part that is present. Its value is `None` if it has a key of its own.
+/// A part that is there, with its value unless that is a key of its own.
 fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
     let text = |name| head.headers.get_all(name).iter().map(|value| value.as_bytes().to_vec());
     let value = match source {
-        Source::Path => head.uri.path().into(),
+        // The authority form has no path.
+        Source::Path if head.uri.path().is_empty() => b"/".to_vec(),
+        Source::Path => normal(head.uri.path()).into(),
         Source::Segment => {
             let segment = head.uri.path().split('/').nth(2)?;
             if segment.is_empty() {
                 return None;
             }
-            segment.into()
+            normal(segment).into()
         }
         Source::Query => {
-            let query = format!("&{}&", head.uri.query()?);
+            let query = format!("&{}&", normal(head.uri.query()?));
             let start = [query.find("&user="), query.find("&user&")]
                 .into_iter()
                 .flatten()
@@ -131,43 +153,51 @@ fn part(source: Source, head: &Parts) -> Option<Option<Vec<u8>>> {
     Some(Some(value))
 }
 
-/// The parts as bytes, if all of them are.
-fn values(parts: Vec<Option<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
-    parts.into_iter().collect()
-}
-
-impl Part {
-    /// The key of the parts in the head, at most four, and of this one.
-    fn key_after(&self, head: &[Vec<u8>]) -> PeerKey {
-        match self {
-            Self::Text(text) => PeerKey::of_parts(head.iter().map(Vec::as_slice).chain([text.as_bytes()])),
-            Self::Integer(number) => match head {
-                [] => (*number).into(),
-                [a] => (a, number).into(),
-                [a, b] => (a, b, number).into(),
-                [a, b, c] => (a, b, c, number).into(),
-                [a, b, c, d] => (a, b, c, d, number).into(),
-                _ => unreachable!("four parts"),
-            },
-            Self::Absent => unreachable!("a part that is required"),
+/// Decodes escapes of unreserved characters, and writes the others in upper case.
+fn normal(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut normal = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let digits = piece
+            .get(..2)
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.map(char::from) {
+            Some(plain) if plain.is_ascii_alphanumeric() || "-._~".contains(plain) => {
+                normal.push(plain);
+                normal.push_str(&piece[2..]);
+            }
+            Some(_) => normal += &format!("%{}{}", piece[..2].to_ascii_uppercase(), &piece[2..]),
+            None => normal += &format!("%{piece}"),
         }
     }
+    normal
+}
+
+fn key(parts: &[Option<Vec<u8>>]) -> Option<PeerKey> {
+    let parts: Vec<_> = parts.iter().cloned().collect::<Option<_>>()?;
+    Some(PeerKey::of_parts(parts))
 }
 
 enum Read {
     Whole(Vec<u8>, Vec<Event>),
     TooLarge,
-    Broken,
+    Broken(Vec<Event>),
 }
 
-/// Nothing follows trailers, because HTTP has no place for it.
+/// Nothing comes behind trailers: HTTP has no place for it.
 fn read(steps: &[Step<'_>], cap: usize) -> Read {
     let mut body = Vec::new();
     let mut end = None;
     for step in steps {
         match step {
             Step::Pending => {}
-            Step::Error => return Read::Broken,
+            Step::Error => {
+                let mut events = Vec::new();
+                Event::push(&mut events, Event::Data(body));
+                events.push(Event::Error);
+                return Read::Broken(events);
+            }
             Step::Trailers => {
                 end = Some(Event::Trailers(trailers()));
                 break;
@@ -186,8 +216,8 @@ fn read(steps: &[Step<'_>], cap: usize) -> Read {
     Read::Whole(body, events)
 }
 
-/// The offer in a body, and the peer's part in a JSON body.
-fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fingerprint, Option<Part>)> {
+/// The offer in a body, and the part of the peer that is in a JSON one.
+fn offer(json: Option<Json>, body: &[u8]) -> Option<(Fingerprint, Option<Part>)> {
     let text = std::str::from_utf8(body);
     let Some(json) = json else {
         let blank = body.iter().all(u8::is_ascii_whitespace);
@@ -195,8 +225,7 @@ fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fing
     };
     let part = match json {
         Json::From => "/from",
-        // Without a part in head or body there is no peer. An offer always has a description.
-        Json::Nowhere if !is_peer_in_head => return None,
+        // The peer is in the head. An offer has a description.
         Json::Nowhere => "/sdp",
     };
     let rules = Rules {
@@ -208,7 +237,7 @@ fn offer(json: Option<Json>, body: &[u8], is_peer_in_head: bool) -> Option<(Fing
     Some((fingerprint, parts.pop().filter(|_| json == Json::From)))
 }
 
-/// The events of a body that is passed on unchanged.
+/// What comes of a body that is passed on as it is.
 fn events(steps: &[Step<'_>]) -> Vec<Event> {
     let mut events = Vec::new();
     for step in steps {

@@ -1,5 +1,4 @@
-//! Public reports of other projects, each with the behaviour that is right. A test is named after its repository and
-//! number.
+//! Reports that concern HTTP requests and answers.
 
 use std::{
     collections::HashSet,
@@ -10,8 +9,8 @@ use std::{
     time::Duration,
 };
 
+use ::http::{Request, StatusCode, request::Parts};
 use bytes::Bytes;
-use http::{Request, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
@@ -24,7 +23,7 @@ const SDP: &str = "v=0\r\no=- 457690576698830901 2 IN IP4 127.0.0.1\r\ns=-\r\nt=
     a=setup:actpass\r\na=mid:0\r\n";
 
 type RequestBody = Full<Bytes>;
-type Response = http::Response<BufferedBody<Full<Bytes>>>;
+type Response = ::http::Response<BufferedBody<Full<Bytes>>>;
 
 /// A WHIP server behind the layer. Each call of the handler makes a session with a `Location` and a cookie of its own.
 #[derive(Clone)]
@@ -45,7 +44,7 @@ impl Server {
         let made = Arc::clone(&sessions);
         let inner = service_fn(move |_: Request<BufferedBody<RequestBody>>| {
             let session = made.fetch_add(1, Relaxed);
-            let response = http::Response::builder()
+            let response = ::http::Response::builder()
                 .status(StatusCode::CREATED)
                 .header("location", format!("/session/{session}"))
                 .header("set-cookie", format!("session={session}"))
