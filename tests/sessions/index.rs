@@ -1,12 +1,23 @@
 //! The index of sessions: its time and its room.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
-use tokio::time::advance;
-use tower::{Layer, Service, service_fn};
+use futures_util::FutureExt;
+use tokio::{sync::Semaphore, time::advance};
+use tokio_test::{assert_pending, assert_ready, task::spawn};
+use tower::{Layer, Service as _, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedupLayer, Refusal,
-    answer::{Answer, Ended, Settled},
+    answer::{Answer, Duplicates, Ended, Settled},
     extract::{ExtractOffer, Found, SessionUri},
 };
 
@@ -116,7 +127,7 @@ fn uri(id: u8) -> SessionUri {
 
 impl ExtractOffer<Message> for Messages {
     type Request = Message;
-    type Read = std::future::Ready<Found<Message, Infallible>>;
+    type Read = Ready<Found<Message, Infallible>>;
 
     fn extract(&self, message: Message) -> Found<Message, Self::Read> {
         match message {
@@ -129,16 +140,20 @@ impl ExtractOffer<Message> for Messages {
 
 impl Answer<Message, Infallible> for Messages {
     type Response = Message;
-    type Record = Infallible;
-    type Settle = std::future::Ready<Settled<Message, Infallible>>;
+    type Record = Message;
+    type Settle = Ready<Settled<Message, Message>>;
+
+    fn duplicates(&self) -> Duplicates {
+        Duplicates::WAIT
+    }
 
     fn pass(&self, message: Message) -> Message {
         message
     }
 
     fn settle(&self, message: Message, _: &Offer) -> Self::Settle {
-        let settled = Settled::success(message);
-        std::future::ready(match message {
+        let settled = Settled::success(message).recorded(message, 1);
+        ready(match message {
             Message::Session(id) => settled.session(uri(id)),
             _ => settled,
         })
@@ -152,8 +167,8 @@ impl Answer<Message, Infallible> for Messages {
         }
     }
 
-    fn replay(&self, record: &Infallible) -> Message {
-        match *record {}
+    fn replay(&self, record: &Message) -> Message {
+        *record
     }
 
     fn refuse(&self, _: &Refusal) -> Result<Message, Infallible> {
@@ -161,32 +176,67 @@ impl Answer<Message, Infallible> for Messages {
     }
 }
 
-#[tokio::test]
-async fn messages_have_sessions_too() {
+type Service = BoxCloneSyncService<Message, Message, Infallible>;
+
+/// A service that numbers its sessions and answers an offer once there is a permit.
+fn service(permits: Arc<Semaphore>) -> Service {
     let layer = OfferDedupLayer::builder()
         .offers(Messages)
         .answer(Messages)
         .cooldown(Duration::ZERO)
         .build();
-    let mut calls = 0;
-    let mut service = layer.layer(service_fn(move |message| {
-        let answer = match message {
-            Message::Offer(_) => {
-                calls += 1;
-                Message::Session(calls)
-            }
-            message => message,
-        };
-        std::future::ready(Ok::<_, Infallible>(answer))
-    }));
+    let calls = Arc::new(AtomicU8::new(0));
+    BoxCloneSyncService::new(layer.layer(service_fn(move |message| {
+        let (calls, permits) = (Arc::clone(&calls), Arc::clone(&permits));
+        async move {
+            Ok(match message {
+                Message::Offer(_) => {
+                    permits.acquire().await.unwrap().forget();
+                    Message::Session(1 + calls.fetch_add(1, Relaxed))
+                }
+                message => message,
+            })
+        }
+    })))
+}
+
+#[tokio::test]
+async fn messages_have_sessions_too() {
+    let mut service = service(Arc::new(Semaphore::new(10)));
     for (message, expected) in [
         (Message::Offer("v=0"), Message::Session(1)),
-        (Message::Offer("v=0"), Message::Refused),
+        (Message::Offer("v=0"), Message::Session(1)),
         (Message::Bye(2), Message::Bye(2)),
-        (Message::Offer("v=0"), Message::Refused),
+        (Message::Offer("v=0"), Message::Session(1)),
         (Message::Bye(1), Message::Bye(1)),
         (Message::Offer("v=0"), Message::Session(2)),
     ] {
         assert_eq!(service.call(message).await, Ok(expected), "{message:?}");
     }
+}
+
+/// Ends the first session in the moment in which a follower is woken.
+struct EndOnWake(Service);
+
+impl Wake for EndOnWake {
+    fn wake(self: Arc<Self>) {
+        let ended = self.0.clone().call(Message::Bye(1)).now_or_never();
+        assert_eq!(ended, Some(Ok(Message::Bye(1))));
+    }
+}
+
+#[tokio::test]
+async fn session_is_known_before_followers_wake() {
+    let permits = Arc::new(Semaphore::new(0));
+    let mut service = service(Arc::clone(&permits));
+    let mut leader = spawn(service.call(Message::Offer("v=0")));
+    assert_pending!(leader.poll());
+    let waker = Waker::from(Arc::new(EndOnWake(service.clone())));
+    let mut follower = service.call(Message::Offer("v=0"));
+    assert_pending!(follower.as_mut().poll(&mut Context::from_waker(&waker)));
+
+    permits.add_permits(2);
+    assert_eq!(assert_ready!(leader.poll()), Ok(Message::Session(1)));
+    assert_eq!(follower.await, Ok(Message::Session(1)));
+    assert_eq!(service.call(Message::Offer("v=0")).await, Ok(Message::Session(2)));
 }
