@@ -8,7 +8,37 @@ use tower_offer_dedup::WhenBusy;
 use crate::terms::{Capacity, End, Op, PEERS, Peer, Quality, Rules, STEP};
 
 pub(crate) fn histories() -> impl Strategy<Value = (Rules, Vec<Op>)> {
-    (rules(), vec(op(), 1..80))
+    let ops = vec(steps(), 1..80).prop_map(|steps| steps.concat());
+    (rules(), ops)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Op>> {
+    prop_oneof![
+        60 => op().prop_map(|op| vec![op]),
+        1 => (peer(), 0_u8..4, 0_u8..4).prop_flat_map(|(peer, old, new)| select(corners(peer, old, new))),
+    ]
+}
+
+/// Sequences that single steps hardly ever make up. Each begins with an idle peer and counts from the latest request.
+fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
+    use Op::{Clock, Drop, ForgetOffer, Hold, Offer, Resume};
+    let (forget, [old, new]) = (Op::Forget(peer), [old, new].map(|offer| Offer(peer, offer)));
+    let forget_old = match old {
+        Offer(peer, offer) => ForgetOffer(peer, offer),
+        _ => unreachable!("it is an offer"),
+    };
+    vec![
+        // A follower decides again after a newer offer has arrived.
+        vec![forget, old, old, Hold(0), forget_old, new, Resume(0)],
+        // The leader of two followers is superseded. Only one of them, and the newcomer, have gone away.
+        vec![forget, old, Hold(0), old, Hold(0), new, Drop(0), old, Drop(1), old],
+        // The loser is not polled before its time is over.
+        vec![forget, old, Hold(0), new, Clock(1), Resume(0)],
+        // The client of a detached offer leaves and comes back.
+        vec![forget, old, Drop(0), old, new],
+        // The first in line is not polled.
+        vec![forget, old, new, Hold(0), Offer(peer, 4), Op::End(0, End::Err), Clock(6)],
+    ]
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
@@ -64,7 +94,7 @@ fn op() -> impl Strategy<Value = Op> {
         24 => (any::<usize>(), end()).prop_map(|(n, end)| Op::End(n, end)),
         9 => any::<usize>().prop_map(Op::Drop),
         4 => any::<usize>().prop_map(Op::Hold),
-        4 => any::<usize>().prop_map(Op::Resume),
+        6 => any::<usize>().prop_map(Op::Resume),
         3 => peer().prop_map(Op::Forget),
         3 => (peer(), 0_u8..4).prop_map(|(peer, offer)| Op::ForgetOffer(peer, offer)),
         2 => Just(Op::Clear),

@@ -178,9 +178,9 @@ impl Pair {
         (!ids.is_empty()).then(|| ids[n % ids.len()])
     }
 
-    /// The n-th request that has no result yet, held or not as `counts` says.
+    /// The n-th request from the end that has no result yet, held or not as `counts` says.
     fn nth_pending(&self, n: usize, counts: impl Fn(bool) -> bool) -> Option<Id> {
-        let requests = self.real.requests.iter().enumerate();
+        let requests = self.real.requests.iter().enumerate().rev();
         let pending = requests.filter(|(_, request)| request.state.is_none() && counts(request.is_held));
         let ids: Vec<_> = pending.map(|(id, _)| id).collect();
         (!ids.is_empty()).then(|| ids[n % ids.len()])

@@ -44,11 +44,11 @@ pub(crate) enum Op {
     Crowd(Peer, u8),
     /// Ends the n-th call in progress.
     End(usize, End),
-    /// Drops the n-th request that has no result yet.
+    /// Drops the n-th request from the end that has no result yet.
     Drop(usize),
-    /// Stops the polls of the n-th request that has no result yet.
+    /// Stops the polls of the n-th request from the end that has no result yet.
     Hold(usize),
-    /// Polls the n-th held request again.
+    /// Polls the n-th held request from the end again.
     Resume(usize),
     Forget(Peer),
     ForgetOffer(Peer, u8),
