@@ -28,6 +28,8 @@ pub(crate) enum Op {
     /// Drops the client of the n-th call in progress.
     Drop(usize),
     Remove(Peer),
+    /// Forgets one offer, which the original cannot do.
+    ForgetOffer(Peer, u8),
     Destroy,
     Clock(u32),
 }
@@ -68,7 +70,7 @@ pub(crate) fn message(n: u8) -> String {
 pub(crate) fn histories() -> impl Strategy<Value = History> {
     (any::<bool>(), any::<bool>(), vec(op(), 1..80)).prop_map(|(is_amended, detaches, mut ops)| {
         if !is_amended {
-            ops.retain(|op| is_original(*op, detaches));
+            ops.retain(|op| is_original(*op));
             let mut steps = 0;
             ops.retain(|op| {
                 steps += if let Op::Clock(more) = op { *more } else { 0 };
@@ -84,12 +86,11 @@ pub(crate) fn histories() -> impl Strategy<Value = History> {
 }
 
 /// Returns `true` if layer and original agree on this operation.
-fn is_original(op: Op, detaches: bool) -> bool {
+fn is_original(op: Op) -> bool {
     match op {
         Op::Offer(_, n) => n < ASCII,
         Op::End(_, ending) => ending != Ending::Panic,
-        Op::Drop(_) => detaches,
-        Op::Remove(_) | Op::Destroy => false,
+        Op::Drop(_) | Op::Remove(_) | Op::Destroy | Op::ForgetOffer(..) => false,
         Op::Clock(_) => true,
     }
 }
@@ -105,27 +106,45 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         24 => (peer(), 0..ASCII + 2).prop_map(|(peer, n)| Op::Offer(peer, n)),
         12 => (any::<usize>(), ending).prop_map(|(n, ending)| Op::End(n, ending)),
-        2 => any::<usize>().prop_map(Op::Drop),
+        3 => any::<usize>().prop_map(Op::Drop),
         2 => peer().prop_map(Op::Remove),
+        2 => (peer(), 0..ASCII + 2).prop_map(|(peer, n)| Op::ForgetOffer(peer, n)),
         1 => Just(Op::Destroy),
         12 => (1_u32..6).prop_map(Op::Clock),
         1 => (56_u32..64).prop_map(Op::Clock),
     ]
 }
 
-/// The documented differences, each with a history in which the original behaves differently.
-pub(crate) fn differences() -> Vec<(&'static str, Vec<Op>)> {
-    use Op::{Clock, Destroy, Drop, End, Offer, Remove};
+/// A documented difference, with a history in which the original behaves differently.
+pub(crate) struct Difference {
+    pub(crate) rule: &'static str,
+    pub(crate) detaches: bool,
+    pub(crate) ops: Vec<Op>,
+}
+
+pub(crate) fn differences() -> Vec<Difference> {
+    use Op::{Clock, Destroy, Drop, End, ForgetOffer, Offer, Remove};
     let [p, _] = PEERS;
     let answer = End(0, Ending::Answer);
     // The completion of a removed offer opens the lock of the next offer.
     let stray = |remove| vec![Offer(p, 0), remove, Offer(p, 2), answer, Clock(4), Offer(p, 4)];
+    let inline = |rule, ops| Difference {
+        rule,
+        detaches: false,
+        ops,
+    };
     vec![
-        ("rules 3 and 7", vec![Offer(p, 0), End(0, Ending::Panic), Offer(p, 0)]),
-        ("rule 6", vec![Offer(p, 0), Drop(0), Offer(p, 0)]),
-        ("rule 8, removePeer", stray(Remove(p))),
-        ("rule 8, destroy", stray(Destroy)),
-        (
+        inline("rules 3 and 7", vec![Offer(p, 0), End(0, Ending::Panic), Offer(p, 0)]),
+        inline("rule 6", vec![Offer(p, 0), Drop(0), Offer(p, 0)]),
+        Difference {
+            rule: "rule 6, detached",
+            detaches: true,
+            ops: vec![Offer(p, 0), Drop(0), Offer(p, 2)],
+        },
+        inline("rule 8, removePeer", stray(Remove(p))),
+        inline("rule 8, destroy", stray(Destroy)),
+        inline("rule 8, one offer", stray(ForgetOffer(p, 0))),
+        inline(
             "rule 8, timers",
             vec![
                 Offer(p, 0),
@@ -138,8 +157,8 @@ pub(crate) fn differences() -> Vec<(&'static str, Vec<Op>)> {
                 Offer(p, 0),
             ],
         ),
-        ("rule 9", vec![Offer(p, 0), Clock(60), Offer(p, 2)]),
-        (
+        inline("rule 9", vec![Offer(p, 0), Clock(60), Offer(p, 2)]),
+        inline(
             "prefix in bytes",
             vec![Offer(p, ASCII), answer, Clock(4), Offer(p, ASCII + 1)],
         ),

@@ -6,10 +6,10 @@
 //!
 //! - Rules 3 and 7: a panic is not a completed failure, and frees the peer at once. The original's `finally` runs
 //!   whatever is thrown: it locks the peer for 2 s and remembers the offer for 10 s.
-//! - Rule 6: a dropped response future frees the peer at once and remembers nothing. A promise cannot be dropped: it
-//!   runs on, as with `finish_abandoned`, where both behave the same.
+//! - Rule 6: a dropped response future frees the peer at once and remembers nothing. With `finish_abandoned` it frees the
+//!   peer for a different offer. A promise cannot be dropped: it runs on and keeps the lock.
 //! - Rule 8: after `forget` (`removePeer`) and `clear` (`destroy`), an offer in flight neither remembers, nor cools
-//!   down, nor releases a newer claim. The original's timers still fire.
+//!   down, nor releases a newer claim. The original's timers still fire, and it cannot forget one offer.
 //! - Rule 9: after 30 s the next offer takes over. The original waits for ever.
 //! - `Fingerprint::prefix` counts bytes, `substring` counts UTF-16 units. Beyond ASCII, the original sees more text.
 //!
@@ -33,7 +33,7 @@ use common::{
     Desk, Message, Reply, is_answer, offer, refuse, settle,
     station::{Boxed, Pending},
 };
-use histories::{Ending, Op, PEERS, differences, histories, message};
+use histories::{Difference, Ending, Op, PEERS, differences, histories, message};
 use manager::{Cause, Manager, Peer, Ticket, Time, Verdict};
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
 use tokio::{runtime, time::advance};
@@ -62,7 +62,7 @@ impl Pair {
     fn new(is_amended: bool, detaches: bool) -> Self {
         let offers = |message: &Message| {
             let json = message.offer.as_ref()?;
-            Some(Offer::new(message.peer, Fingerprint::prefix(json.as_bytes(), 100)))
+            Some(Offer::new(message.peer, fingerprint(json)))
         };
         let builder = OfferDedupLayer::builder()
             .offers(offers)
@@ -113,7 +113,9 @@ impl Pair {
                 }
                 let n = n % self.open.len();
                 self.open[n].1 = None;
-                if !self.detaches {
+                if self.detaches {
+                    self.original.leave(self.open[n].0);
+                } else {
                     let (ticket, _) = self.open.remove(n);
                     self.original.abandon(ticket, self.now);
                 }
@@ -121,6 +123,11 @@ impl Pair {
             Op::Remove(peer) => {
                 self.handle.forget(peer);
                 self.original.remove_peer(peer);
+            }
+            Op::ForgetOffer(peer, text) => {
+                let json = message(text);
+                self.handle.forget_offer(peer, fingerprint(&json));
+                self.original.forget_offer(peer, &json);
             }
             Op::Destroy => {
                 self.handle.clear();
@@ -160,7 +167,7 @@ impl Pair {
                 prop_assert!(reply.is_pending());
                 self.open.push((ticket, Some(call)));
                 if self.detaches {
-                    // The overdue task that lost the lock was aborted.
+                    // The overdue or abandoned task that lost the lock has ended.
                     settle().await;
                     let desk = &self.desk;
                     self.open.retain(|(ticket, _)| desk.is_open(*ticket));
@@ -197,6 +204,10 @@ impl Pair {
     }
 }
 
+fn fingerprint(json: &str) -> Fingerprint {
+    Fingerprint::prefix(json.as_bytes(), 100)
+}
+
 /// Builds the layer inside the runtime, whose clock it uses.
 async fn run(is_amended: bool, detaches: bool, ops: &[Op]) -> Result<u64, TestCaseError> {
     Pair::new(is_amended, detaches).run(ops).await
@@ -211,16 +222,16 @@ fn layer_behaves_like_the_original() {
 
 #[test]
 fn documented_differences_are_real() {
-    for (section, ops) in differences() {
+    for Difference { rule, detaches, ops } in differences() {
         let same = |is_amended| {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_time()
                 .start_paused(true)
                 .build()
                 .unwrap();
-            runtime.block_on(run(is_amended, false, &ops))
+            runtime.block_on(run(is_amended, detaches, &ops))
         };
-        assert!(same(false).is_err(), "{section}: there is no difference");
-        same(true).unwrap_or_else(|error| panic!("{section}: {error}"));
+        assert!(same(false).is_err(), "{rule}: there is no difference");
+        same(true).unwrap_or_else(|error| panic!("{rule}: {error}"));
     }
 }

@@ -34,6 +34,8 @@ struct Processing {
     fingerprint: String,
     since: Time,
     has_ended: bool,
+    /// Amended: nobody waits for the answer any more, and a different offer may take over.
+    is_abandoned: bool,
     /// Amended: the claim was forgotten or lost the lock.
     is_void: bool,
 }
@@ -89,6 +91,7 @@ impl Manager {
             fingerprint: key.1,
             since: now,
             has_ended: false,
+            is_abandoned: false,
             is_void: false,
         });
         Verdict::Processed(self.tickets.len() - 1)
@@ -130,6 +133,26 @@ impl Manager {
             self.processed.remove(&(peer, fingerprint));
             self.processing.remove(peer);
         }
+    }
+
+    /// Notes that nobody waits any more for the answer of processing that goes on.
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        self.tickets[ticket].is_abandoned = true;
+    }
+
+    /// Amended: ends the memory or the processing of one offer. The cooldown of its peer stays.
+    pub(crate) fn forget_offer(&mut self, peer: Peer, message: &str) {
+        if !self.is_amended {
+            return;
+        }
+        let fingerprint = self.fingerprint(message);
+        let active = self.active_ticket(peer);
+        if let Some(ticket) = active.filter(|ticket| self.tickets[*ticket].fingerprint == fingerprint) {
+            self.void_ticket(ticket);
+        }
+        let forget = Timer::Forget(peer, fingerprint.clone());
+        self.timers.retain(|(_, timer)| *timer != forget);
+        self.processed.remove(&(peer, fingerprint));
     }
 
     pub(crate) fn remove_peer(&mut self, peer: Peer) {
@@ -180,12 +203,19 @@ impl Manager {
         let Some(ticket) = self.active_ticket(peer) else { return };
         // A remembered offer is refused before the lock is checked.
         let is_remembered = self.processed.get(&(peer, fingerprint.to_owned())) == Some(&true);
-        if self.tickets[ticket].since + LEASE <= now && !is_remembered {
-            let overdue = (peer, self.tickets[ticket].fingerprint.clone());
-            self.processed.remove(&overdue);
-            self.processing.remove(peer);
-            self.tickets[ticket].is_void = true;
+        let active = &self.tickets[ticket];
+        let is_abandoned = active.is_abandoned && active.fingerprint != fingerprint;
+        if (is_abandoned || active.since + LEASE <= now) && !is_remembered {
+            self.void_ticket(ticket);
         }
+    }
+
+    /// Takes the lock from an offer that is processed.
+    fn void_ticket(&mut self, ticket: Ticket) {
+        let Processing { peer, fingerprint, .. } = self.tickets[ticket].clone();
+        self.processed.remove(&(peer, fingerprint));
+        self.processing.remove(peer);
+        self.tickets[ticket].is_void = true;
     }
 
     fn void(&mut self, peer: Peer) {
