@@ -142,10 +142,9 @@ pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
     debug!(target: TARGET, reason = %refusal.reason(), "request refused: {refusal}");
 }
 
-/// Observes how the processing of an offer ended, after `held`. `is_unrecorded` says that duplicates will be refused
+/// Observes how the processing of an offer ended, after `held`. The gate has counted the outcome already. `is_unrecorded` says that duplicates will be refused
 /// because the answer was not kept.
 pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: Duration, is_unrecorded: bool) {
-    counters.ended(outcome).count();
     if is_unrecorded {
         counters.not_recorded.count();
     }

@@ -110,6 +110,8 @@ impl Claim {
         let ended = self
             .gate
             .release(self.offer.peer(), self.number, End { outcome, record });
+        // Counted first: who finds the layer drained also finds every end in the counters.
+        self.gate.counters().ended(outcome).count();
         self.gate.claim_gone();
         ended
     }
