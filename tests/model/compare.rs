@@ -87,7 +87,11 @@ pub(crate) fn count(stats: &Stats, model: &Model) -> Result<(), TestCaseError> {
         ("in flight", stats.refused_in_flight, refused(Reason::InFlight)),
         ("processed", stats.refused_processed, refused(Reason::Processed)),
         ("not recorded", stats.refused_not_recorded, refused(Reason::NotRecorded)),
-        ("refused as superseded", stats.refused_superseded, refused(Reason::Superseded)),
+        (
+            "refused as superseded",
+            stats.refused_superseded,
+            refused(Reason::Superseded),
+        ),
         ("busy", stats.refused_busy, refused(Reason::Busy)),
         ("cooling", stats.refused_cooling_down, refused(Reason::CoolingDown)),
         ("queue full", stats.refused_queue_full, refused(Reason::QueueFull)),
@@ -130,8 +134,7 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn note(&mut self, stats: &Stats, model: &Model) {
         let ended = |reason| {
-            let is_ended =
-                |request: &&Request| request.work.is_some() && request.state == Request::refused(reason);
+            let is_ended = |request: &&Request| request.work.is_some() && request.state == Request::refused(reason);
             model.requests.iter().filter(is_ended).count() as u64
         };
         let seen = [

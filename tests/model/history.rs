@@ -37,7 +37,15 @@ fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
         // The client of a detached offer leaves and comes back.
         vec![forget, old, Drop(0), old, new],
         // The first in line is not polled.
-        vec![forget, old, new, Hold(0), Offer(peer, 4), Op::End(0, End::Err), Clock(6)],
+        vec![
+            forget,
+            old,
+            new,
+            Hold(0),
+            Offer(peer, 4),
+            Op::End(0, End::Err),
+            Clock(6),
+        ],
     ]
 }
 

@@ -42,7 +42,8 @@ impl Model {
         if !self.rules.has_memory || self.rules.window.is_zero() {
             return;
         }
-        self.memories.retain(|memory| memory.peer != peer || memory.offer != offer);
+        self.memories
+            .retain(|memory| memory.peer != peer || memory.offer != offer);
         self.memories.push(Memory {
             peer,
             offer,
@@ -65,7 +66,11 @@ impl Model {
     pub(crate) fn mark(&mut self, loser: Id, by: Id, now: Time) {
         let (peer, offer) = (self.requests[loser].peer, self.requests[loser].offer);
         let mut transferred = 0;
-        for memory in self.memories.iter_mut().filter(|memory| memory.kind == Kind::Mark(loser)) {
+        for memory in self
+            .memories
+            .iter_mut()
+            .filter(|memory| memory.kind == Kind::Mark(loser))
+        {
             memory.kind = Kind::Mark(by);
             transferred += 1;
         }

@@ -56,7 +56,11 @@ impl Model {
         let holder = self.holder(peer);
         if let Some(holder) = holder.filter(|holder| self.is_overdue(*holder, now, Duration::ZERO)) {
             let is_loser = self.requests[holder].was_told(Cause::Superseded);
-            self.note(if is_loser { "loser was overdue" } else { "claim was overdue" });
+            self.note(if is_loser {
+                "loser was overdue"
+            } else {
+                "claim was overdue"
+            });
             self.take_over(holder, Cause::Overdue);
         }
     }

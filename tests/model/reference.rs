@@ -106,7 +106,8 @@ impl Model {
     /// Ends the memory, mark, claim or queue place of one offer. Returns `false` if it had none.
     pub(crate) fn forget_offer(&mut self, peer: Peer, offer: u8, now: Time) -> bool {
         let was_remembered = self.remembered(peer, offer, now).is_some();
-        self.memories.retain(|memory| memory.peer != peer || memory.offer != offer);
+        self.memories
+            .retain(|memory| memory.peer != peer || memory.offer != offer);
         let active = self.active_offer(peer, offer);
         if let Some(id) = active {
             self.note("offer forgotten while active");
