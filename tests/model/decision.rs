@@ -160,7 +160,7 @@ impl Model {
         let cut = now + LOSER_LEASE;
         work.lease_end = Some(work.lease_end.map_or(cut, |lease_end| lease_end.min(cut)));
         self.deadlines.push((peer, cut));
-        self.tell(holder, Cause::Superseded);
+        self.end_soon(holder, Cause::Superseded);
         self.end_followers(holder, Ending::Refused(Reason::Superseded));
         self.mark(holder, id, now);
         self.enqueue(id, None);

@@ -22,11 +22,8 @@ fn steps() -> impl Strategy<Value = Vec<Op>> {
 /// Sequences that single steps hardly ever make up. Each begins with an idle peer and counts from the latest request.
 fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
     use Op::{Clock, Drop, ForgetOffer, Hold, Offer, Resume};
-    let (forget, [old, new]) = (Op::Forget(peer), [old, new].map(|offer| Offer(peer, offer)));
-    let forget_old = match old {
-        Offer(peer, offer) => ForgetOffer(peer, offer),
-        _ => unreachable!("it is an offer"),
-    };
+    let (forget, forget_old) = (Op::Forget(peer), ForgetOffer(peer, old));
+    let [old, new, third] = [old, new, 4].map(|offer| Offer(peer, offer));
     vec![
         // A follower decides again after a newer offer has arrived.
         vec![forget, old, old, Hold(0), forget_old, new, Resume(0)],
@@ -42,7 +39,8 @@ fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
             old,
             new,
             Hold(0),
-            Offer(peer, 4),
+            Clock(1),
+            third,
             Op::End(0, End::Err),
             Clock(6),
         ],

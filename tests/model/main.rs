@@ -171,10 +171,10 @@ impl Pair {
         Ok(())
     }
 
-    /// The n-th request for which `counts` holds, wrapping around.
+    /// The n-th request from the end for which `counts` holds, wrapping around.
     fn nth(&self, n: usize, counts: impl Fn(&Request) -> bool) -> Option<Id> {
         let requests = &self.model.requests;
-        let ids: Vec<_> = (0..requests.len()).filter(|id| counts(&requests[*id])).collect();
+        let ids: Vec<_> = (0..requests.len()).rev().filter(|id| counts(&requests[*id])).collect();
         (!ids.is_empty()).then(|| ids[n % ids.len()])
     }
 

@@ -42,7 +42,7 @@ pub(crate) enum Op {
     Poison(Peer, u8),
     /// Sends this many different offers in turn. Each is answered with success if it is processed.
     Crowd(Peer, u8),
-    /// Ends the n-th call in progress.
+    /// Ends the n-th call from the end that is in progress.
     End(usize, End),
     /// Drops the n-th request from the end that has no result yet.
     Drop(usize),
