@@ -14,6 +14,7 @@ use std::{
 
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::sleep;
+use tower_offer_dedup::Fingerprint;
 
 use crate::sites::{Call, Site};
 
@@ -76,6 +77,9 @@ impl Load {
             join_all(sent).await;
             if chance.below(100) == 0 {
                 site.handle.forget(site.key(peer));
+            }
+            if chance.below(100) == 0 {
+                site.handle.forget_offer(site.key(peer), Fingerprint::sdp(&sdp));
             }
             if chance.below(20_000) == 0 {
                 site.handle.clear();

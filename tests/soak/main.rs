@@ -75,7 +75,7 @@ async fn soak(time: Duration) -> String {
         let (stats, sent) = (site.handle.stats(), site.sent());
         let decided = stats.admitted + stats.replayed + stats.refused() + stats.waits_abandoned;
         assert_eq!(decided, sent, "{}: {stats:?}", site.name);
-        let ended = stats.completed + stats.failed + stats.abandoned;
+        let ended = stats.completed + stats.failed + stats.abandoned + stats.superseded;
         assert_eq!(stats.admitted, ended, "{}: {stats:?}", site.name);
         assert_eq!(stats.passed, 0, "{}", site.name);
         report += &format!("  {}: {sent} offers, {stats:?}\n", site.name);

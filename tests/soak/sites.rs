@@ -48,6 +48,7 @@ pub(crate) struct Site {
     key: fn(u64) -> PeerKey,
     sent: AtomicU64,
     has_waiters: bool,
+    supersedes: bool,
 }
 
 impl Site {
@@ -78,6 +79,7 @@ impl Site {
             assert!(times > 0, "{}: {what} never occurred", self.name);
         }
         assert_eq!(stats.waits_abandoned > 0, self.has_waiters, "{}", self.name);
+        assert_eq!(stats.superseded > 0, self.supersedes, "{}", self.name);
     }
 }
 
@@ -168,6 +170,19 @@ pub(crate) fn all() -> Vec<Site> {
                 .answer(replay())
                 .remember_failures(true)
         ),
+        Site {
+            supersedes: true,
+            ..room!(
+                "room where the newest offer wins, 1 s",
+                true,
+                settings()
+                    .offers(offers)
+                    .window(1000 * MS)
+                    .lease(15 * MS)
+                    .when_busy(WhenBusy::Supersede)
+                    .answer(replay())
+            )
+        },
     ]
 }
 
@@ -187,6 +202,7 @@ where
         key: PeerKey::from,
         sent: AtomicU64::new(0),
         has_waiters,
+        supersedes: false,
     }
 }
 
@@ -232,6 +248,7 @@ fn whip(name: &'static str, window: Duration) -> Site {
         key: |peer| (path(peer).as_str(), "secret").into(),
         sent: AtomicU64::new(0),
         has_waiters: true,
+        supersedes: false,
     }
 }
 
