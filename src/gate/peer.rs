@@ -241,7 +241,9 @@ impl Active {
     }
 
     /// Ends what `scope` names, except a cooldown. Returns whether there was anything.
-    pub(super) fn forget(&mut self, scope: Scope, cutoff: &Cutoff, effects: &mut Effects) -> bool {
+    pub(super) fn forget(&mut self, scope: Scope, cutoff: &Cutoff, now: Tick, effects: &mut Effects) -> bool {
+        // A place past its deadline has lost its turn already, and is not known any more.
+        self.expire_places(now, effects);
         match scope {
             Scope::Peer => {
                 let was_known = self.history.is_live(cutoff) || !self.is_free();

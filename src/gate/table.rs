@@ -192,7 +192,7 @@ impl LockTable {
         }
         if peer.active.is_some() || is_known {
             let active = activate(&mut peer.active, known, effects);
-            was_known |= active.forget(scope, cutoff, effects);
+            was_known |= active.forget(scope, cutoff, now, effects);
         }
         effects.vacant = self.settle(id, now);
         self.thin_out();

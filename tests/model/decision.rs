@@ -170,7 +170,7 @@ impl Model {
     }
 
     /// Ends every queue place that is past its deadline, polled or not.
-    fn expire_places(&mut self, peer: Peer, now: Time) {
+    pub(crate) fn expire_places(&mut self, peer: Peer, now: Time) {
         for id in self.queue(peer) {
             if self.requests[id].is_late(now) {
                 if self.requests[id].is_held {

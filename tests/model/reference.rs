@@ -93,6 +93,7 @@ impl Model {
 
     /// Returns `false` if there was nothing to forget.
     pub(crate) fn forget(&mut self, peer: Peer, now: Time) -> bool {
+        self.expire_places(peer, now);
         let was_locked = self.holder(peer).is_some() || !self.queue(peer).is_empty() || self.cools(peer, now).is_some();
         let was_remembered = self.live_memories(now).any(|memory| memory.peer == peer);
         self.forget_claims_of(peer);
@@ -106,6 +107,7 @@ impl Model {
 
     /// Ends the memory, mark, claim or queue place of one offer. Returns `false` if it had none.
     pub(crate) fn forget_offer(&mut self, peer: Peer, offer: u8, now: Time) -> bool {
+        self.expire_places(peer, now);
         let known = self.remembered(peer, offer, now);
         let was_remembered = known.is_some();
         if let Some(Kind::Processed(id, _)) = known {
