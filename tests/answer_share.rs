@@ -1,15 +1,14 @@
 //! An answer over its peer's share of the memory is not kept. An event reports it, and its duplicates are counted.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{
-    Desk, End, Reply, SECOND, at_once, builder,
-    journal::{Entry, Journal},
-    offer, reason, refuse,
-    station::Boxed,
-    through,
+use support::{
+    End, ManualService, Reply, SECOND, at_once, builder,
+    captured_events::{CapturedEvent, CapturedEvents},
+    layered::Boxed,
+    offer, reason, refuse, through,
 };
 use tower::Layer;
 use tower_offer_dedup::{Fingerprint, OfferDedupHandle, Reason, Replay};
@@ -17,20 +16,20 @@ use tower_offer_dedup::{Fingerprint, OfferDedupHandle, Reason, Replay};
 const KIB: usize = 1024;
 
 /// Every answer weighs `bytes`; the whole memory is 1 MiB.
-fn weighing(desk: &Desk, bytes: usize) -> (Boxed, OfferDedupHandle) {
+fn weighing(manual: &ManualService, bytes: usize) -> (Boxed, OfferDedupHandle) {
     let answer = Replay::with(refuse).weigher(move |_: &Reply| Some(bytes));
     let layer = builder(answer)
         .cooldown(Duration::ZERO)
         .window(3600 * SECOND)
         .max_memory(1024 * KIB as u64)
         .build();
-    (Boxed::new(layer.layer(desk.clone())), layer.handle())
+    (Boxed::new(layer.layer(manual.clone())), layer.handle())
 }
 
 /// Counts the events that report the answer of one offer as not recorded.
-fn not_recorded(entries: &[Entry], text: &str) -> usize {
+fn not_recorded(entries: &[CapturedEvent], text: &str) -> usize {
     let fingerprint = Fingerprint::exact(text.as_bytes()).to_string();
-    let is_one = |entry: &&Entry| {
+    let is_one = |entry: &&CapturedEvent| {
         entry.message.contains("not recorded") && entry.field("fingerprint") == Some(fingerprint.as_str())
     };
     entries.iter().filter(is_one).count()
@@ -39,11 +38,11 @@ fn not_recorded(entries: &[Entry], text: &str) -> usize {
 #[tokio::test(start_paused = true)]
 async fn too_heavy_answer_has_its_event() {
     for (bytes, events) in [(KIB, 0), (128 * KIB, 1), (2048 * KIB, 1), (usize::MAX, 1)] {
-        let (journal, _guard) = Journal::open();
-        let desk = Desk::default();
-        let (mut service, handle) = weighing(&desk, bytes);
-        through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
-        assert_eq!(not_recorded(&journal.read(), "f"), events, "{bytes} bytes");
+        let (captured, _guard) = CapturedEvents::capture();
+        let manual = ManualService::default();
+        let (mut service, handle) = weighing(&manual, bytes);
+        through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
+        assert_eq!(not_recorded(&captured.take(), "f"), events, "{bytes} bytes");
 
         let duplicate = at_once(&mut service, offer("p", "f"));
         if events == 0 {
@@ -52,21 +51,21 @@ async fn too_heavy_answer_has_its_event() {
             assert_eq!(reason(duplicate), Reason::NotRecorded, "{bytes} bytes");
             assert_eq!(handle.stats().refused_not_recorded, 1);
         }
-        assert_eq!(desk.calls(), 1);
+        assert_eq!(manual.calls(), 1);
     }
 }
 
 /// A peer's share holds some of these eight answers, and not all.
 #[tokio::test(start_paused = true)]
 async fn displaced_answer_is_no_silent_loss() {
-    let (journal, _guard) = Journal::open();
-    let desk = Desk::default();
-    let (mut service, handle) = weighing(&desk, 16 * KIB);
+    let (captured, _guard) = CapturedEvents::capture();
+    let manual = ManualService::default();
+    let (mut service, handle) = weighing(&manual, 16 * KIB);
     let texts: Vec<_> = (0..8).map(|n| format!("offer {n}")).collect();
     for text in &texts {
-        through(&mut service, &desk, offer("p", text), End::Answer).unwrap();
+        through(&mut service, &manual, offer("p", text), End::Answer).unwrap();
     }
-    let entries = journal.read();
+    let entries = captured.take();
     let told = entries
         .iter()
         .filter(|entry| entry.message.contains("not recorded"))
@@ -82,5 +81,5 @@ async fn displaced_answer_is_no_silent_loss() {
         "{lost} lost, {told} events, {evicted} evicted"
     );
     assert_eq!(handle.stats().refused_not_recorded, lost);
-    assert_eq!(desk.calls(), 8);
+    assert_eq!(manual.calls(), 8);
 }

@@ -1,6 +1,6 @@
 //! Cooldowns take at most a quarter of the memory. Those that end early count as evicted. `clear` frees their memory.
 
-mod common;
+mod support;
 
 use std::{
     alloc::System,
@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use common::{SECOND, process};
 use futures_util::{FutureExt, future::Either};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use support::{SECOND, process};
 use tower::{Layer, Service, service_fn, util::BoxCloneService};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refuse};
 

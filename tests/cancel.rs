@@ -1,6 +1,6 @@
 //! A future dropped at any point and in any order, or a panic, releases the peer at once and leaves nothing behind.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -13,11 +13,12 @@ use std::{
     task::Poll,
 };
 
-use common::{
-    Desk, End, Message, Reply, builder, offer, offers,
+use support::{
+    End, ManualService, Message, Reply, builder,
+    layered::{Layered, Pending, Policy, around, assert_released, queueing},
+    offer, offers,
     probe::{Probe, Readiness},
     reason, refuse,
-    station::{Pending, Policy, Station, around, assert_released, queueing},
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, service_fn};
@@ -30,14 +31,14 @@ use tower_offer_dedup::{
 async fn drop_while_processing_releases_peer() {
     for policy in Policy::INLINE {
         for is_polled in [false, true] {
-            let mut station = Station::new(policy, queueing);
-            let mut first = station.call(offer("p", "f"));
+            let mut layered = Layered::new(policy, queueing);
+            let mut first = layered.call(offer("p", "f"));
             if is_polled {
                 assert_pending!(first.poll());
             }
             drop(first);
-            assert!(station.desk.was_dropped());
-            assert_released(&mut station, offer("p", "f"));
+            assert!(layered.manual.was_dropped());
+            assert_released(&mut layered, offer("p", "f"));
         }
     }
 }
@@ -46,17 +47,21 @@ async fn drop_while_processing_releases_peer() {
 async fn drop_while_waiting_for_capacity_releases_peer() {
     for policy in Policy::INLINE {
         for is_polled in [false, true] {
-            let desk = Desk::default();
-            let (probe, ledger) = Probe::new(&desk, Readiness::Full);
+            let manual = ManualService::default();
+            let (probe, usage) = Probe::new(&manual, Readiness::Full);
             let (service, handle) = around(probe, policy, queueing);
-            let mut station = Station { desk, service, handle };
-            let mut first = station.call(offer("p", "f"));
+            let mut layered = Layered {
+                manual,
+                service,
+                handle,
+            };
+            let mut first = layered.call(offer("p", "f"));
             if is_polled {
                 assert_pending!(first.poll());
             }
             drop(first);
-            ledger.set(Readiness::Ready);
-            assert_released(&mut station, offer("p", "f"));
+            usage.set(Readiness::Ready);
+            assert_released(&mut layered, offer("p", "f"));
         }
     }
 }
@@ -64,37 +69,37 @@ async fn drop_while_waiting_for_capacity_releases_peer() {
 #[tokio::test(start_paused = true)]
 async fn dropped_queue_front_yields_to_next() {
     for policy in Policy::ALL {
-        let mut station = Station::new(policy, queueing);
-        let mut first = station.call(offer("p", "f"));
+        let mut layered = Layered::new(policy, queueing);
+        let mut first = layered.call(offer("p", "f"));
         assert_pending!(first.poll());
-        let mut queued = ["g", "h", "i"].map(|text| station.call(offer("p", text)));
+        let mut queued = ["g", "h", "i"].map(|text| layered.call(offer("p", text)));
         queued.iter_mut().for_each(|queued| assert_pending!(queued.poll()));
         let [front, middle, mut last] = queued;
         drop(middle);
         drop(front);
         assert!(!last.is_woken());
-        station.desk.end(End::Failure);
+        layered.manual.end(End::Failure);
         first.await.unwrap();
         assert!(last.is_woken(), "{policy:?}");
         assert_pending!(last.poll());
         assert_eq!(
-            (station.desk.calls(), station.desk.call_text(1)),
+            (layered.manual.calls(), layered.manual.call_text(1)),
             (2, "i".to_owned()),
             "{policy:?}"
         );
-        station.desk.end(End::Failure);
+        layered.manual.end(End::Failure);
         last.await.unwrap();
-        assert_released(&mut station, offer("p", "f"));
+        assert_released(&mut layered, offer("p", "f"));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn dropped_granted_waiter_wakes_next() {
     for policy in Policy::INLINE {
-        let mut station = Station::new(policy, queueing);
-        let mut first = station.call(offer("p", "f"));
+        let mut layered = Layered::new(policy, queueing);
+        let mut first = layered.call(offer("p", "f"));
         assert_pending!(first.poll());
-        let [mut front, mut next] = ["g", "h"].map(|text| station.call(offer("p", text)));
+        let [mut front, mut next] = ["g", "h"].map(|text| layered.call(offer("p", text)));
         assert_pending!(front.poll());
         assert_pending!(next.poll());
         drop(first);
@@ -102,18 +107,18 @@ async fn dropped_granted_waiter_wakes_next() {
         drop(front);
         assert!(next.is_woken());
         assert_pending!(next.poll());
-        assert_eq!(station.desk.call_text(1), "h");
+        assert_eq!(layered.manual.call_text(1), "h");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn follower_inherits_dropped_queue_place() {
-    let mut station = Station::new(Policy::Replay, queueing);
-    let mut first = station.call(offer("p", "f"));
+    let mut layered = Layered::new(Policy::Replay, queueing);
+    let mut first = layered.call(offer("p", "f"));
     assert_pending!(first.poll());
-    let mut queued = station.call(offer("p", "g"));
+    let mut queued = layered.call(offer("p", "g"));
     assert_pending!(queued.poll());
-    let mut followers = [(); 3].map(|()| station.call(offer("p", "g")));
+    let mut followers = [(); 3].map(|()| layered.call(offer("p", "g")));
     followers
         .iter_mut()
         .for_each(|follower| assert_pending!(follower.poll()));
@@ -122,16 +127,16 @@ async fn follower_inherits_dropped_queue_place() {
         assert!(follower.is_woken());
         assert_pending!(follower.poll());
     }
-    station.desk.end(End::Failure);
+    layered.manual.end(End::Failure);
     assert_ready_ok!(first.poll());
     let [mut leader, mut second, third] = followers;
     assert!(leader.is_woken() && !second.is_woken());
     assert_pending!(leader.poll());
     drop(third);
-    station.desk.end(End::Failure);
+    layered.manual.end(End::Failure);
     assert_eq!(assert_ready_ok!(leader.poll()), Reply::Failure(1));
     assert_eq!(assert_ready_ok!(second.poll()), Reply::Failure(1));
-    assert_released(&mut station, offer("p", "f"));
+    assert_released(&mut layered, offer("p", "f"));
 }
 
 /// All permutations of `0..n`.
@@ -158,14 +163,14 @@ async fn every_drop_order_leaves_nothing() {
     let texts = ["f", "f", "g", "h", "g"];
     for order in permutations(texts.len()) {
         for is_polled_between in [false, true] {
-            let mut station = Station::new(Policy::Replay, queueing);
+            let mut layered = Layered::new(Policy::Replay, queueing);
             let mut requests: Vec<Option<Pending>> = Vec::new();
             for text in texts {
-                let mut request = station.call(offer("p", text));
+                let mut request = layered.call(offer("p", text));
                 assert_pending!(request.poll());
                 requests.push(Some(request));
             }
-            assert_eq!((station.stats().claims, station.stats().waiters), (1, 4));
+            assert_eq!((layered.stats().claims, layered.stats().waiters), (1, 4));
             for dropped in &order {
                 requests[*dropped] = None;
                 if is_polled_between {
@@ -174,16 +179,16 @@ async fn every_drop_order_leaves_nothing() {
                     }
                     let is_left = requests.iter().flatten().next().is_some();
                     assert_eq!(
-                        station.handle.is_processing("p"),
+                        layered.handle.is_processing("p"),
                         is_left,
                         "{order:?}: the lock does not match the live requests"
                     );
                 }
             }
-            let stats = station.stats();
+            let stats = layered.stats();
             assert_eq!(stats.admitted, stats.abandoned, "{order:?}");
             assert_eq!(stats.admitted + stats.waits_abandoned, 5, "{order:?}");
-            assert_released(&mut station, offer("p", "f"));
+            assert_released(&mut layered, offer("p", "f"));
         }
     }
 }
@@ -211,10 +216,10 @@ impl ExtractOffer<Message> for Reading {
 
 #[tokio::test]
 async fn drop_while_reading_leaves_no_trace() {
-    let (desk, is_read) = (Desk::default(), Arc::new(AtomicBool::new(false)));
+    let (manual, is_read) = (ManualService::default(), Arc::new(AtomicBool::new(false)));
     let layer = OfferDedupLayer::builder().offers(Reading(Arc::clone(&is_read)));
     let layer = layer.answer(tower_offer_dedup::Refuse::with(refuse)).build();
-    let mut service = layer.layer(desk.clone());
+    let mut service = layer.layer(manual.clone());
     let mut reading = [(); 2].map(|()| spawn(service.call(offer("p", "f"))));
     reading.iter_mut().for_each(|reading| assert_pending!(reading.poll()));
     assert!(

@@ -1,12 +1,13 @@
 //! Duplicates never wait for inner capacity and never hold any. No capacity is lost.
 
-mod common;
+mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{
-    Desk, End, Message, NANO, Reply, SECOND, at_once, is_answer, offer, offers, other, pending, reason, refuse,
-    station::{Policy, around},
+use support::{
+    End, ManualService, Message, NANO, Reply, SECOND, at_once, is_answer,
+    layered::{Policy, around},
+    offer, offers, other, pending, reason, refuse,
 };
 use tokio::{
     sync::Semaphore,
@@ -21,21 +22,21 @@ use tower_offer_dedup::{OfferDedupLayer, Reason, Refuse, Replay, WhenBusy};
 
 /// A concurrency limit of one around the inner service. The semaphore shows the permits left.
 fn limited(
-    desk: &Desk,
+    manual: &ManualService,
 ) -> (
-    impl Service<Message, Response = Reply, Error = common::Broken, Future: Send> + Clone + Send + use<>,
+    impl Service<Message, Response = Reply, Error = support::Broken, Future: Send> + Clone + Send + use<>,
     Arc<Semaphore>,
 ) {
     let capacity = Arc::new(Semaphore::new(1));
     let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&capacity));
-    (limit.layer(desk.clone()), capacity)
+    (limit.layer(manual.clone()), capacity)
 }
 
 #[tokio::test]
 async fn duplicates_skip_a_saturated_limit() {
     for policy in [Policy::Refuse, Policy::RefuseDetached] {
-        let desk = Desk::default();
-        let (inner, capacity) = limited(&desk);
+        let manual = ManualService::default();
+        let (inner, capacity) = limited(&manual);
         let (mut service, handle) = around(inner, policy, |builder| builder);
         let mut first = spawn(service.call(offer("p", "f")));
         assert_pending!(first.poll());
@@ -53,12 +54,12 @@ async fn duplicates_skip_a_saturated_limit() {
                 idle.push(connection);
             }
         }
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         first.await.unwrap();
         tokio::task::yield_now().await;
         let _ = waits_for_capacity.poll();
-        assert_eq!(desk.calls(), 2, "{policy:?}: an idle connection waits for capacity");
-        desk.end(End::Answer);
+        assert_eq!(manual.calls(), 2, "{policy:?}: an idle connection waits for capacity");
+        manual.end(End::Answer);
         waits_for_capacity.await.unwrap();
         assert_eq!(capacity.available_permits(), 1);
         assert_eq!(handle.stats().claims, 0);
@@ -67,8 +68,8 @@ async fn duplicates_skip_a_saturated_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_duplicates_hold_no_capacity() {
-    let desk = Desk::default();
-    let (inner, capacity) = limited(&desk);
+    let manual = ManualService::default();
+    let (inner, capacity) = limited(&manual);
     let (mut service, _) = around(inner, Policy::Replay, |builder| {
         builder.when_busy(WhenBusy::Queue {
             depth: 8,
@@ -84,7 +85,7 @@ async fn waiting_duplicates_hold_no_capacity() {
         .for_each(|duplicate| assert_pending!(duplicate.poll()));
     assert_pending!(queued.poll());
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(first.poll());
     assert_eq!(capacity.available_permits(), 1);
     assert!(
@@ -103,8 +104,8 @@ async fn dropped_calls_return_their_capacity() {
     for policy in Policy::INLINE {
         for message in [offer("q", "f"), other("q")] {
             for is_polled in [false, true] {
-                let desk = Desk::default();
-                let (inner, capacity) = limited(&desk);
+                let manual = ManualService::default();
+                let (inner, capacity) = limited(&manual);
                 let (mut service, handle) = around(inner, policy, |builder| builder);
                 let mut holds_it = spawn(service.call(offer("p", "f")));
                 assert_pending!(holds_it.poll());
@@ -133,8 +134,8 @@ async fn dropped_calls_return_their_capacity() {
 
 #[tokio::test(start_paused = true)]
 async fn lease_starts_when_inner_is_called() {
-    let desk = Desk::default();
-    let (inner, _) = limited(&desk);
+    let manual = ManualService::default();
+    let (inner, _) = limited(&manual);
     let (mut service, handle) = around(inner, Policy::Refuse, |builder| builder.lease(3 * SECOND));
     let first = pending(&mut service, offer("p", "f"));
     let mut waits = pending(&mut service, offer("q", "f"));
@@ -151,8 +152,8 @@ async fn lease_starts_when_inner_is_called() {
 
 #[tokio::test]
 async fn fifty_duplicates_make_one_call() {
-    let desk = Desk::default();
-    let (inner, capacity) = limited(&desk);
+    let manual = ManualService::default();
+    let (inner, capacity) = limited(&manual);
     let (service, handle) = around(inner, Policy::Replay, |builder| builder);
     let calls: Vec<_> = (0..50)
         .map(|_| {
@@ -163,17 +164,17 @@ async fn fifty_duplicates_make_one_call() {
     while handle.stats().waiters < 49 {
         tokio::task::yield_now().await;
     }
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     for call in calls {
         assert_eq!(call.await.unwrap(), Ok(Reply::Answer(0)));
     }
-    assert_eq!((desk.calls(), capacity.available_permits()), (1, 1));
+    assert_eq!((manual.calls(), capacity.available_permits()), (1, 1));
     assert_eq!(handle.stats().replayed, 49);
 }
 
 #[tokio::test]
 async fn shed_offer_is_not_remembered() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
         .answer(Refuse::with(refuse))
@@ -182,7 +183,7 @@ async fn shed_offer_is_not_remembered() {
         .layer(layer.clone())
         .layer(LoadShedLayer::new())
         .concurrency_limit(1)
-        .service(desk.clone());
+        .service(manual.clone());
     let mut first = spawn(service.call(offer("p", "f")));
     assert_pending!(first.poll());
     let shed: BoxError = service.call(offer("q", "f")).await.unwrap_err();
@@ -193,16 +194,16 @@ async fn shed_offer_is_not_remembered() {
         Reply::Refused(Reason::InFlight, Some(Duration::from_secs(1)))
     );
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     first.await.unwrap();
     let mut again = spawn(service.call(offer("q", "f")));
     assert_pending!(again.poll());
-    assert_eq!((layer.handle().stats().failed, desk.calls()), (1, 2));
+    assert_eq!((layer.handle().stats().failed, manual.calls()), (1, 2));
 }
 
 #[tokio::test]
 async fn duplicates_hold_no_buffer_slot() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
         .answer(Replay::with(refuse))
@@ -211,7 +212,7 @@ async fn duplicates_hold_no_buffer_slot() {
         .layer(layer)
         .layer(BufferLayer::new(1))
         .concurrency_limit(1)
-        .service(desk.clone());
+        .service(manual.clone());
     let service = BoxCloneSyncService::new(service);
     let call = |peer| {
         let mut service = service.clone();
@@ -219,10 +220,10 @@ async fn duplicates_hold_no_buffer_slot() {
     };
     let calls = ["p", "p", "p", "q", "q", "q"].map(call);
     for peer in 0..2 {
-        while desk.calls() <= peer {
+        while manual.calls() <= peer {
             tokio::task::yield_now().await;
         }
-        desk.end(End::Answer);
+        manual.end(End::Answer);
     }
     for call in calls {
         let answer = timeout(Duration::from_secs(5), call)
@@ -230,5 +231,5 @@ async fn duplicates_hold_no_buffer_slot() {
             .expect("a buffer slot was lost");
         assert!(is_answer(&answer.unwrap().unwrap()));
     }
-    assert_eq!(desk.calls(), 2);
+    assert_eq!(manual.calls(), 2);
 }

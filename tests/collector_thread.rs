@@ -1,6 +1,6 @@
 //! One thread collects for all layers of the process. It keeps no runtime alive, and ends when nothing is left.
 
-mod common;
+mod support;
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use common::{
-    End, Reply, SECOND, at_once, offer, pending, process,
-    station::{Policy, Station},
-    through,
+use support::{
+    End, Reply, SECOND, at_once,
+    layered::{Layered, Policy},
+    offer, pending, process, through,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -49,56 +49,56 @@ fn lasting(builder: OfferDedupBuilder) -> OfferDedupBuilder {
 }
 
 /// Remembers one offer.
-fn remember(station: &mut Station, peer: &'static str) {
-    through(&mut station.service, &station.desk, offer(peer, "f"), End::Answer).unwrap();
+fn remember(layered: &mut Layered, peer: &'static str) {
+    through(&mut layered.service, &layered.manual, offer(peer, "f"), End::Answer).unwrap();
 }
 
 #[test]
 fn many_layers_share_one_thread() {
     let _alone = alone();
-    let stations: Vec<_> = (0..200)
+    let all_layered: Vec<_> = (0..200)
         .map(|_| {
-            let mut station = Station::new(Policy::Refuse, lasting);
-            remember(&mut station, "p");
-            station
+            let mut layered = Layered::new(Policy::Refuse, lasting);
+            remember(&mut layered, "p");
+            layered
         })
         .collect();
     assert_one_collects();
-    drop(stations);
+    drop(all_layered);
     until_idle("no layer is left");
 }
 
 #[test]
 fn layers_on_many_threads_share_one_thread() {
     let _alone = alone();
-    let stations: Vec<_> = thread::scope(|threads| {
+    let all_layered: Vec<_> = thread::scope(|threads| {
         let made: Vec<_> = (0..8)
             .map(|_| {
                 threads.spawn(|| {
-                    let mut station = Station::new(Policy::Refuse, lasting);
-                    remember(&mut station, "p");
-                    station
+                    let mut layered = Layered::new(Policy::Refuse, lasting);
+                    remember(&mut layered, "p");
+                    layered
                 })
             })
             .collect();
-        made.into_iter().map(|station| station.join().unwrap()).collect()
+        made.into_iter().map(|layered| layered.join().unwrap()).collect()
     });
     assert_one_collects();
-    drop(stations);
+    drop(all_layered);
     until_idle("no layer is left");
 }
 
 #[test]
 fn thread_ends_when_nothing_is_left() {
     let _alone = alone();
-    let mut stations = [(); 3].map(|()| {
-        Station::new(Policy::Refuse, |builder| {
+    let mut all_layered = [(); 3].map(|()| {
+        Layered::new(Policy::Refuse, |builder| {
             builder.window(SECOND / 20).cooldown(SECOND / 10)
         })
     });
     for _ in 0..3 {
-        stations.iter_mut().for_each(|station| remember(station, "p"));
-        let are_empty = || stations.iter().all(|station| station.stats().memories == 0);
+        all_layered.iter_mut().for_each(|layered| remember(layered, "p"));
+        let are_empty = || all_layered.iter().all(|layered| layered.stats().memories == 0);
         process::wait_until("all windows are over", 10 * SECOND, are_empty);
         until_idle("all cooldowns are over");
     }
@@ -108,10 +108,10 @@ fn thread_ends_when_nothing_is_left() {
 #[test]
 fn short_layers_leave_the_thread_running() {
     let _alone = alone();
-    let mut lasting = Station::new(Policy::Refuse, lasting);
+    let mut lasting = Layered::new(Policy::Refuse, lasting);
     remember(&mut lasting, "p");
     for _ in 0..50 {
-        let mut short = Station::new(Policy::Refuse, |builder| builder.window(SECOND / 100));
+        let mut short = Layered::new(Policy::Refuse, |builder| builder.window(SECOND / 100));
         remember(&mut short, "p");
     }
     thread::sleep(SECOND / 10);
@@ -125,18 +125,18 @@ fn short_layers_leave_the_thread_running() {
 fn dead_runtimes_leave_no_files_open() {
     let _alone = alone();
     let before = process::open_files();
-    let stations: Vec<_> = (0..50)
+    let all_layered: Vec<_> = (0..50)
         .map(|_| {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-            let mut station = Station::new(Policy::Refuse, lasting);
-            runtime.block_on(async { remember(&mut station, "p") });
-            station
+            let mut layered = Layered::new(Policy::Refuse, lasting);
+            runtime.block_on(async { remember(&mut layered, "p") });
+            layered
         })
         .collect();
     let few = before + 8;
     let what = "the files of the runtimes are closed";
     process::wait_until(what, 3 * SECOND, || process::open_files() <= few);
-    drop(stations);
+    drop(all_layered);
     until_idle("no layer is left");
 }
 
@@ -152,8 +152,8 @@ fn cooling(builder: OfferDedupBuilder) -> OfferDedupBuilder {
     builder.window(SECOND / 20).cooldown(SECOND / 10)
 }
 
-fn is_cooling(station: &mut Station) -> bool {
-    let refused = at_once(&mut station.service, offer("p", "g"));
+fn is_cooling(layered: &mut Layered) -> bool {
+    let refused = at_once(&mut layered.service, offer("p", "g"));
     matches!(refused, Ok(Reply::Refused(Reason::CoolingDown, _)))
 }
 
@@ -162,12 +162,12 @@ fn is_cooling(station: &mut Station) -> bool {
 fn paused_clock_is_honoured() {
     let _alone = alone();
     paused().block_on(async {
-        let mut station = Station::new(Policy::Refuse, cooling);
-        remember(&mut station, "p");
+        let mut layered = Layered::new(Policy::Refuse, cooling);
+        remember(&mut layered, "p");
         thread::sleep(SECOND / 4);
-        assert!(is_cooling(&mut station), "the cooldown has ended by another clock");
+        assert!(is_cooling(&mut layered), "the cooldown has ended by another clock");
         advance(SECOND / 10).await;
-        let _next = pending(&mut station.service, offer("p", "g"));
+        let _next = pending(&mut layered.service, offer("p", "g"));
     });
     until_idle("no layer is left");
 }
@@ -177,8 +177,8 @@ fn paused_clock_is_honoured() {
 fn advanced_clock_ends_collection() {
     let _alone = alone();
     paused().block_on(async {
-        let mut station = Station::new(Policy::Refuse, |builder| cooling(builder).cooldown(3600 * SECOND));
-        remember(&mut station, "p");
+        let mut layered = Layered::new(Policy::Refuse, |builder| cooling(builder).cooldown(3600 * SECOND));
+        remember(&mut layered, "p");
         advance(3600 * SECOND).await;
         until_idle("the cooldown is over");
     });
@@ -188,17 +188,17 @@ fn advanced_clock_ends_collection() {
 #[test]
 fn clock_is_checked_at_each_registration() {
     let _alone = alone();
-    let mut station = Station::new(Policy::Refuse, cooling);
-    remember(&mut station, "p");
+    let mut layered = Layered::new(Policy::Refuse, cooling);
+    remember(&mut layered, "p");
     until_idle("the window and the cooldown are over");
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(async { remember(&mut station, "p") });
+    runtime.block_on(async { remember(&mut layered, "p") });
     until_idle("the window and the cooldown are over again");
     paused().block_on(async {
-        let mut station = Station::new(Policy::Refuse, cooling);
-        remember(&mut station, "p");
+        let mut layered = Layered::new(Policy::Refuse, cooling);
+        remember(&mut layered, "p");
         thread::sleep(SECOND / 4);
-        assert!(is_cooling(&mut station), "the cooldown has ended by another clock");
+        assert!(is_cooling(&mut layered), "the cooldown has ended by another clock");
     });
     until_idle("no layer is left");
 }

@@ -1,6 +1,6 @@
 //! The contract with tower: readiness, clones, errors and nameable types.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -10,11 +10,12 @@ use std::{
     task::{Context, Waker},
 };
 
-use common::{
-    Broken, Desk, End, Message, Reply, offer, offers, other,
+use support::{
+    Broken, End, ManualService, Message, Reply,
+    layered::{Policy, around},
+    offer, offers, other,
     probe::{Probe, Readiness},
     reason, refuse,
-    station::{Policy, around},
 };
 use tokio_test::{assert_pending, assert_ready, assert_ready_eq, assert_ready_err, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -34,13 +35,13 @@ fn refusing() -> OfferDedupLayer<fn(&Message) -> Option<tower_offer_dedup::Offer
 fn ready_without_polling_inner_service() {
     for readiness in [Readiness::Full, Readiness::Broken, Readiness::Ready] {
         for policy in Policy::ALL {
-            let (probe, ledger) = Probe::new(&Desk::default(), readiness);
+            let (probe, usage) = Probe::new(&ManualService::default(), readiness);
             let (mut service, _) = around(probe, policy, |builder| builder);
             for _ in 0..3 {
                 let mut cx = Context::from_waker(Waker::noop());
                 assert_ready_ok!(service.poll_ready(&mut cx));
             }
-            assert_eq!(ledger.asked.load(Relaxed), 0, "{policy:?}, {readiness:?}");
+            assert_eq!(usage.asked.load(Relaxed), 0, "{policy:?}, {readiness:?}");
         }
     }
 }
@@ -48,33 +49,33 @@ fn ready_without_polling_inner_service() {
 #[tokio::test]
 async fn ready_service_is_called_without_clone() {
     for policy in Policy::ALL {
-        let desk = Desk::default();
-        let (probe, ledger) = Probe::new(&desk, Readiness::Ready);
+        let manual = ManualService::default();
+        let (probe, usage) = Probe::new(&manual, Readiness::Ready);
         let (mut service, _) = around(probe, policy, |builder| builder);
         for message in [offer("p", "f"), other("p")] {
             let mut call = spawn(service.call(message));
             assert_pending!(call.poll());
-            desk.end(End::Answer);
+            manual.end(End::Answer);
             call.await.unwrap();
         }
-        assert_eq!((ledger.clones(), ledger.called()), (0, vec![0, 0]), "{policy:?}");
-        assert_eq!(ledger.asked.load(Relaxed), 2, "{policy:?}");
+        assert_eq!((usage.clones(), usage.called()), (0, vec![0, 0]), "{policy:?}");
+        assert_eq!(usage.asked.load(Relaxed), 2, "{policy:?}");
     }
 }
 
 #[tokio::test]
 async fn duplicate_needs_no_readiness_or_clone() {
     for policy in Policy::ALL {
-        let desk = Desk::default();
-        let (probe, ledger) = Probe::new(&desk, Readiness::Ready);
+        let manual = ManualService::default();
+        let (probe, usage) = Probe::new(&manual, Readiness::Ready);
         let (mut service, _) = around(probe, policy, |builder| builder);
         let first = service.call(offer("p", "f"));
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         first.await.unwrap();
 
-        ledger.set(Readiness::Full);
+        usage.set(Readiness::Full);
         service.call(offer("p", "f")).await.unwrap();
-        assert_eq!((ledger.clones(), ledger.asked.load(Relaxed)), (0, 1), "{policy:?}");
+        assert_eq!((usage.clones(), usage.asked.load(Relaxed)), (0, 1), "{policy:?}");
     }
 }
 
@@ -82,24 +83,24 @@ async fn duplicate_needs_no_readiness_or_clone() {
 async fn unready_service_moves_into_the_future() {
     for policy in Policy::ALL {
         for message in [offer("p", "f"), other("p")] {
-            let desk = Desk::default();
-            let (probe, ledger) = Probe::new(&desk, Readiness::Full);
+            let manual = ManualService::default();
+            let (probe, usage) = Probe::new(&manual, Readiness::Full);
             let (mut service, _) = around(probe, policy, |builder| builder);
             let mut first = spawn(service.call(message.clone()));
             assert_pending!(first.poll());
             tokio::task::yield_now().await;
-            assert_eq!((desk.calls(), ledger.clones()), (0, 1), "{policy:?}");
+            assert_eq!((manual.calls(), usage.clones()), (0, 1), "{policy:?}");
 
-            ledger.set(Readiness::Ready);
+            usage.set(Readiness::Ready);
             tokio::task::yield_now().await;
             let _ = first.poll();
             assert_eq!(
-                ledger.called(),
+                usage.called(),
                 [0],
                 "{policy:?}: the called service is not the polled one"
             );
             let _second = service.call(other("q"));
-            assert_eq!(ledger.called(), [0, 1], "{policy:?}");
+            assert_eq!(usage.called(), [0, 1], "{policy:?}");
         }
     }
 }
@@ -109,12 +110,12 @@ async fn readiness_error_releases_the_peer() {
     for policy in Policy::ALL {
         for at_first in [Readiness::Broken, Readiness::Full] {
             for message in [offer("p", "f"), other("p")] {
-                let (probe, ledger) = Probe::new(&Desk::default(), at_first);
+                let (probe, usage) = Probe::new(&ManualService::default(), at_first);
                 let (mut service, handle) = around(probe, policy, |builder| builder);
                 let mut call = spawn(service.call(message));
                 if at_first == Readiness::Full {
                     assert_pending!(call.poll());
-                    ledger.set(Readiness::Broken);
+                    usage.set(Readiness::Broken);
                 }
                 assert_eq!(call.await, Err(Broken), "{policy:?}");
                 assert!(!handle.is_processing("p"));
@@ -193,44 +194,44 @@ async fn inner_error_is_returned_unchanged() {
 
 #[test]
 fn inner_service_is_accessible() {
-    let (probe, ledger) = Probe::new(&Desk::default(), Readiness::Ready);
+    let (probe, usage) = Probe::new(&ManualService::default(), Readiness::Ready);
     let mut service: OfferDedup<Probe, _, Refusing> = refusing().layer(probe);
     assert_eq!(service.get_ref().number, 0);
     service.get_mut().number = 7;
     assert_eq!(service.clone().get_ref().number, 1);
     assert_eq!(service.into_inner().number, 7);
-    assert_eq!(ledger.asked.load(Relaxed), 0);
+    assert_eq!(usage.asked.load(Relaxed), 0);
 }
 
 /// A user's type that stores the response future.
 type Offers = fn(&Message) -> Option<Offer>;
 
 struct Session {
-    response: ResponseFuture<Desk, Offers, Refusing, Message>,
+    response: ResponseFuture<ManualService, Offers, Refusing, Message>,
 }
 
 #[tokio::test]
 async fn response_future_is_nameable() {
-    let desk = Desk::default();
-    let mut service = ServiceBuilder::new().layer(refusing()).service(desk.clone());
+    let manual = ManualService::default();
+    let mut service = ServiceBuilder::new().layer(refusing()).service(manual.clone());
     let mut session = Session {
         response: service.ready().await.unwrap().call(offer("p", "f")),
     };
     assert!(format!("{:?}", session.response).contains("Running"));
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     let response = poll_fn(|cx| std::pin::Pin::new(&mut session.response).poll(cx)).await;
     assert_eq!(response, Ok(Reply::Answer(0)));
 }
 
 #[tokio::test]
 async fn future_panics_if_polled_after_completion() {
-    let desk = Desk::default();
-    let mut service = refusing().layer(desk.clone());
+    let manual = ManualService::default();
+    let mut service = refusing().layer(manual.clone());
     let mut first = spawn(service.call(offer("p", "f")));
     assert_pending!(first.poll());
     let mut refused = spawn(service.call(offer("p", "f")));
     let _ = assert_ready!(refused.poll());
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(first.poll());
 
     for call in [&mut first, &mut refused] {

@@ -1,6 +1,6 @@
 //! `finish_abandoned`: processing continues in its own task when the client goes away.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-use common::{
-    End, Message, Reply, SECOND, at_once, is_answer, offer, offers, pending, reason, refuse, settle,
-    station::{Policy, Station},
-};
 use futures_util::FutureExt;
+use support::{
+    End, Message, Reply, SECOND, at_once, is_answer,
+    layered::{Layered, Policy},
+    offer, offers, pending, reason, refuse, settle,
+};
 use tokio::{runtime, sync::oneshot, time::advance};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, service_fn};
@@ -34,25 +35,25 @@ fn queueing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
 async fn processing_outlives_client_and_answers_retry() {
     for policy in Policy::DETACHED {
         for is_polled in [false, true] {
-            let mut station = Station::new(policy, |builder| builder);
-            let mut first = station.call(offer("p", "f"));
+            let mut layered = Layered::new(policy, |builder| builder);
+            let mut first = layered.call(offer("p", "f"));
             if is_polled {
                 assert_pending!(first.poll());
             }
             drop(first);
             settle().await;
-            assert!(station.handle.is_processing("p"));
-            station.desk.end(End::Answer);
+            assert!(layered.handle.is_processing("p"));
+            layered.manual.end(End::Answer);
             settle().await;
-            station.assert_idle();
+            layered.assert_idle();
 
-            let retry = at_once(&mut station.service, offer("p", "f"));
+            let retry = at_once(&mut layered.service, offer("p", "f"));
             if policy.replays() {
                 assert_eq!(retry, Ok(Reply::Answer(0)));
             } else {
                 assert_eq!(reason(retry), Reason::Processed);
             }
-            let stats = station.stats();
+            let stats = layered.stats();
             assert_eq!((stats.admitted, stats.completed, stats.abandoned), (1, 1, 0));
         }
     }
@@ -60,14 +61,14 @@ async fn processing_outlives_client_and_answers_retry() {
 
 #[tokio::test(start_paused = true)]
 async fn early_retry_waits_for_abandoned_answer() {
-    let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
-    drop(station.call(offer("p", "f")));
-    let mut retry = pending(&mut station.service, offer("p", "f"));
-    station.desk.end(End::Answer);
+    let mut layered = Layered::new(Policy::ReplayDetached, |builder| builder);
+    drop(layered.call(offer("p", "f")));
+    let mut retry = pending(&mut layered.service, offer("p", "f"));
+    layered.manual.end(End::Answer);
     settle().await;
     assert!(retry.is_woken());
     assert_eq!(assert_ready_ok!(retry.poll()), Reply::Answer(0));
-    assert_eq!(station.desk.calls(), 1);
+    assert_eq!(layered.manual.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,89 +77,89 @@ async fn abandoned_failure_may_be_retried() {
         (Policy::ReplayDetached, End::Failure),
         (Policy::RefuseDetached, End::Broken),
     ] {
-        let mut station = Station::new(policy, |builder| builder);
-        drop(station.call(offer("p", "f")));
-        station.desk.end(end);
+        let mut layered = Layered::new(policy, |builder| builder);
+        drop(layered.call(offer("p", "f")));
+        layered.manual.end(end);
         settle().await;
-        station.assert_idle();
-        drop(pending(&mut station.service, offer("p", "f")));
-        assert_eq!(station.desk.calls(), 2);
+        layered.assert_idle();
+        drop(pending(&mut layered.service, offer("p", "f")));
+        assert_eq!(layered.manual.calls(), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn abandoned_waiter_is_not_processed() {
-    let mut station = Station::new(Policy::ReplayDetached, queueing);
-    let first = pending(&mut station.service, offer("p", "f"));
-    let follower = pending(&mut station.service, offer("p", "f"));
-    let queued = pending(&mut station.service, offer("p", "g"));
+    let mut layered = Layered::new(Policy::ReplayDetached, queueing);
+    let first = pending(&mut layered.service, offer("p", "f"));
+    let follower = pending(&mut layered.service, offer("p", "f"));
+    let queued = pending(&mut layered.service, offer("p", "g"));
     drop((follower, queued));
-    station.desk.end(End::Failure);
+    layered.manual.end(End::Failure);
     assert_eq!(first.await, Ok(Reply::Failure(0)));
     settle().await;
-    assert_eq!(station.desk.calls(), 1);
-    station.assert_idle();
-    assert_eq!(station.stats().waits_abandoned, 2);
+    assert_eq!(layered.manual.calls(), 1);
+    layered.assert_idle();
+    assert_eq!(layered.stats().waits_abandoned, 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn admitted_queued_offer_is_finished() {
-    let mut station = Station::new(Policy::RefuseDetached, queueing);
-    let first = pending(&mut station.service, offer("p", "f"));
-    let mut queued = pending(&mut station.service, offer("p", "g"));
-    station.desk.end(End::Failure);
+    let mut layered = Layered::new(Policy::RefuseDetached, queueing);
+    let first = pending(&mut layered.service, offer("p", "f"));
+    let mut queued = pending(&mut layered.service, offer("p", "g"));
+    layered.manual.end(End::Failure);
     first.await.unwrap();
     assert_pending!(queued.poll());
     drop(queued);
     settle().await;
-    station.desk.end(End::Answer);
+    layered.manual.end(End::Answer);
     settle().await;
     assert_eq!(
-        reason(at_once(&mut station.service, offer("p", "g"))),
+        reason(at_once(&mut layered.service, offer("p", "g"))),
         Reason::Processed
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn drain_waits_for_abandoned_work() {
-    let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
-    let handle = station.handle.clone();
+    let mut layered = Layered::new(Policy::RefuseDetached, |builder| builder);
+    let handle = layered.handle.clone();
     let mut drain = spawn(handle.drain());
     assert_ready!(drain.poll());
-    drop(station.call(offer("p", "f")));
-    drop(station.call(offer("q", "f")));
-    station.handle.forget("q");
+    drop(layered.call(offer("p", "f")));
+    drop(layered.call(offer("q", "f")));
+    layered.handle.forget("q");
     let mut drain = spawn(handle.drain());
     assert_pending!(drain.poll());
     for _ in 0..2 {
         assert!(!drain.is_woken());
         assert_pending!(drain.poll());
-        station.desk.end(End::Answer);
+        layered.manual.end(End::Answer);
         settle().await;
     }
     assert!(drain.is_woken());
     assert_ready!(drain.poll());
-    station.assert_idle();
+    layered.assert_idle();
 }
 
 #[tokio::test(start_paused = true)]
 async fn panic_reaches_only_a_live_caller() {
     for policy in Policy::DETACHED {
         for is_caller_there in [true, false] {
-            let mut station = Station::new(policy, |builder| builder);
-            let first = station.call(offer("p", "f"));
+            let mut layered = Layered::new(policy, |builder| builder);
+            let first = layered.call(offer("p", "f"));
             let caller = is_caller_there.then_some(first);
             settle().await;
-            station.desk.end(End::Panic);
+            layered.manual.end(End::Panic);
             if let Some(caller) = caller {
                 let panic = AssertUnwindSafe(caller).catch_unwind().await.unwrap_err();
                 assert_eq!(panic.downcast_ref(), Some(&"processing panics"));
             }
             settle().await;
-            station.assert_idle();
-            assert_eq!(station.stats().abandoned, 1);
-            drop(pending(&mut station.service, offer("p", "f")));
-            assert_eq!(station.desk.calls(), 2);
+            layered.assert_idle();
+            assert_eq!(layered.stats().abandoned, 1);
+            drop(pending(&mut layered.service, offer("p", "f")));
+            assert_eq!(layered.manual.calls(), 2);
         }
     }
 }
@@ -166,29 +167,29 @@ async fn panic_reaches_only_a_live_caller() {
 #[tokio::test(start_paused = true)]
 async fn overdue_task_is_aborted_on_takeover() {
     for policy in Policy::DETACHED {
-        let mut station = Station::new(policy, |builder| builder.lease(5 * SECOND));
-        let mut overdue = pending(&mut station.service, offer("p", "f"));
+        let mut layered = Layered::new(policy, |builder| builder.lease(5 * SECOND));
+        let mut overdue = pending(&mut layered.service, offer("p", "f"));
         advance(5 * SECOND - Duration::from_nanos(1)).await;
-        assert_eq!(reason(at_once(&mut station.service, offer("p", "g"))), Reason::Busy);
+        assert_eq!(reason(at_once(&mut layered.service, offer("p", "g"))), Reason::Busy);
         advance(Duration::from_nanos(1)).await;
         settle().await;
         assert!(!overdue.is_woken(), "aborted before another offer took over");
-        let next = pending(&mut station.service, offer("p", "g"));
+        let next = pending(&mut layered.service, offer("p", "g"));
         settle().await;
-        assert!(station.desk.was_dropped());
+        assert!(layered.manual.was_dropped());
         assert!(overdue.is_woken());
         assert_eq!(reason(assert_ready!(overdue.poll())), Reason::TimedOut);
 
-        station.desk.end(End::Answer);
+        layered.manual.end(End::Answer);
         assert!(is_answer(&next.await.unwrap()));
-        let stats = station.stats();
+        let stats = layered.stats();
         assert_eq!(
             (stats.taken_over, stats.abandoned, stats.completed, stats.claims),
             (1, 1, 1, 0)
         );
         // An aborted offer is not remembered.
         advance(2 * SECOND).await;
-        drop(pending(&mut station.service, offer("p", "f")));
+        drop(pending(&mut layered.service, offer("p", "f")));
     }
 }
 
@@ -254,23 +255,23 @@ fn runtime_shutdown_releases_the_peer() {
 
 #[test]
 fn panic_outside_runtime_holds_nothing() {
-    let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
-    let service = &mut station.service;
+    let mut layered = Layered::new(Policy::RefuseDetached, |builder| builder);
+    let service = &mut layered.service;
     let call = std::panic::catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
     assert!(call.is_err());
-    station.assert_idle();
-    assert!(!station.handle.forget("p"));
+    layered.assert_idle();
+    assert!(!layered.handle.forget("p"));
 }
 
 #[tokio::test]
 async fn response_may_move_to_another_thread() {
-    let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
+    let mut layered = Layered::new(Policy::ReplayDetached, |builder| builder);
     let (sender, receiver) = oneshot::channel();
-    let response = station.call(offer("p", "f"));
+    let response = layered.call(offer("p", "f"));
     std::thread::spawn(move || sender.send(response.now_or_never().is_none()));
     assert!(receiver.await.unwrap());
     settle().await;
-    station.desk.end(End::Answer);
+    layered.manual.end(End::Answer);
     settle().await;
-    assert_eq!(at_once(&mut station.service, offer("p", "f")), Ok(Reply::Answer(0)));
+    assert_eq!(at_once(&mut layered.service, offer("p", "f")), Ok(Reply::Answer(0)));
 }

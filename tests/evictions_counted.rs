@@ -1,6 +1,6 @@
 //! Every memory that is removed to stay inside a limit counts as evicted. An expired one does not.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::SECOND;
 use futures_util::FutureExt;
+use support::SECOND;
 use tokio::time::advance;
 use tower::{Layer, Service, service_fn, util::BoxCloneService};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refuse};

@@ -1,10 +1,10 @@
 //! What an extractor may find, and what the layer does with it.
 
-mod common;
+mod support;
 
 use std::{convert::Infallible, future::Ready};
 
-use common::journal::Journal;
+use support::captured_events::CapturedEvents;
 use tokio_test::{assert_ready_ok, task::spawn};
 use tower::{Layer, Service};
 use tower_offer_dedup::{
@@ -87,11 +87,11 @@ fn unreadable_requests_count_as_unchecked() {
         .offers(ByKind)
         .answer(Refuse::with(|_| None))
         .build();
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     assert_eq!(call(&mut layer.layer(Carries), Kind::Unchecked), Some(false));
     let Stats { passed, unchecked, .. } = layer.handle().stats();
     assert_eq!((passed, unchecked), (0, 1));
-    assert!(journal.read()[0].message.contains("passed unchecked"));
+    assert!(captured.take()[0].message.contains("passed unchecked"));
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn layer_around_its_own_clone_passes_offers_through() {
         .cooldown(std::time::Duration::ZERO)
         .build();
     let mut nested = layer.layer(layer.clone().layer(Carries));
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     assert_eq!(call(&mut nested, Kind::Offer), Some(true));
     assert_eq!(call(&mut nested, Kind::Offer), None, "a duplicate is refused");
     layer.handle().forget("p");
     assert_eq!(call(&mut nested, Kind::Offer), Some(true));
-    let warnings = journal
-        .read()
+    let warnings = captured
+        .take()
         .into_iter()
         .filter(|entry| entry.message.contains("wraps a clone of itself"));
     assert_eq!(warnings.count(), 1, "it warns once");

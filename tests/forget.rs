@@ -1,19 +1,19 @@
 //! `forget` and `clear` take effect at once, also on offers in flight.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{
-    Broken, Desk, End, Offers, Refuser, Reply, SECOND, at_once, builder, offer, pending, reason, refuse, settle,
-    through,
+use support::{
+    Broken, End, ManualService, Offers, Refuser, Reply, SECOND, at_once, builder, offer, pending, reason, refuse,
+    settle, through,
 };
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task::spawn};
 use tower::{Layer, Service};
 use tower_offer_dedup::{OfferDedup, OfferDedupHandle, Reason, Refuse, Replay, WhenBusy, builder::Inline};
 
-type Replaying = OfferDedup<Desk, Offers, Replay<Refuser>, Inline>;
+type Replaying = OfferDedup<ManualService, Offers, Replay<Refuser>, Inline>;
 
 type Way = fn(&OfferDedupHandle);
 
@@ -23,30 +23,30 @@ const WAYS: [(&str, Way); 2] = [
     ("clear", |handle| handle.clear()),
 ];
 
-fn replaying(desk: &Desk) -> (Replaying, OfferDedupHandle) {
+fn replaying(manual: &ManualService) -> (Replaying, OfferDedupHandle) {
     let layer = builder(Replay::with(refuse as _)).build();
-    (layer.layer(desk.clone()), layer.handle())
+    (layer.layer(manual.clone()), layer.handle())
 }
 
 #[tokio::test(start_paused = true)]
 async fn forgotten_claim_leaves_no_trace() {
     for (way, forget) in WAYS {
         for end in [End::Answer, End::Broken] {
-            let desk = Desk::default();
-            let (mut service, handle) = replaying(&desk);
+            let manual = ManualService::default();
+            let (mut service, handle) = replaying(&manual);
             let mut old = pending(&mut service, offer("p", "f"));
             forget(&handle);
             assert!(!handle.is_processing("p"));
-            desk.end(end);
+            manual.end(end);
             let _ = assert_ready!(old.poll());
             drop(old);
 
             // It is neither remembered nor cooling down.
             let other = pending(&mut service, offer("p", "g"));
             drop(other);
-            desk.was_dropped();
+            manual.was_dropped();
             assert_eq!(
-                through(&mut service, &desk, offer("p", "f"), End::Answer),
+                through(&mut service, &manual, offer("p", "f"), End::Answer),
                 Ok(Reply::Answer(2)),
                 "{way}"
             );
@@ -58,42 +58,42 @@ async fn forgotten_claim_leaves_no_trace() {
 #[tokio::test(start_paused = true)]
 async fn forgotten_completion_leaves_new_claim() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
-        let (mut service, handle) = replaying(&desk);
+        let manual = ManualService::default();
+        let (mut service, handle) = replaying(&manual);
         let mut old = pending(&mut service, offer("p", "f"));
         forget(&handle);
         let mut new = pending(&mut service, offer("p", "f"));
-        assert_eq!(desk.calls(), 2, "{way}");
+        assert_eq!(manual.calls(), 2, "{way}");
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_eq!(assert_ready_ok!(old.poll()), Reply::Answer(0), "{way}");
         assert!(handle.is_processing("p"), "{way}");
         assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::Busy, "{way}");
         let mut duplicate = pending(&mut service, offer("p", "f"));
         advance(SECOND).await;
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_eq!(assert_ready_ok!(new.poll()), Reply::Answer(1), "{way}");
         assert_eq!(assert_ready_ok!(duplicate.poll()), Reply::Answer(1), "{way}");
         assert_eq!(at_once(&mut service, offer("p", "f")), Ok(Reply::Answer(1)), "{way}");
         let cooling = Ok(Reply::Refused(Reason::CoolingDown, Some(2 * SECOND)));
         assert_eq!(at_once(&mut service, offer("p", "g")), cooling, "{way}");
-        assert_eq!(desk.calls(), 2);
+        assert_eq!(manual.calls(), 2);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn late_forgotten_claim_overwrites_nothing() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
-        let (mut service, handle) = replaying(&desk);
+        let manual = ManualService::default();
+        let (mut service, handle) = replaying(&manual);
         let mut old = pending(&mut service, offer("p", "f"));
         forget(&handle);
         let mut new = pending(&mut service, offer("p", "f"));
-        assert!(desk.end_nth(1, End::Answer));
+        assert!(manual.end_nth(1, End::Answer));
         assert_ready_ok!(new.poll());
         advance(SECOND).await;
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_eq!(assert_ready_ok!(old.poll()), Reply::Answer(0), "{way}");
         assert_eq!(at_once(&mut service, offer("p", "f")), Ok(Reply::Answer(1)), "{way}");
         let cooling = Ok(Reply::Refused(Reason::CoolingDown, Some(SECOND)));
@@ -105,19 +105,19 @@ async fn late_forgotten_claim_overwrites_nothing() {
 #[tokio::test(start_paused = true)]
 async fn memories_and_cooldown_are_forgotten() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
-        let (mut service, handle) = replaying(&desk);
-        through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+        let manual = ManualService::default();
+        let (mut service, handle) = replaying(&manual);
+        through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
         assert_eq!(reason(at_once(&mut service, offer("p", "g"))), Reason::CoolingDown);
         forget(&handle);
         assert_eq!(
-            through(&mut service, &desk, offer("p", "g"), End::Answer),
+            through(&mut service, &manual, offer("p", "g"), End::Answer),
             Ok(Reply::Answer(1)),
             "{way}"
         );
         forget(&handle);
         assert_eq!(
-            through(&mut service, &desk, offer("p", "f"), End::Answer),
+            through(&mut service, &manual, offer("p", "f"), End::Answer),
             Ok(Reply::Answer(2)),
             "{way}"
         );
@@ -127,15 +127,15 @@ async fn memories_and_cooldown_are_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn memories_after_forget_are_kept() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let layer = builder(Refuse::with(refuse)).cooldown(Duration::ZERO).build();
-        let mut service = layer.layer(desk.clone());
+        let mut service = layer.layer(manual.clone());
         for text in ["f", "g", "h"] {
-            through(&mut service, &desk, offer("p", text), End::Answer).unwrap();
+            through(&mut service, &manual, offer("p", text), End::Answer).unwrap();
         }
         forget(&layer.handle());
         for text in ["h", "f", "g"] {
-            through(&mut service, &desk, offer("p", text), End::Answer).unwrap();
+            through(&mut service, &manual, offer("p", text), End::Answer).unwrap();
         }
         for text in ["f", "g", "h"] {
             assert_eq!(
@@ -149,10 +149,10 @@ async fn memories_after_forget_are_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn other_peers_are_unaffected() {
-    let desk = Desk::default();
-    let (mut service, handle) = replaying(&desk);
-    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
-    through(&mut service, &desk, offer("q", "f"), End::Answer).unwrap();
+    let manual = ManualService::default();
+    let (mut service, handle) = replaying(&manual);
+    through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("q", "f"), End::Answer).unwrap();
     let _running = pending(&mut service, offer("r", "f"));
 
     assert!(handle.forget("p"));
@@ -164,11 +164,11 @@ async fn other_peers_are_unaffected() {
 
 #[tokio::test(start_paused = true)]
 async fn forget_reports_whether_peer_was_known() {
-    let desk = Desk::default();
-    let (mut service, handle) = replaying(&desk);
+    let manual = ManualService::default();
+    let (mut service, handle) = replaying(&manual);
     assert!(!handle.forget("p"));
     assert!(!handle.forget(("p", "q")));
-    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
     let _running = pending(&mut service, offer("q", "f"));
     assert!(handle.forget("p"));
     assert!(!handle.forget("p"));
@@ -184,10 +184,10 @@ async fn forget_ignores_expired_state() {
         ("both", SECOND, 2 * SECOND),
     ];
     for (what, window, cooldown) in settings {
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let layer = builder(Refuse::with(refuse)).window(window).cooldown(cooldown).build();
-        let mut service = layer.layer(desk.clone());
-        through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+        let mut service = layer.layer(manual.clone());
+        through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
         advance(2 * SECOND).await;
         assert!(!layer.handle().forget("p"), "{what}");
     }
@@ -195,8 +195,8 @@ async fn forget_ignores_expired_state() {
 
 #[tokio::test(start_paused = true)]
 async fn second_forget_finds_no_claim() {
-    let desk = Desk::default();
-    let (mut service, handle) = replaying(&desk);
+    let manual = ManualService::default();
+    let (mut service, handle) = replaying(&manual);
     let _running = pending(&mut service, offer("p", "f"));
     assert!(handle.forget("p"));
     assert!(!handle.forget("p"));
@@ -205,8 +205,8 @@ async fn second_forget_finds_no_claim() {
 #[tokio::test(start_paused = true)]
 async fn one_follower_leads_after_forget() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
-        let (mut service, handle) = replaying(&desk);
+        let manual = ManualService::default();
+        let (mut service, handle) = replaying(&manual);
         let mut old = pending(&mut service, offer("p", "f"));
         let mut ten = [(); 10].map(|()| pending(&mut service, offer("p", "f")));
         forget(&handle);
@@ -214,13 +214,13 @@ async fn one_follower_leads_after_forget() {
             assert!(waiting.is_woken(), "{way}");
             assert_pending!(waiting.poll());
         }
-        assert_eq!(desk.calls(), 2, "{way}");
-        desk.end(End::Answer);
+        assert_eq!(manual.calls(), 2, "{way}");
+        manual.end(End::Answer);
         assert_eq!(assert_ready_ok!(old.poll()), Reply::Answer(0), "{way}");
         for waiting in &mut ten {
             assert_pending!(waiting.poll());
         }
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         for waiting in &mut ten {
             assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(1), "{way}");
         }
@@ -230,14 +230,14 @@ async fn one_follower_leads_after_forget() {
 #[tokio::test(start_paused = true)]
 async fn queued_offers_decide_again_after_forget() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let layer = builder(Refuse::with(refuse))
             .when_busy(WhenBusy::Queue {
                 depth: 8,
                 timeout: 10 * SECOND,
             })
             .build();
-        let mut service = layer.layer(desk.clone());
+        let mut service = layer.layer(manual.clone());
         let mut old = pending(&mut service, offer("p", "f"));
         let mut front = pending(&mut service, offer("p", "g"));
         let mut back = pending(&mut service, offer("p", "h"));
@@ -245,41 +245,41 @@ async fn queued_offers_decide_again_after_forget() {
         forget(&layer.handle());
         assert!(front.is_woken() && back.is_woken(), "{way}");
         let mut newcomer = pending(&mut service, offer("p", "f"));
-        assert_eq!((desk.calls(), desk.call_text(1)), (2, "f".to_owned()), "{way}");
+        assert_eq!((manual.calls(), manual.call_text(1)), (2, "f".to_owned()), "{way}");
         for call in [&mut front, &mut back] {
             assert_pending!(call.poll());
         }
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_ready_ok!(old.poll());
-        assert_eq!(desk.calls(), 2, "{way}");
-        desk.end(End::Broken);
+        assert_eq!(manual.calls(), 2, "{way}");
+        manual.end(End::Broken);
         assert_eq!(assert_ready_err!(newcomer.poll()), Broken);
         assert_pending!(front.poll());
         assert_pending!(back.poll());
-        assert_eq!((desk.calls(), desk.call_text(2)), (3, "g".to_owned()), "{way}");
+        assert_eq!((manual.calls(), manual.call_text(2)), (3, "g".to_owned()), "{way}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn queue_runs_once_cooldown_is_forgotten() {
     for (way, forget) in WAYS {
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let layer = builder(Refuse::with(refuse))
             .when_busy(WhenBusy::Queue {
                 depth: 8,
                 timeout: 10 * SECOND,
             })
             .build();
-        let mut service = layer.layer(desk.clone());
-        through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+        let mut service = layer.layer(manual.clone());
+        through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
         let mut front = pending(&mut service, offer("p", "g"));
         forget(&layer.handle());
         assert!(front.is_woken(), "{way}");
         assert_pending!(front.poll());
-        assert_eq!(desk.calls(), 2, "{way}");
+        assert_eq!(manual.calls(), 2, "{way}");
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_ready_ok!(front.poll());
         assert_ready!(spawn(service.call(offer("p", "g"))).poll()).unwrap();
         assert_eq!(layer.handle().stats().refused_processed, 1, "{way}");
@@ -288,15 +288,15 @@ async fn queue_runs_once_cooldown_is_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn is_processing_while_claim_is_held() {
-    let desk = Desk::default();
-    let (mut service, handle) = replaying(&desk);
+    let manual = ManualService::default();
+    let (mut service, handle) = replaying(&manual);
     assert!(!handle.is_processing("p"));
     let mut call = spawn(service.call(offer("p", "f")));
     assert!(handle.is_processing("p"));
     assert!(!handle.is_processing("q"));
     assert_pending!(call.poll());
     assert!(handle.is_processing("p"));
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(call.poll());
     assert!(!handle.is_processing("p"));
 
@@ -307,8 +307,8 @@ async fn is_processing_while_claim_is_held() {
 
 #[tokio::test(start_paused = true)]
 async fn drain_waits_for_every_claim() {
-    let desk = Desk::default();
-    let (mut service, handle) = replaying(&desk);
+    let manual = ManualService::default();
+    let (mut service, handle) = replaying(&manual);
     assert_ready!(spawn(handle.drain()).poll());
 
     let mut forgotten = pending(&mut service, offer("p", "f"));
@@ -319,7 +319,7 @@ async fn drain_waits_for_every_claim() {
     assert_eq!(handle.stats().claims, 2);
     drop(second);
     assert_pending!(drain.poll());
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(forgotten.poll());
     assert!(drain.is_woken());
     assert_ready!(drain.poll());
@@ -329,18 +329,18 @@ async fn drain_waits_for_every_claim() {
 #[tokio::test(start_paused = true)]
 async fn drain_waits_for_detached_claims() {
     for is_forgotten in [false, true] {
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let layer = builder(Refuse::with(refuse)).finish_abandoned().build();
-        let (mut service, handle) = (layer.layer(desk.clone()), layer.handle());
+        let (mut service, handle) = (layer.layer(manual.clone()), layer.handle());
         drop(pending(&mut service, offer("p", "f")));
         settle().await;
-        assert_eq!(desk.calls(), 1);
+        assert_eq!(manual.calls(), 1);
         if is_forgotten {
             assert!(handle.forget("p"));
         }
         let mut drain = spawn(handle.drain());
         assert_pending!(drain.poll());
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         settle().await;
         assert!(drain.is_woken());
         assert_ready!(drain.poll());

@@ -1,6 +1,6 @@
 //! `forget` and `clear` race with the completion of an offer.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use common::{SECOND, together};
 use futures_util::FutureExt;
+use support::{SECOND, together};
 use tokio::{
     task::{JoinSet, yield_now},
     time::{sleep, timeout},
@@ -220,7 +220,7 @@ async fn stress_leaves_nothing_behind() {
     let offers = stats.admitted + stats.replayed + stats.refused() + stats.waits_abandoned;
     assert_eq!(offers, 32 * 300, "{stats:?}");
 
-    common::collectors::end().await;
+    support::collectors::end().await;
     for peer in 0..PEERS {
         assert!(!handle.is_processing(peer));
         assert_eq!(layer.layer(inner).oneshot((peer, 2)).await, Ok(true));

@@ -1,12 +1,13 @@
 //! `forget` and `clear` remove every queue place. Each waiter wakes up, and decides again with its old deadline.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{
-    End, NANO, Reply, SECOND, offer, pending, reason, settle,
-    station::{Policy, Station, queueing},
+use support::{
+    End, NANO, Reply, SECOND,
+    layered::{Layered, Policy, queueing},
+    offer, pending, reason, settle,
 };
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok};
@@ -26,34 +27,34 @@ const WAYS: [(&str, Way); 2] = [
 #[tokio::test(start_paused = true)]
 async fn newcomer_passes_a_forgotten_queue() {
     for (way, forget) in WAYS {
-        let mut station = Station::new(Policy::Refuse, patient);
-        let _old = pending(&mut station.service, offer("p", "f"));
-        let waiting = ["g", "h"].map(|text| pending(&mut station.service, offer("p", text)));
-        forget(&station.handle);
+        let mut layered = Layered::new(Policy::Refuse, patient);
+        let _old = pending(&mut layered.service, offer("p", "f"));
+        let waiting = ["g", "h"].map(|text| pending(&mut layered.service, offer("p", text)));
+        forget(&layered.handle);
         assert!(waiting.iter().all(|call| call.is_woken()), "{way}");
-        let _newcomer = pending(&mut station.service, offer("p", "i"));
-        assert_eq!(station.desk.calls(), 2, "{way}");
-        assert_eq!(station.desk.call_text(1), "i", "{way}");
+        let _newcomer = pending(&mut layered.service, offer("p", "i"));
+        assert_eq!(layered.manual.calls(), 2, "{way}");
+        assert_eq!(layered.manual.call_text(1), "i", "{way}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn waiters_queue_anew_in_poll_order() {
     for (way, forget) in WAYS {
-        let mut station = Station::new(Policy::Refuse, patient);
-        let _old = pending(&mut station.service, offer("p", "f"));
-        let [mut g, mut h, mut i] = ["g", "h", "i"].map(|text| pending(&mut station.service, offer("p", text)));
-        forget(&station.handle);
+        let mut layered = Layered::new(Policy::Refuse, patient);
+        let _old = pending(&mut layered.service, offer("p", "f"));
+        let [mut g, mut h, mut i] = ["g", "h", "i"].map(|text| pending(&mut layered.service, offer("p", text)));
+        forget(&layered.handle);
         for call in [&mut h, &mut i, &mut g] {
             assert_pending!(call.poll(), "{way}");
         }
-        assert_eq!(station.desk.call_text(1), "h", "{way}");
-        assert!(station.desk.end_nth(1, End::Answer));
+        assert_eq!(layered.manual.call_text(1), "h", "{way}");
+        assert!(layered.manual.end_nth(1, End::Answer));
         assert_eq!(assert_ready_ok!(h.poll()), Reply::Answer(1), "{way}");
         assert_pending!(g.poll(), "{way}");
         assert_pending!(i.poll(), "{way}");
         assert_eq!(
-            (station.desk.calls(), station.desk.call_text(2)),
+            (layered.manual.calls(), layered.manual.call_text(2)),
             (3, "i".to_owned()),
             "{way}"
         );
@@ -63,13 +64,13 @@ async fn waiters_queue_anew_in_poll_order() {
 #[tokio::test(start_paused = true)]
 async fn forgotten_waiter_keeps_its_deadline() {
     for (way, forget) in WAYS {
-        let mut station = Station::new(Policy::Refuse, patient);
-        let _old = pending(&mut station.service, offer("p", "f"));
-        let mut waiting = pending(&mut station.service, offer("p", "g"));
+        let mut layered = Layered::new(Policy::Refuse, patient);
+        let _old = pending(&mut layered.service, offer("p", "f"));
+        let mut waiting = pending(&mut layered.service, offer("p", "g"));
         advance(6 * SECOND).await;
-        forget(&station.handle);
-        let _newcomer = pending(&mut station.service, offer("p", "h"));
-        assert_eq!(station.desk.calls(), 2, "{way}");
+        forget(&layered.handle);
+        let _newcomer = pending(&mut layered.service, offer("p", "h"));
+        assert_eq!(layered.manual.calls(), 2, "{way}");
         assert_pending!(waiting.poll(), "{way}");
         advance(4 * SECOND - NANO).await;
         assert_pending!(waiting.poll(), "{way}");
@@ -83,12 +84,15 @@ async fn forgotten_waiter_keeps_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn waiter_meets_what_came_meanwhile() {
     for (way, forget) in WAYS {
-        let mut station = Station::new(Policy::Refuse, patient);
-        let _old = pending(&mut station.service, offer("p", "f"));
-        let mut waiting = pending(&mut station.service, offer("p", "g"));
-        forget(&station.handle);
-        let mut same = pending(&mut station.service, offer("p", "g"));
-        assert!(station.desk.end_nth(1, End::Answer), "{way}: the newcomer is processed");
+        let mut layered = Layered::new(Policy::Refuse, patient);
+        let _old = pending(&mut layered.service, offer("p", "f"));
+        let mut waiting = pending(&mut layered.service, offer("p", "g"));
+        forget(&layered.handle);
+        let mut same = pending(&mut layered.service, offer("p", "g"));
+        assert!(
+            layered.manual.end_nth(1, End::Answer),
+            "{way}: the newcomer is processed"
+        );
         assert_ready_ok!(same.poll());
         assert_eq!(reason(assert_ready!(waiting.poll())), Reason::Processed, "{way}");
     }
@@ -102,13 +106,13 @@ async fn forgotten_waiters_fit_again() {
         patient(builder).when_busy(WhenBusy::Queue { depth: 2, timeout })
     };
     for (way, forget) in WAYS {
-        let mut station = Station::new(Policy::Refuse, settings);
-        let _old = pending(&mut station.service, offer("p", "f"));
-        let mut waiting = ["g", "h"].map(|text| pending(&mut station.service, offer("p", text)));
-        forget(&station.handle);
+        let mut layered = Layered::new(Policy::Refuse, settings);
+        let _old = pending(&mut layered.service, offer("p", "f"));
+        let mut waiting = ["g", "h"].map(|text| pending(&mut layered.service, offer("p", text)));
+        forget(&layered.handle);
         for call in &mut waiting {
             assert_pending!(call.poll(), "{way}");
         }
-        assert_eq!((station.desk.calls(), station.stats().waiters), (2, 1), "{way}");
+        assert_eq!((layered.manual.calls(), layered.stats().waiters), (2, 1), "{way}");
     }
 }

@@ -1,6 +1,6 @@
 //! Answers over HTTP: refusals, and what is recorded and replayed.
 
-mod common;
+mod support;
 
 use std::{
     collections::BTreeSet,
@@ -13,11 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::journal::Journal;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode, header, response::Parts};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use support::captured_events::CapturedEvents;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
@@ -284,12 +284,12 @@ async fn answer_is_read_for_one_second() {
 
 #[tokio::test(start_paused = true)]
 async fn only_first_unrecorded_answer_warns() {
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     let (client, ..) = server(|n| created(n, full(vec![b'x'; 64 * 1024 + 1])));
     for stream in ["/whip/a", "/whip/b", "/whip/c"] {
         send(&client, offer(stream, "t", SDP)).await;
     }
-    let entries = journal.read();
+    let entries = captured.take();
     let levels: Vec<_> = entries
         .iter()
         .filter(|entry| entry.message.contains("answer not recorded"))

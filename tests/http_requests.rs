@@ -1,6 +1,6 @@
 //! Which HTTP requests are offers, and what the handler gets.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use common::journal::Journal;
 use futures_util::FutureExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Channel, Full, combinators::BoxBody};
+use support::captured_events::CapturedEvents;
 use tokio_test::{assert_pending, task::spawn};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_offer_dedup::{
@@ -410,7 +410,7 @@ fn log_shows_path_only_as_label() {
             Some("/whip/SECRETKEY"),
         ),
     ] {
-        let (journal, _guard) = Journal::open();
+        let (captured, _guard) = CapturedEvents::capture();
         let layer = OfferDedupLayer::builder()
             .offers(offers)
             .answer(HttpAnswer::refusing())
@@ -423,7 +423,7 @@ fn log_shows_path_only_as_label() {
             let sent = service.clone().oneshot(post.body("v=0".to_owned()).unwrap());
             sent.now_or_never().unwrap().unwrap();
         }
-        let entries = journal.read();
+        let entries = captured.take();
         let peer = entries[0].field("peer").unwrap();
         assert_eq!(peer.contains("SECRET").then_some(peer), expected, "{entries:?}");
     }
@@ -480,7 +480,7 @@ async fn handler_gets_the_session() {
 
 #[tokio::test(start_paused = true)]
 async fn layer_around_its_own_clone_passes() {
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     let layer = OfferDedupLayer::whip().when_busy(WhenBusy::Refuse).build();
     let inner = service_fn(|request: Request<BufferedBody<BufferedBody<RequestBody>>>| async {
         let body = request.into_body().collect().await?.to_bytes();
@@ -498,7 +498,7 @@ async fn layer_around_its_own_clone_passes() {
     assert_eq!(start.elapsed(), Duration::ZERO);
     let stats = layer.handle().stats();
     assert_eq!((stats.admitted, stats.replayed, stats.passed), (2, 1, 2));
-    let entries = journal.read();
+    let entries = captured.take();
     let warnings = entries.iter().filter(|entry| entry.level == tracing::Level::WARN);
     assert_eq!(warnings.count(), 1, "{entries:?}");
 }

@@ -1,13 +1,13 @@
 //! Events name a peer without a label by a digest that is keyed per process. Two processes show different ones.
 
-mod common;
+mod support;
 
 use std::collections::BTreeSet;
 
-use common::{
-    Desk, End, Message, at_once, child,
-    journal::{Entry, Journal},
-    offer, pending, refuse, through,
+use support::{
+    End, ManualService, Message, at_once,
+    captured_events::{CapturedEvent, CapturedEvents},
+    child, offer, pending, refuse, through,
 };
 use tower::Layer;
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
@@ -15,8 +15,8 @@ use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
 const PEERS: [&str; 2] = ["first secret token", "second secret token"];
 
 /// Collects the events of a few outcomes of one peer.
-fn events(peer: &'static str) -> Vec<Entry> {
-    let (journal, _guard) = Journal::open();
+fn events(peer: &'static str) -> Vec<CapturedEvent> {
+    let (captured, _guard) = CapturedEvents::capture();
     let layer = OfferDedupLayer::builder()
         .offers(|message: &Message| {
             let text = message.offer.as_ref()?;
@@ -24,22 +24,22 @@ fn events(peer: &'static str) -> Vec<Entry> {
         })
         .answer(Refuse::with(refuse))
         .build();
-    let desk = Desk::default();
-    let mut service = layer.layer(desk.clone());
+    let manual = ManualService::default();
+    let mut service = layer.layer(manual.clone());
     let dropped = pending(&mut service, offer(peer, "f"));
     for text in ["f", "g"] {
         let _ = at_once(&mut service, offer(peer, text));
     }
     drop(dropped);
-    assert!(desk.was_dropped());
-    through(&mut service, &desk, offer(peer, "f"), End::Answer).unwrap();
+    assert!(manual.was_dropped());
+    through(&mut service, &manual, offer(peer, "f"), End::Answer).unwrap();
     let _ = at_once(&mut service, offer(peer, "f"));
     assert!(layer.handle().forget(peer));
-    journal.read()
+    captured.take()
 }
 
 /// Returns the digests under which the events name a peer.
-fn digests(events: &[Entry]) -> BTreeSet<String> {
+fn digests(events: &[CapturedEvent]) -> BTreeSet<String> {
     let named = events.iter().filter_map(|entry| entry.field("peer"));
     named.map(str::to_owned).collect()
 }

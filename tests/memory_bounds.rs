@@ -1,6 +1,6 @@
 //! The memory stays within its limit, keeps the newest offers, and frees what has expired.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Desk, End, SECOND, builder, offer, pending, refuse, through};
 use futures_util::FutureExt;
+use support::{End, ManualService, SECOND, builder, offer, pending, refuse, through};
 use tokio::{runtime::Runtime, task::spawn_blocking, time::sleep};
 use tokio_test::assert_ready_ok;
 use tower::{Layer, Service, service_fn};
@@ -166,7 +166,7 @@ async fn small_memory_keeps_the_newest() {
 
 #[tokio::test]
 async fn nothing_remains_after_all_windows() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = builder(Replay::with(refuse))
         .window(SECOND / 4)
         .cooldown(SECOND / 100)
@@ -175,12 +175,12 @@ async fn nothing_remains_after_all_windows() {
             timeout: SECOND,
         })
         .build();
-    let (mut service, handle) = (layer.layer(desk.clone()), layer.handle());
+    let (mut service, handle) = (layer.layer(manual.clone()), layer.handle());
     // Ends an offer in every possible way.
-    through(&mut service, &desk, offer("processed", "f"), End::Answer).unwrap();
-    through(&mut service, &desk, offer("failed", "f"), End::Broken).unwrap_err();
+    through(&mut service, &manual, offer("processed", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("failed", "f"), End::Broken).unwrap_err();
     drop(pending(&mut service, offer("dropped", "f")));
-    assert!(desk.was_dropped());
+    assert!(manual.was_dropped());
     for (peer, is_forgotten, holder_first) in [
         ("a", false, true),
         ("b", false, false),
@@ -199,24 +199,24 @@ async fn nothing_remains_after_all_windows() {
             drop(waiting);
             drop(holder);
         }
-        assert!(desk.was_dropped());
+        assert!(manual.was_dropped());
     }
     let mut forgotten = pending(&mut service, offer("forgotten", "f"));
     handle.forget("forgotten");
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(forgotten.poll());
-    through(&mut service, &desk, offer("twice", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("twice", "f"), End::Answer).unwrap();
     sleep(SECOND / 3).await;
-    through(&mut service, &desk, offer("twice", "f"), End::Answer).unwrap();
-    through(&mut service, &desk, offer("cleared", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("twice", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("cleared", "f"), End::Answer).unwrap();
     handle.clear();
-    through(&mut service, &desk, offer("cleared", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("cleared", "f"), End::Answer).unwrap();
 
     eventually(&handle, "empty", is_empty).await;
     assert_eq!((handle.stats().claims, handle.stats().waiters), (0, 0));
-    common::collectors::end().await;
+    support::collectors::end().await;
     // The layer still works.
-    through(&mut service, &desk, offer("processed", "f"), End::Answer).unwrap();
+    through(&mut service, &manual, offer("processed", "f"), End::Answer).unwrap();
     assert_eq!(handle.stats().memories, 1);
     eventually(&handle, "empty again", is_empty).await;
 }
@@ -263,21 +263,21 @@ fn layer_outlives_its_runtime() {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_layer_frees_everything() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let token = Arc::new(());
     let (of_offers, of_answer) = (Arc::clone(&token), Arc::clone(&token));
     let layer = OfferDedupLayer::builder()
-        .offers(move |message: &common::Message| {
+        .offers(move |message: &support::Message| {
             let _token = &of_offers;
-            common::offers(message)
+            support::offers(message)
         })
         .answer(Replay::with(move |refusal| {
             let _token = &of_answer;
             refuse(refusal)
         }))
         .build();
-    let mut service = layer.layer(desk.clone());
-    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    let mut service = layer.layer(manual.clone());
+    through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
     let mut running = pending(&mut service, offer("q", "f"));
     let token = {
         let weak = Arc::downgrade(&token);
@@ -287,7 +287,7 @@ async fn dropped_layer_frees_everything() {
 
     drop((layer, service));
     assert!(token.upgrade().is_some(), "the running call still needs the answer");
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(running.poll());
     drop(running);
     assert!(token.upgrade().is_none());

@@ -1,11 +1,11 @@
 //! Metrics: the counters, histograms and gauges of each outcome.
 
-mod common;
+mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use common::{Desk, End, offer, offers, other, refuse};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use support::{End, ManualService, offer, offers, other, refuse};
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service};
@@ -38,12 +38,12 @@ fn measured(recorder: &DebuggingRecorder) -> BTreeMap<String, i64> {
 async fn each_outcome_is_measured() {
     let recorder = DebuggingRecorder::new();
     let _installed = metrics::set_default_local_recorder(&recorder);
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let mut service = OfferDedupLayer::builder()
-        .offers(offers as fn(&common::Message) -> _)
+        .offers(offers as fn(&support::Message) -> _)
         .answer(Replay::with(refuse))
         .build()
-        .layer(desk.clone());
+        .layer(manual.clone());
 
     let mut first = spawn(service.call(offer("p", "f")));
     let mut waiting = spawn(service.call(offer("p", "f")));
@@ -56,7 +56,7 @@ async fn each_outcome_is_measured() {
     );
 
     advance(Duration::from_millis(250)).await;
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert!(assert_ready!(first.poll()).is_ok());
     assert!(assert_ready!(waiting.poll()).is_ok());
     assert!(assert_ready!(spawn(service.call(offer("p", "g"))).poll()).is_ok());
@@ -65,8 +65,8 @@ async fn each_outcome_is_measured() {
     let mut failing = spawn(service.call(offer("q", "f")));
     assert_pending!(failing.poll());
     drop(spawn(service.call(offer("q", "f"))));
-    desk.end(End::Answer);
-    desk.end(End::Broken);
+    manual.end(End::Answer);
+    manual.end(End::Broken);
     assert!(assert_ready!(failing.poll()).is_err());
     drop(spawn(service.call(offer("r", "f"))));
 

@@ -1,11 +1,11 @@
 //! No offer slips through between the check of the memory and that of the lock.
 
-mod common;
+mod support;
 
 use std::{convert::Infallible, future::ready, time::Duration};
 
-use common::{SECOND, together};
 use futures_util::FutureExt;
+use support::{SECOND, together};
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse};
 

@@ -1,6 +1,6 @@
 //! A claim may be lost before its detached task exists. After a takeover the task is aborted; after a `forget` it runs on.
 
-mod common;
+mod support;
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use common::{
-    Broken, Desk, End, Message, Reply, is_answer, offer, settle,
-    station::{Boxed, Policy, around},
+use support::{
+    Broken, End, ManualService, Message, Reply, is_answer,
+    layered::{Boxed, Policy, around},
+    offer, settle,
 };
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::Service;
@@ -21,22 +22,22 @@ type Act = Box<dyn FnOnce() + Send>;
 /// Runs an action inside its `call`, before the layer has a task for the call.
 #[derive(Clone, Default)]
 struct Acting {
-    desk: Desk,
+    manual: ManualService,
     act: Arc<Mutex<Option<Act>>>,
 }
 
 impl Service<Message> for Acting {
     type Response = Reply;
     type Error = Broken;
-    type Future = <Desk as Service<Message>>::Future;
+    type Future = <ManualService as Service<Message>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.desk.poll_ready(cx)
+        self.manual.poll_ready(cx)
     }
 
     fn call(&mut self, message: Message) -> Self::Future {
         let act = self.act.lock().unwrap().take();
-        let call = self.desk.call(message);
+        let call = self.manual.call(message);
         if let Some(act) = act {
             act();
         }
@@ -67,15 +68,15 @@ async fn overdue_task_is_aborted_when_attached() {
         let mut next = spawn(next.lock().unwrap().take().expect("it was called"));
         assert_pending!(next.poll());
         settle().await;
-        assert_eq!((acting.desk.calls(), handle.stats().taken_over), (2, 1), "{policy:?}");
-        assert!(!acting.desk.is_open(0), "{policy:?}: the overdue task goes on");
-        assert!(acting.desk.is_open(1), "{policy:?}: the next one is processed");
+        assert_eq!((acting.manual.calls(), handle.stats().taken_over), (2, 1), "{policy:?}");
+        assert!(!acting.manual.is_open(0), "{policy:?}: the overdue task goes on");
+        assert!(acting.manual.is_open(1), "{policy:?}: the next one is processed");
 
         assert!(
             matches!(assert_ready!(overdue.poll()), Ok(Reply::Refused(..))),
             "{policy:?}"
         );
-        assert!(acting.desk.end_nth(1, End::Answer));
+        assert!(acting.manual.end_nth(1, End::Answer));
         assert!(is_answer(&next.await.unwrap()), "{policy:?}");
         drop(overdue);
         let stats = handle.stats();
@@ -105,8 +106,8 @@ async fn forgotten_task_runs_when_attached() {
             *acting.act.lock().unwrap() = Some(Box::new(forget));
             let forgotten = spawn(service.call(offer("p", "f")));
             settle().await;
-            assert!(acting.desk.is_open(0), "{policy:?}: it goes on to its end");
-            acting.desk.end(End::Answer);
+            assert!(acting.manual.is_open(0), "{policy:?}: it goes on to its end");
+            acting.manual.end(End::Answer);
             assert!(is_answer(&forgotten.await.unwrap()), "{policy:?}");
         }
     }
@@ -142,10 +143,10 @@ fn no_overdue_task_is_left_running() {
     // Nobody has taken over the last claim.
     while handle.stats().claims > 1 {
         let running = handle.stats().claims;
-        assert!(start.elapsed() < 3 * common::SECOND, "{running} tasks are left");
+        assert!(start.elapsed() < 3 * support::SECOND, "{running} tasks are left");
         std::thread::sleep(Duration::from_millis(10));
     }
     let stats = handle.stats();
     assert_eq!((stats.refused_busy, stats.admitted), (0, 2 * OFFERS as u64));
-    assert_eq!(acting.desk.calls(), 2 * OFFERS);
+    assert_eq!(acting.manual.calls(), 2 * OFFERS);
 }

@@ -1,6 +1,6 @@
 //! With recorded answers whose `Drop` panics, the memory stays bounded, and no caller sees such a panic.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::SECOND;
 use futures_util::{FutureExt, future::BoxFuture};
+use support::SECOND;
 use tokio_test::task::spawn;
 use tower::{Layer, Service, service_fn, util::BoxCloneService};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupBuilder, OfferDedupHandle, OfferDedupLayer, Refusal, Replay};

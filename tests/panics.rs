@@ -1,15 +1,16 @@
 //! A panic anywhere releases the peer at once and reaches the caller.
 
-mod common;
+mod support;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
 };
 
-use common::{
-    Desk, End, Message, Reply, SECOND, offer, offers, refuse,
-    station::{Policy, Station, assert_released, queueing},
+use support::{
+    End, ManualService, Message, Reply, SECOND,
+    layered::{Layered, Policy, assert_released, queueing},
+    offer, offers, refuse,
 };
 use tokio_test::{assert_pending, task::spawn};
 use tower::{Layer, Service};
@@ -21,43 +22,43 @@ use tower_offer_dedup::{
 #[tokio::test(start_paused = true)]
 async fn inner_panic_releases_and_reaches_caller() {
     for policy in Policy::INLINE {
-        let mut station = Station::new(policy, queueing);
-        station.desk.panic_in_call();
-        let service = &mut station.service;
+        let mut layered = Layered::new(policy, queueing);
+        layered.manual.panic_in_call();
+        let service = &mut layered.service;
         let panic = catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"call panics"));
-        assert_eq!(station.stats().abandoned, 1);
-        assert_released(&mut station, offer("p", "f"));
+        assert_eq!(layered.stats().abandoned, 1);
+        assert_released(&mut layered, offer("p", "f"));
 
-        let mut station = Station::new(policy, queueing);
-        let mut first = station.call(offer("p", "f"));
+        let mut layered = Layered::new(policy, queueing);
+        let mut first = layered.call(offer("p", "f"));
         assert_pending!(first.poll());
-        let mut queued = station.call(offer("p", "g"));
+        let mut queued = layered.call(offer("p", "g"));
         assert_pending!(queued.poll());
-        station.desk.end(End::Panic);
+        layered.manual.end(End::Panic);
         let panic = catch_unwind(AssertUnwindSafe(|| drop(first.poll())));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"processing panics"));
         // The future that panicked has not been dropped yet.
         assert!(queued.is_woken());
         drop(queued);
-        assert_released(&mut station, offer("p", "f"));
+        assert_released(&mut layered, offer("p", "f"));
         drop(first);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn panic_of_queued_call_wakes_next() {
-    let mut station = Station::new(Policy::Replay, queueing);
-    let first = station.call(offer("p", "f"));
-    let [mut front, mut next] = ["g", "h"].map(|text| station.call(offer("p", text)));
+    let mut layered = Layered::new(Policy::Replay, queueing);
+    let first = layered.call(offer("p", "f"));
+    let [mut front, mut next] = ["g", "h"].map(|text| layered.call(offer("p", text)));
     assert_pending!(front.poll());
     assert_pending!(next.poll());
     drop(first);
-    station.desk.panic_in_call();
+    layered.manual.panic_in_call();
     assert!(catch_unwind(AssertUnwindSafe(|| drop(front.poll()))).is_err());
     assert!(next.is_woken());
     assert_pending!(next.poll());
-    assert_eq!(station.desk.call_text(2), "h");
+    assert_eq!(layered.manual.call_text(2), "h");
 }
 
 /// An answer that panics at the chosen point.
@@ -108,12 +109,12 @@ impl<E> Answer<Reply, E> for Faulty {
 #[tokio::test(start_paused = true)]
 async fn answer_panic_leaves_nothing_held() {
     for faulty in [Faulty::InSettle, Faulty::Settling, Faulty::Replay, Faulty::Refuse] {
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let layer = OfferDedupLayer::builder()
             .offers(offers as fn(&Message) -> _)
             .answer(faulty)
             .build();
-        let mut service = layer.layer(desk.clone());
+        let mut service = layer.layer(manual.clone());
         let mut first = spawn(service.call(offer("p", "f")));
         assert_pending!(first.poll());
         let mut waits = spawn(service.call(offer("p", "f")));
@@ -121,7 +122,7 @@ async fn answer_panic_leaves_nothing_held() {
         let one_too_many = catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", "f")))));
         assert_eq!(one_too_many.is_err(), faulty == Faulty::Refuse);
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         let fails = matches!(faulty, Faulty::InSettle | Faulty::Settling);
         assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(first.poll()))).is_err(), fails);
         assert!(waits.is_woken());

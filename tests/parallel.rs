@@ -1,17 +1,17 @@
 //! Other targets, renegotiation and ICE restarts are not held up.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{Desk, End, Message, Reply, at_once, offer, pending, reason, refuse, through};
+use support::{End, ManualService, Message, Reply, at_once, offer, pending, reason, refuse, through};
 use tokio_test::assert_ready_ok;
 use tower::Layer;
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse};
 
 #[tokio::test(start_paused = true)]
 async fn targets_run_in_parallel() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let by_target = |message: &Message| {
         let text = message.offer.as_ref()?;
         Some(Offer::new(
@@ -23,11 +23,11 @@ async fn targets_run_in_parallel() {
         .offers(by_target)
         .answer(Refuse::with(refuse))
         .build()
-        .layer(desk.clone());
+        .layer(manual.clone());
     let mut three = ["bob", "carol", "dave"].map(|target| pending(&mut service, offer(target, "f")));
-    assert_eq!(desk.calls(), 3);
+    assert_eq!(manual.calls(), 3);
     for call in &mut three {
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_ready_ok!(call.poll());
     }
 }
@@ -39,19 +39,19 @@ const SDP: &str = "v=0\r\no=- 46117 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
 /// Chromium increases the version. str0m keeps it on an ICE restart.
 #[tokio::test(start_paused = true)]
 async fn zero_cooldown_lets_ice_restart_pass() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let by_sdp = |message: &Message| Some(Offer::new(message.peer, Fingerprint::sdp(message.offer.as_ref()?)));
     let mut service = OfferDedupLayer::builder()
         .offers(by_sdp)
         .answer(Refuse::with(refuse))
         .cooldown(Duration::ZERO)
         .build()
-        .layer(desk.clone());
+        .layer(manual.clone());
     let renegotiated = SDP.replace("46117 2", "46117 3");
     let restarted = SDP.replace("7h6h", "Q7uz");
     for (n, sdp) in [SDP, &renegotiated, &restarted].into_iter().enumerate() {
         assert_eq!(
-            through(&mut service, &desk, offer("p", sdp), End::Answer),
+            through(&mut service, &manual, offer("p", sdp), End::Answer),
             Ok(Reply::Answer(n))
         );
     }

@@ -1,6 +1,6 @@
 //! Duplicates get the answer of the first offer, whether they wait for it or arrive later.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use common::{
-    Desk, End, NANO, Reply, SECOND, at_once, builder, counted, is_answer, offer, pending, reason, refuse, through,
+use support::{
+    End, ManualService, NANO, Reply, SECOND, at_once, builder, counted, is_answer, offer, pending, reason, refuse,
+    through,
 };
 use tokio::{
     task::{JoinSet, yield_now},
@@ -29,13 +30,13 @@ const QUEUE: WhenBusy = WhenBusy::Queue {
 
 #[tokio::test(start_paused = true)]
 async fn fifty_duplicates_share_one_answer() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = builder(Replay::with(refuse)).build();
-    let mut service = layer.layer(desk.clone());
+    let mut service = layer.layer(manual.clone());
 
     let mut fifty = [(); 50].map(|()| pending(&mut service, offer("p", "f")));
-    assert_eq!((desk.calls(), layer.handle().stats().waiters), (1, 49));
-    desk.end(End::Answer);
+    assert_eq!((manual.calls(), layer.handle().stats().waiters), (1, 49));
+    manual.end(End::Answer);
     assert_eq!(assert_ready_ok!(fifty[0].poll()), Reply::Answer(0));
     for waiting in &mut fifty[1..] {
         assert!(waiting.is_woken());
@@ -46,7 +47,7 @@ async fn fifty_duplicates_share_one_answer() {
         (stats.admitted, stats.replayed, stats.waiters, stats.claims),
         (1, 49, 0, 0)
     );
-    assert_eq!(desk.calls(), 1);
+    assert_eq!(manual.calls(), 1);
 }
 
 /// The inner service answers each call differently, so equal answers come from one call.
@@ -95,8 +96,8 @@ async fn follower_limit_is_enforced() {
         (Replay::with(refuse).max_waiters(0), 0),
     ];
     for (answer, limit) in cases {
-        let desk = Desk::default();
-        let mut service = builder(answer).build().layer(desk.clone());
+        let manual = ManualService::default();
+        let mut service = builder(answer).build().layer(manual.clone());
         let mut leader = pending(&mut service, offer("p", "f"));
         let mut waiting: Vec<_> = (0..limit).map(|_| pending(&mut service, offer("p", "f"))).collect();
 
@@ -107,7 +108,7 @@ async fn follower_limit_is_enforced() {
             assert_eq!(at_once(&mut service, offer("p", "f")), full, "limit {limit}");
         }
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_ready_ok!(leader.poll());
         for waiting in &mut waiting {
             assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(0));
@@ -119,7 +120,7 @@ async fn follower_limit_is_enforced() {
 #[tokio::test(start_paused = true)]
 async fn limit_counts_all_followers_of_peer() {
     let answer = Replay::with(refuse).max_waiters(2);
-    let mut service = builder(answer).when_busy(QUEUE).build().layer(Desk::default());
+    let mut service = builder(answer).when_busy(QUEUE).build().layer(ManualService::default());
     let _leader = pending(&mut service, offer("p", "f"));
     let _queued = pending(&mut service, offer("p", "g"));
 
@@ -139,8 +140,8 @@ async fn follower_timeout_is_enforced() {
         (Replay::with(refuse).wait_timeout(3 * SECOND), 3 * SECOND),
     ];
     for (answer, timeout) in cases {
-        let desk = Desk::default();
-        let mut service = builder(answer).build().layer(desk.clone());
+        let manual = ManualService::default();
+        let mut service = builder(answer).build().layer(manual.clone());
         let mut leader = pending(&mut service, offer("p", "f"));
         advance(SECOND).await;
         let mut waiting = [(); 2].map(|()| pending(&mut service, offer("p", "f")));
@@ -155,7 +156,7 @@ async fn follower_timeout_is_enforced() {
             assert_eq!(assert_ready!(waiting.poll()), late);
         }
 
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_ready_ok!(leader.poll());
         assert_eq!(at_once(&mut service, offer("p", "f")), Ok(Reply::Answer(0)));
     }
@@ -164,60 +165,60 @@ async fn follower_timeout_is_enforced() {
 #[tokio::test(start_paused = true)]
 async fn zero_follower_timeout_refuses_at_once() {
     let answer = Replay::with(refuse).wait_timeout(Duration::ZERO);
-    let mut service = builder(answer).build().layer(Desk::default());
+    let mut service = builder(answer).build().layer(ManualService::default());
     let _leader = pending(&mut service, offer("p", "f"));
     assert_eq!(reason(at_once(&mut service, offer("p", "f"))), Reason::TimedOut);
 }
 
 #[tokio::test(start_paused = true)]
 async fn failure_is_shared_and_not_remembered() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let answer = Replay::with(refuse).success_if(is_answer);
-    let mut service = builder(answer).build().layer(desk.clone());
+    let mut service = builder(answer).build().layer(manual.clone());
     let mut leader = pending(&mut service, offer("p", "f"));
     let mut ten = [(); 10].map(|()| pending(&mut service, offer("p", "f")));
 
-    desk.end(End::Failure);
+    manual.end(End::Failure);
     assert_eq!(assert_ready_ok!(leader.poll()), Reply::Failure(0));
     for waiting in &mut ten {
         assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Failure(0));
     }
-    assert_eq!(desk.calls(), 1);
+    assert_eq!(manual.calls(), 1);
     assert_eq!(
-        through(&mut service, &desk, offer("p", "f"), End::Answer),
+        through(&mut service, &manual, offer("p", "f"), End::Answer),
         Ok(Reply::Answer(1))
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn unrecorded_offer_is_not_processed_again() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let answer = Replay::with(refuse).weigher(|_: &Reply| None);
-    let mut service = builder(answer).build().layer(desk.clone());
+    let mut service = builder(answer).build().layer(manual.clone());
     let mut leader = pending(&mut service, offer("p", "f"));
     let mut waiting = pending(&mut service, offer("p", "f"));
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_eq!(assert_ready_ok!(leader.poll()), Reply::Answer(0));
     let not_recorded = Ok(Reply::Refused(Reason::NotRecorded, None));
     assert_eq!(assert_ready!(waiting.poll()), not_recorded);
     advance(10 * SECOND - NANO).await;
     assert_eq!(at_once(&mut service, offer("p", "f")), not_recorded);
-    assert_eq!(desk.calls(), 1);
+    assert_eq!(manual.calls(), 1);
 
     advance(NANO).await;
     assert_eq!(
-        through(&mut service, &desk, offer("p", "f"), End::Answer),
+        through(&mut service, &manual, offer("p", "f"), End::Answer),
         Ok(Reply::Answer(1))
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn replay_extends_no_window() {
-    let desk = Desk::default();
-    let mut service = builder(Replay::with(refuse)).build().layer(desk.clone());
+    let manual = ManualService::default();
+    let mut service = builder(Replay::with(refuse)).build().layer(manual.clone());
     assert_eq!(
-        through(&mut service, &desk, offer("p", "f"), End::Answer),
+        through(&mut service, &manual, offer("p", "f"), End::Answer),
         Ok(Reply::Answer(0))
     );
 
@@ -227,47 +228,47 @@ async fn replay_extends_no_window() {
     }
     advance(NANO).await;
     let _processed = pending(&mut service, offer("p", "f"));
-    assert_eq!(desk.calls(), 2);
+    assert_eq!(manual.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn duplicates_of_queued_offer_wait() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let mut service = builder(Replay::with(refuse))
         .cooldown(Duration::ZERO)
         .when_busy(QUEUE)
         .build()
-        .layer(desk.clone());
+        .layer(manual.clone());
     let mut first = pending(&mut service, offer("p", "f"));
     let mut queued = pending(&mut service, offer("p", "g"));
     let mut duplicates = [(); 3].map(|()| pending(&mut service, offer("p", "g")));
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(first.poll());
     for duplicate in &mut duplicates {
         assert_pending!(duplicate.poll());
     }
     assert_pending!(queued.poll());
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_eq!(assert_ready_ok!(queued.poll()), Reply::Answer(1));
     for duplicate in &mut duplicates {
         assert_eq!(assert_ready_ok!(duplicate.poll()), Reply::Answer(1));
     }
-    assert_eq!(desk.calls(), 2);
+    assert_eq!(manual.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn leader_duplicates_skip_the_queue() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let mut service = builder(Replay::with(refuse))
         .when_busy(QUEUE)
         .build()
-        .layer(desk.clone());
+        .layer(manual.clone());
     let mut leader = pending(&mut service, offer("p", "f"));
     let mut queued = ["g", "h"].map(|text| pending(&mut service, offer("p", text)));
     let mut duplicate = pending(&mut service, offer("p", "f"));
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(leader.poll());
     assert!(duplicate.is_woken());
     assert_eq!(assert_ready_ok!(duplicate.poll()), Reply::Answer(0));

@@ -1,14 +1,15 @@
 //! A runtime that shuts down aborts detached processing. The response and the event report that.
 
-mod common;
+mod support;
 
 use std::{sync::mpsc, thread};
 
-use common::{
-    End, Reply, SECOND, at_once, is_answer,
-    journal::Journal,
+use support::{
+    End, Reply, SECOND, at_once,
+    captured_events::CapturedEvents,
+    is_answer,
+    layered::{Layered, Pending, Policy},
     offer, pending, settle,
-    station::{Pending, Policy, Station},
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_test::{assert_pending, assert_ready};
@@ -18,18 +19,18 @@ fn runtime() -> Runtime {
 }
 
 /// Sends an offer on a runtime, and shuts the runtime down.
-fn shut_down(policy: Policy, is_polled: bool) -> (Station, Pending) {
-    let mut station = Station::new(policy, |builder| builder);
+fn shut_down(policy: Policy, is_polled: bool) -> (Layered, Pending) {
+    let mut layered = Layered::new(policy, |builder| builder);
     let runtime = runtime();
     let entered = runtime.enter();
-    let mut call = station.call(offer("p", "f"));
+    let mut call = layered.call(offer("p", "f"));
     drop(entered);
     if is_polled {
         assert_pending!(call.poll());
     }
     runtime.block_on(settle());
     drop(runtime);
-    (station, call)
+    (layered, call)
 }
 
 fn assert_aborted(reply: &Reply) {
@@ -43,12 +44,12 @@ fn assert_aborted(reply: &Reply) {
 fn sender_learns_of_the_abort() {
     for policy in Policy::DETACHED {
         for is_polled in [false, true] {
-            let (station, mut call) = shut_down(policy, is_polled);
+            let (layered, mut call) = shut_down(policy, is_polled);
             assert_eq!(is_polled, call.is_woken());
             assert_aborted(&assert_ready!(call.poll()).unwrap());
             drop(call);
-            station.assert_idle();
-            let stats = station.stats();
+            layered.assert_idle();
+            let stats = layered.stats();
             assert_eq!((stats.abandoned, stats.taken_over), (1, 0));
         }
     }
@@ -57,10 +58,10 @@ fn sender_learns_of_the_abort() {
 #[test]
 fn event_names_the_runtime() {
     for policy in Policy::DETACHED {
-        let (journal, _guard) = Journal::open();
-        let (_station, mut call) = shut_down(policy, true);
+        let (captured, _guard) = CapturedEvents::capture();
+        let (_layered, mut call) = shut_down(policy, true);
         let _ = assert_ready!(call.poll());
-        let messages: Vec<_> = journal.read().into_iter().map(|entry| entry.message).collect();
+        let messages: Vec<_> = captured.take().into_iter().map(|entry| entry.message).collect();
         let told = messages.join("\n");
         assert!(told.contains("runtime"), "{told}");
         for untrue in ["lease", "took over", "taken over"] {
@@ -72,10 +73,10 @@ fn event_names_the_runtime() {
 /// Another runtime may await the response.
 #[test]
 fn response_on_another_runtime_ends() {
-    let mut station = Station::new(Policy::RefuseDetached, |builder| builder);
+    let mut layered = Layered::new(Policy::RefuseDetached, |builder| builder);
     let dying = runtime();
     let entered = dying.enter();
-    let call = station.call(offer("p", "f"));
+    let call = layered.call(offer("p", "f"));
     drop(entered);
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(runtime().block_on(call)));
@@ -87,21 +88,21 @@ fn response_on_another_runtime_ends() {
 
 #[test]
 fn follower_elsewhere_processes_the_offer() {
-    let mut station = Station::new(Policy::ReplayDetached, |builder| builder);
+    let mut layered = Layered::new(Policy::ReplayDetached, |builder| builder);
     let (dying, living) = (runtime(), runtime());
     let entered = dying.enter();
-    let call = station.call(offer("p", "f"));
+    let call = layered.call(offer("p", "f"));
     drop(entered);
     let _entered = living.enter();
-    let mut follower = pending(&mut station.service, offer("p", "f"));
+    let mut follower = pending(&mut layered.service, offer("p", "f"));
     drop(dying);
     assert!(follower.is_woken());
     assert_pending!(follower.poll());
     living.block_on(settle());
-    assert_eq!(station.desk.calls(), 2);
-    assert!(station.desk.end_nth(1, End::Answer));
+    assert_eq!(layered.manual.calls(), 2);
+    assert!(layered.manual.end_nth(1, End::Answer));
     assert!(is_answer(&living.block_on(follower).unwrap()));
     drop(call);
-    let replayed = at_once(&mut station.service, offer("p", "f"));
+    let replayed = at_once(&mut layered.service, offer("p", "f"));
     assert_eq!(replayed, Ok(Reply::Answer(1)));
 }

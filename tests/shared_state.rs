@@ -1,6 +1,6 @@
 //! The state that clones of a layer, its services and its other extractors share.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use common::{Desk, End, Message, Reply, at_once, builder, offer, offers, pending, reason, refuse, through};
+use support::{End, ManualService, Message, Reply, at_once, builder, offer, offers, pending, reason, refuse, through};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse, Replay,
@@ -27,13 +27,17 @@ use tower_offer_dedup::{
 
 #[tokio::test]
 async fn clones_and_services_share_state() {
-    let desks = [Desk::default(), Desk::default(), Desk::default()];
+    let manual_services = [
+        ManualService::default(),
+        ManualService::default(),
+        ManualService::default(),
+    ];
     let layer = builder(Refuse::with(refuse)).build();
     let copy = layer.clone();
     let mut services = [
-        layer.layer(desks[0].clone()),
-        copy.layer(desks[1].clone()),
-        layer.layer(desks[2].clone()),
+        layer.layer(manual_services[0].clone()),
+        copy.layer(manual_services[1].clone()),
+        layer.layer(manual_services[2].clone()),
     ];
     let mut connection = services[0].clone();
 
@@ -42,12 +46,12 @@ async fn clones_and_services_share_state() {
         assert_eq!(reason(at_once(service, offer("p", "f"))), Reason::InFlight);
         assert_eq!(reason(at_once(service, offer("p", "g"))), Reason::Busy);
     }
-    desks[0].end(End::Answer);
+    manual_services[0].end(End::Answer);
     first.await.unwrap();
     for service in &mut services {
         assert_eq!(reason(at_once(service, offer("p", "f"))), Reason::Processed);
     }
-    assert_eq!(desks.map(|desk| desk.calls()), [1, 0, 0]);
+    assert_eq!(manual_services.map(|manual| manual.calls()), [1, 0, 0]);
 
     assert_eq!(layer.handle().stats(), copy.handle().stats());
     assert!(copy.handle().forget("p"));
@@ -57,17 +61,18 @@ async fn clones_and_services_share_state() {
 #[tokio::test]
 async fn separately_built_layers_share_nothing() {
     let settings = builder(Refuse::with(refuse));
-    let [mut one, mut other] = [settings.clone().build(), settings.build()].map(|layer| layer.layer(Desk::default()));
+    let [mut one, mut other] =
+        [settings.clone().build(), settings.build()].map(|layer| layer.layer(ManualService::default()));
     let _first = pending(&mut one, offer("p", "f"));
     let _second = pending(&mut other, offer("p", "f"));
 }
 
 #[tokio::test]
 async fn layer_and_services_outlive_each_other() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = builder(Refuse::with(refuse)).build();
-    through(&mut layer.layer(desk.clone()), &desk, offer("p", "f"), End::Answer).unwrap();
-    let mut later = layer.layer(desk.clone());
+    through(&mut layer.layer(manual.clone()), &manual, offer("p", "f"), End::Answer).unwrap();
+    let mut later = layer.layer(manual.clone());
     let handle = layer.handle();
     drop(layer);
     assert_eq!(reason(at_once(&mut later, offer("p", "f"))), Reason::Processed);
@@ -76,21 +81,21 @@ async fn layer_and_services_outlive_each_other() {
 
 #[tokio::test]
 async fn sockets_bind_peers_to_shared_state() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = OfferDedupLayer::builder().answer(Refuse::with(refuse)).build();
     let socket = |peer: &'static str| {
         let offers = move |message: &Message| {
             let text = message.offer.as_ref()?;
             Some(Offer::new(peer, Fingerprint::exact(text.as_bytes())))
         };
-        layer.offers(offers).layer(desk.clone())
+        layer.offers(offers).layer(manual.clone())
     };
     let (mut alice, mut again, mut bob) = (socket("alice"), socket("alice"), socket("bob"));
     let first = pending(&mut alice, offer("", "f"));
     assert_eq!(reason(at_once(&mut again, offer("", "f"))), Reason::InFlight);
     assert_eq!(reason(at_once(&mut again, offer("", "g"))), Reason::Busy);
     let _bobs = pending(&mut bob, offer("", "f"));
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     first.await.unwrap();
     assert_eq!(reason(at_once(&mut again, offer("", "f"))), Reason::Processed);
     assert!(layer.handle().is_processing("bob") && !layer.handle().is_processing("alice"));
@@ -152,7 +157,7 @@ async fn other_response_type_gets_no_answer() {
 
     let first = tokio::spawn(texts.call(offer("p", "f")));
     let waits = tokio::spawn(numbers.call(offer("p", "f")));
-    common::settle().await;
+    support::settle().await;
     release.notify_one();
     assert_eq!(first.await.unwrap(), Ok(Ok("an answer".to_owned())));
     assert_eq!(waits.await.unwrap(), Ok(Err(Reason::NotRecorded)));
@@ -220,7 +225,7 @@ async fn routes_share_one_layer() {
 
 #[tokio::test]
 async fn replay_works_across_services() {
-    let (one, two) = (Desk::default(), Desk::default());
+    let (one, two) = (ManualService::default(), ManualService::default());
     let layer = builder(Replay::with(refuse)).build();
     let (mut first, mut second) = (layer.layer(one.clone()), layer.layer(two.clone()));
     through(&mut first, &one, offer("p", "f"), End::Answer).unwrap();

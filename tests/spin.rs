@@ -1,17 +1,17 @@
 //! A lease of zero makes no waiter spin.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{Desk, End, SECOND, builder, offer, pending, refuse, through};
+use support::{End, ManualService, SECOND, builder, offer, pending, refuse, through};
 use tower::{Layer, limit::ConcurrencyLimit};
 use tower_offer_dedup::{Replay, WhenBusy};
 
 #[tokio::test(start_paused = true)]
 async fn follower_sleeps_while_leader_awaits_capacity() {
     let layer = builder(Replay::with(refuse)).lease(Duration::ZERO).build();
-    let mut service = layer.layer(ConcurrencyLimit::new(Desk::default(), 1));
+    let mut service = layer.layer(ConcurrencyLimit::new(ManualService::default(), 1));
     let _saturating = pending(&mut service, offer("q", "f"));
     let _late = pending(&mut service, offer("p", "f"));
     let _duplicate = pending(&mut service, offer("p", "f"));
@@ -19,7 +19,7 @@ async fn follower_sleeps_while_leader_awaits_capacity() {
 
 #[tokio::test(start_paused = true)]
 async fn follower_sleeps_during_cooldown() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = builder(Replay::with(refuse))
         .lease(Duration::ZERO)
         .when_busy(WhenBusy::Queue {
@@ -27,8 +27,8 @@ async fn follower_sleeps_during_cooldown() {
             timeout: 10 * SECOND,
         })
         .build();
-    let mut service = layer.layer(desk.clone());
-    through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
+    let mut service = layer.layer(manual.clone());
+    through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
     let _queued = pending(&mut service, offer("p", "g"));
     let _duplicate = pending(&mut service, offer("p", "g"));
 }

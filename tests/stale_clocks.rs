@@ -1,6 +1,6 @@
 //! Decisions never use a time that another thread has overtaken.
 
-mod common;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -11,23 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
-    SECOND, offer, process,
-    station::{Policy, Station},
-};
 use futures_util::FutureExt;
+use support::{
+    SECOND,
+    layered::{Layered, Policy},
+    offer, process,
+};
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Refuse, WhenBusy};
 
 #[test]
 fn zero_lease_refuses_nobody_as_busy() {
     const OFFERS: u64 = 200_000;
-    let station = Station::new(Policy::Refuse, |builder| {
+    let layered = Layered::new(Policy::Refuse, |builder| {
         builder.lease(Duration::ZERO).cooldown(Duration::ZERO)
     });
     thread::scope(|threads| {
         for part in 0..2 {
-            let mut service = station.service.clone();
+            let mut service = layered.service.clone();
             threads.spawn(move || {
                 let mut held = None;
                 for n in 0..OFFERS {
@@ -37,7 +38,7 @@ fn zero_lease_refuses_nobody_as_busy() {
             });
         }
     });
-    let stats = station.stats();
+    let stats = layered.stats();
     assert_eq!((stats.refused_busy, stats.admitted), (0, 2 * OFFERS));
 }
 

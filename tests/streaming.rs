@@ -1,7 +1,7 @@
 //! The extension traits fit HTTP: a request is read before the decision, and an answer is collected while the peer is
 //! locked. The bodies are the hardest kind: neither `Clone`, nor `Sync`, nor `Unpin`.
 
-mod common;
+mod support;
 
 use std::{
     cell::Cell,
@@ -14,8 +14,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use common::settle;
 use pin_project::pin_project;
+use support::settle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_test::{assert_pending, assert_ready_ok, task::spawn};
 use tower::{Layer, Service, service_fn};

@@ -6,7 +6,7 @@
 //! more inner futures than that were alive when the next one of their peer began. Claims are taken over only where
 //! processing is detached, or where the newest offer wins and the loser was not dropped in time.
 
-mod common;
+mod support;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,11 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
-    Broken, Message, Reply, collectors, offer,
-    station::{Boxed, Policy, around},
-};
 use futures_util::FutureExt;
+use support::{
+    Broken, Message, Reply, collectors,
+    layered::{Boxed, Policy, around},
+    offer,
+};
 use tokio::{runtime, task::yield_now, time::timeout};
 use tower::Service;
 use tower_offer_dedup::{Fingerprint, OfferDedupHandle, WhenBusy};

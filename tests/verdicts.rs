@@ -1,10 +1,10 @@
 //! The behaviour table: the decision on an offer in each state of its peer.
 
-mod common;
+mod support;
 
 use std::time::Duration;
 
-use common::{Desk, End, Message, Reply, offer, offers, other, reason, refuse};
+use support::{End, ManualService, Message, Reply, offer, offers, other, reason, refuse};
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task::spawn};
 use tower::{Layer, Service};
@@ -23,8 +23,8 @@ macro_rules! layer {
 
 #[tokio::test(start_paused = true)]
 async fn refuse_follows_the_behaviour_table() {
-    let desk = Desk::default();
-    let mut service = layer!(Refuse::with(refuse)).layer(desk.clone());
+    let manual = ManualService::default();
+    let mut service = layer!(Refuse::with(refuse)).layer(manual.clone());
 
     let mut first = spawn(service.call(offer("p", "f")));
     assert_pending!(first.poll());
@@ -33,7 +33,7 @@ async fn refuse_follows_the_behaviour_table() {
     let busy = assert_ready!(spawn(service.call(offer("p", "g"))).poll());
     assert_eq!(busy, Ok(Reply::Refused(Reason::Busy, Some(SECOND))));
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_eq!(assert_ready_ok!(first.poll()), Reply::Answer(0));
     let processed = assert_ready!(spawn(service.call(offer("p", "f"))).poll());
     assert_eq!(processed, Ok(Reply::Refused(Reason::Processed, None)));
@@ -43,13 +43,13 @@ async fn refuse_follows_the_behaviour_table() {
 
     advance(3 * SECOND / 2).await;
     assert_pending!(spawn(service.call(offer("p", "g"))).poll());
-    assert_eq!(desk.calls(), 2);
+    assert_eq!(manual.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn replay_follows_the_behaviour_table() {
-    let desk = Desk::default();
-    let mut service = layer!(Replay::with(refuse)).layer(desk.clone());
+    let manual = ManualService::default();
+    let mut service = layer!(Replay::with(refuse)).layer(manual.clone());
 
     let mut first = spawn(service.call(offer("p", "f")));
     assert_pending!(first.poll());
@@ -60,7 +60,7 @@ async fn replay_follows_the_behaviour_table() {
         Reason::Busy
     );
 
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_eq!(assert_ready_ok!(first.poll()), Reply::Answer(0));
     assert!(waiting.is_woken());
     assert_eq!(assert_ready_ok!(waiting.poll()), Reply::Answer(0));
@@ -70,19 +70,19 @@ async fn replay_follows_the_behaviour_table() {
         reason(assert_ready!(spawn(service.call(offer("p", "g"))).poll())),
         Reason::CoolingDown
     );
-    assert_eq!(desk.calls(), 1);
+    assert_eq!(manual.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_requests_pass() {
-    let desk = Desk::default();
+    let manual = ManualService::default();
     let layer = layer!(Refuse::with(refuse));
-    let mut service = layer.layer(desk.clone());
+    let mut service = layer.layer(manual.clone());
 
     let mut calls = [(); 3].map(|()| spawn(service.call(other("p"))));
     for call in &mut calls {
         assert_pending!(call.poll());
-        desk.end(End::Answer);
+        manual.end(End::Answer);
         assert_ready_ok!(call.poll());
     }
     assert_eq!(layer.handle().stats().passed, 3);
@@ -90,11 +90,11 @@ async fn other_requests_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn offer_is_processed_after_window() {
-    let desk = Desk::default();
-    let mut service = layer!(Refuse::with(refuse)).layer(desk.clone());
+    let manual = ManualService::default();
+    let mut service = layer!(Refuse::with(refuse)).layer(manual.clone());
     let mut first = spawn(service.call(offer("p", "f")));
     assert_pending!(first.poll());
-    desk.end(End::Answer);
+    manual.end(End::Answer);
     assert_ready_ok!(first.poll());
 
     advance(10 * SECOND - Duration::from_nanos(1)).await;

@@ -4,7 +4,7 @@ use tower_offer_dedup::{OfferDedupBuilder, Reason, WhenBusy};
 use tracing::Level;
 
 use super::Scene;
-use crate::common::{End, SECOND, other, settle, station::Policy};
+use crate::support::{End, SECOND, layered::Policy, other, settle};
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -75,18 +75,18 @@ pub(crate) fn cases() -> Vec<Case> {
         } => ["admitted"], [];
         "passed", Refuse, defaults, |scene| {
             scene.act();
-            drop(scene.station.call(other("alice")));
+            drop(scene.layered.call(other("alice")));
         } => ["passed"], [];
         "completed", Replay, defaults, |scene| {
-            scene.wait("f").act().station.desk.end(End::Answer);
+            scene.wait("f").act().layered.manual.end(End::Answer);
             scene.poll(0);
         } => ["completed"], [says("offer processed", "f")];
         "failed with a response", Replay, defaults, |scene| {
-            scene.wait("f").act().station.desk.end(End::Failure);
+            scene.wait("f").act().layered.manual.end(End::Failure);
             scene.poll(0);
         } => ["failed"], [says("offer failed", "f")];
         "failed", Refuse, defaults, |scene| {
-            scene.wait("f").act().station.desk.end(End::Broken);
+            scene.wait("f").act().layered.manual.end(End::Broken);
             scene.poll(0);
         } => ["failed"], [says("offer failed", "f")];
         "dropped", Refuse, defaults, |scene| {
@@ -128,7 +128,7 @@ pub(crate) fn cases() -> Vec<Case> {
             scene.through("f", End::Answer).pass(4).act().send("f");
         } => ["replayed"], [Says { age_ms: Some("4000"), ..says("answered again", "f") }];
         "replayed to a follower", Replay, defaults, |scene| {
-            scene.wait("f").wait("f").pass(2).station.desk.end(End::Answer);
+            scene.wait("f").wait("f").pass(2).layered.manual.end(End::Answer);
             scene.poll(0).act().poll(1);
         } => ["replayed"], [Says { age_ms: Some("2000"), ..says("answered again", "f") }];
         "not recorded", Replay, |builder| builder.remember_failures(true), |scene| {
@@ -153,13 +153,13 @@ pub(crate) fn cases() -> Vec<Case> {
             Says { level: Level::WARN, ..says("offer aborted", "f") },
         ];
         "forgotten", Refuse, defaults, |scene| {
-            scene.through("f", End::Answer).act().station.handle.forget("alice");
+            scene.through("f", End::Answer).act().layered.handle.forget("alice");
         } => ["forgotten"], [Says { offer: None, ..says("peer forgotten", "") }];
         "unknown peer not forgotten", Refuse, defaults, |scene| {
-            scene.act().station.handle.forget("alice");
+            scene.act().layered.handle.forget("alice");
         } => [], [];
         "cleared", Refuse, defaults, |scene| {
-            scene.through("f", End::Answer).act().station.handle.clear();
+            scene.through("f", End::Answer).act().layered.handle.clear();
         } => [], [Says { offer: None, ..says("all peers forgotten", "") }];
     }
 }

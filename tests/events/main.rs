@@ -1,18 +1,17 @@
 //! Every outcome but plain admission emits an event, and every outcome moves exactly its own counters.
 
 mod cases;
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{collections::BTreeMap, convert::Infallible, future::Ready};
 
 use cases::{Case, cases};
-use common::{
-    Desk, End, Message, Reply, SECOND, at_once, builder,
-    journal::{Entry, Journal},
-    offer, pending, refuse, settle,
-    station::{Pending, Station},
-    through,
+use support::{
+    End, ManualService, Message, Reply, SECOND, at_once, builder,
+    captured_events::{CapturedEvent, CapturedEvents},
+    layered::{Layered, Pending},
+    offer, pending, refuse, settle, through,
 };
 use tokio::{
     runtime::{self, Runtime},
@@ -27,20 +26,20 @@ use tracing::debug_span;
 
 /// A layer whose events and counters are recorded.
 struct Scene {
-    station: Station,
+    layered: Layered,
     requests: Vec<Pending>,
     /// Number of offers sent.
     sent: u64,
     runtime: Runtime,
-    journal: Journal,
+    captured: CapturedEvents,
     before: Stats,
 }
 
 impl Scene {
-    fn play(case: &Case) -> (Vec<Entry>, BTreeMap<String, i64>) {
+    fn play(case: &Case) -> (Vec<CapturedEvent>, BTreeMap<String, i64>) {
         Self::stage(case, |scene| {
             debug_span!("connection").in_scope(|| (case.script)(scene));
-            (scene.journal.read(), moved(&scene.before, &scene.station.stats()))
+            (scene.captured.take(), moved(&scene.before, &scene.layered.stats()))
         })
     }
 
@@ -52,28 +51,28 @@ impl Scene {
             .unwrap();
         let entered = runtime.handle().clone();
         let _entered = entered.enter();
-        let (journal, _guard) = Journal::open();
+        let (captured, _guard) = CapturedEvents::capture();
         act(&mut Self {
-            station: Station::new(case.policy, case.settings),
+            layered: Layered::new(case.policy, case.settings),
             requests: Vec::new(),
             sent: 0,
             runtime,
-            journal,
+            captured,
             before: Stats::default(),
         })
     }
 
     /// Starts the measurement: discards the events and counts so far.
     fn act(&mut self) -> &mut Self {
-        self.journal.read();
-        self.before = self.station.stats();
+        self.captured.take();
+        self.before = self.layered.stats();
         self
     }
 
     /// Sends an offer that must not be answered at once.
     fn wait(&mut self, text: &str) -> &mut Self {
         self.sent += 1;
-        let request = pending(&mut self.station.service, offer("alice", text));
+        let request = pending(&mut self.layered.service, offer("alice", text));
         self.requests.push(request);
         self
     }
@@ -81,14 +80,19 @@ impl Scene {
     /// Sends an offer that must be answered at once.
     fn send(&mut self, text: &str) -> &mut Self {
         self.sent += 1;
-        let _ = at_once(&mut self.station.service, offer("alice", text));
+        let _ = at_once(&mut self.layered.service, offer("alice", text));
         self
     }
 
     /// Sends an offer and ends its processing.
     fn through(&mut self, text: &str, end: End) -> &mut Self {
         self.sent += 1;
-        let _ = through(&mut self.station.service, &self.station.desk, offer("alice", text), end);
+        let _ = through(
+            &mut self.layered.service,
+            &self.layered.manual,
+            offer("alice", text),
+            end,
+        );
         self
     }
 
@@ -162,12 +166,12 @@ fn counters_add_up_when_idle() {
         let after = Scene::stage(&case, |scene| {
             script(scene);
             scene.requests.clear();
-            for call in 0..scene.station.desk.calls() {
-                scene.station.desk.end_nth(call, End::Answer);
+            for call in 0..scene.layered.manual.calls() {
+                scene.layered.manual.end_nth(call, End::Answer);
             }
             scene.pass(1);
             sum = scene.sent;
-            scene.station.stats()
+            scene.layered.stats()
         });
         assert_eq!((after.waiters, after.claims), (0, 0), "{name}");
         assert_eq!(
@@ -198,18 +202,18 @@ impl ExtractOffer<Message> for Unread {
 #[test]
 fn unread_refusal_emits_event_and_counts() {
     for reason in [Reason::BodyTooLarge, Reason::PeerMissing, Reason::StoreUnavailable] {
-        let (journal, _guard) = Journal::open();
+        let (captured, _guard) = CapturedEvents::capture();
         let layer = OfferDedupLayer::builder()
             .offers(Unread(reason))
             .answer(Refuse::with(refuse))
             .build();
         assert_eq!(
-            common::reason(at_once(&mut layer.layer(Desk::default()), offer("p", "f"))),
+            support::reason(at_once(&mut layer.layer(ManualService::default()), offer("p", "f"))),
             reason
         );
         let stats = layer.handle().stats();
         assert_eq!((stats.refused_otherwise, stats.refused()), (1, 1));
-        let entries = journal.read();
+        let entries = captured.take();
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].field("reason"), Some(reason.as_str()));
     }
@@ -219,15 +223,15 @@ fn unread_refusal_emits_event_and_counts() {
 fn label_cannot_forge_log_lines() {
     let label = "eve\n2026-01-01 INFO admin logged in \u{1b}[2K\r\u{2028}\"";
     let offers = move |message: &Message| Some(Offer::new(message.peer, Fingerprint::exact(b"f")).label(label));
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
         .answer(Refuse::with(refuse))
         .build();
-    let mut service = layer.layer(Desk::default());
+    let mut service = layer.layer(ManualService::default());
     let _first = pending(&mut service, offer("p", "f"));
     let _ = at_once(&mut service, offer("p", "f"));
-    let entry = &journal.read()[0];
+    let entry = &captured.take()[0];
     let peer = entry.field("peer").unwrap();
     assert!(peer.starts_with("eve\\n2026") && peer.ends_with("\\\""), "{peer}");
     assert!(!peer.contains(|c: char| c.is_control() || c == '\u{2028}'), "{peer}");
@@ -236,18 +240,18 @@ fn label_cannot_forge_log_lines() {
 #[test]
 fn unlabelled_peer_is_named_by_digest() {
     let offers = |message: &Message| Some(Offer::new(message.peer, Fingerprint::exact(b"f")));
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
         .answer(Refuse::with(refuse))
         .build();
-    let mut service = layer.layer(Desk::default());
+    let mut service = layer.layer(ManualService::default());
     let _first = pending(&mut service, offer("p", "f"));
     let _ = at_once(&mut service, offer("p", "f"));
     layer.handle().forget("p");
     let unkeyed = format!("{:?}", PeerKey::from("p"));
-    let names: Vec<_> = journal
-        .read()
+    let names: Vec<_> = captured
+        .take()
         .iter()
         .map(|entry| entry.field("peer").unwrap().to_owned())
         .collect();
@@ -266,25 +270,25 @@ fn events_contain_no_secrets() {
         let offer = Fingerprint::sdp(message.offer.as_deref()?);
         Some(Offer::new(key(message.peer), offer))
     };
-    let (journal, _guard) = Journal::open();
+    let (captured, _guard) = CapturedEvents::capture();
     let layer = OfferDedupLayer::builder()
         .offers(offers)
         .answer(Refuse::with(refuse))
         .build();
-    let (desk, handle) = (Desk::default(), layer.handle());
-    let mut service = layer.layer(desk.clone());
+    let (manual, handle) = (ManualService::default(), layer.handle());
+    let mut service = layer.layer(manual.clone());
     let first = pending(&mut service, offer("SECRETTOKEN", SDP));
     for text in [SDP, "v=0\r\no=- SECRETOTHER"] {
         let _ = at_once(&mut service, offer("SECRETTOKEN", text));
     }
     let debug = format!("{layer:?} {handle:?} {first:?} {:?}", key("SECRETTOKEN"));
     drop(first);
-    desk.was_dropped();
+    manual.was_dropped();
     for end in [End::Failure, End::Broken, End::Answer] {
-        let _ = through(&mut service, &desk, offer("SECRETTOKEN", SDP), end);
+        let _ = through(&mut service, &manual, offer("SECRETTOKEN", SDP), end);
         handle.forget(key("SECRETTOKEN"));
     }
-    let messages = format!("{debug} {:?}", journal.read());
+    let messages = format!("{debug} {:?}", captured.take());
     assert!(
         !messages.contains("SECRET") && !messages.contains("192.0.2.1"),
         "{messages}"
@@ -295,12 +299,12 @@ fn events_contain_no_secrets() {
 #[tokio::test(start_paused = true)]
 async fn unrecorded_answer_emits_event() {
     for (is_recorded, expected) in [(true, 0), (false, 1)] {
-        let (journal, _guard) = Journal::open();
-        let desk = Desk::default();
+        let (captured, _guard) = CapturedEvents::capture();
+        let manual = ManualService::default();
         let answer = Replay::with(refuse).weigher(move |_: &Reply| is_recorded.then_some(1));
-        let mut service = builder(answer).build().layer(desk.clone());
-        through(&mut service, &desk, offer("p", "f"), End::Answer).unwrap();
-        let entries = journal.read();
+        let mut service = builder(answer).build().layer(manual.clone());
+        through(&mut service, &manual, offer("p", "f"), End::Answer).unwrap();
+        let entries = captured.take();
         let messages = entries
             .iter()
             .filter(|entry| entry.message.contains("answer not recorded"));

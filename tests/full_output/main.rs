@@ -2,8 +2,8 @@
 //!
 //! This test has no harness, because a harness prints to standard output and fails in the child.
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     fs::OpenOptions,
@@ -12,9 +12,10 @@ use std::{
     time::Duration,
 };
 
-use common::{
-    End, SECOND, child, offer, settle,
-    station::{Pending, Policy, Station},
+use support::{
+    End, SECOND, child,
+    layered::{Layered, Pending, Policy},
+    offer, settle,
 };
 use tokio::time::advance;
 use tokio_test::task::spawn;
@@ -23,20 +24,20 @@ use tracing::Level;
 
 /// A peer and its offers. Each step catches the panics of the subscriber.
 struct Peer {
-    station: Station,
+    layered: Layered,
     calls: Vec<Option<Pending>>,
 }
 
 impl Peer {
     fn new(policy: Policy) -> Self {
         Self {
-            station: Station::new(policy, settings),
+            layered: Layered::new(policy, settings),
             calls: Vec::new(),
         }
     }
 
     async fn send(&mut self, text: &str) {
-        let mut call = attempt(|| self.station.call(offer("p", text)));
+        let mut call = attempt(|| self.layered.call(offer("p", text)));
         let is_over = call
             .as_mut()
             .is_some_and(|call| attempt(|| call.poll().is_ready()).unwrap_or(true));
@@ -45,9 +46,9 @@ impl Peer {
     }
 
     async fn end(&mut self, end: End) {
-        let desk = &self.station.desk;
-        if let Some(n) = (0..desk.calls()).find(|n| desk.is_open(*n)) {
-            desk.end_nth(n, end);
+        let manual = &self.layered.manual;
+        if let Some(n) = (0..manual.calls()).find(|n| manual.is_open(*n)) {
+            manual.end_nth(n, end);
         }
         settle().await;
         for call in &mut self.calls {
@@ -117,14 +118,14 @@ async fn what_is_left(mut peer: Peer) -> String {
     for n in 0..peer.calls.len() {
         peer.leave(n);
     }
-    while peer.station.desk.open() > 0 {
+    while peer.layered.manual.open() > 0 {
         peer.end(End::Broken).await;
     }
-    let stats = peer.station.stats();
-    let is_drained = spawn(peer.station.handle.drain()).poll().is_ready();
-    let calls = peer.station.desk.calls();
+    let stats = peer.layered.stats();
+    let is_drained = spawn(peer.layered.handle.drain()).poll().is_ready();
+    let calls = peer.layered.manual.calls();
     peer.send("probe").await;
-    let is_free = peer.station.desk.calls() == calls + 1;
+    let is_free = peer.layered.manual.calls() == calls + 1;
     peer.leave(peer.calls.len() - 1);
     match (stats.claims, stats.waiters, is_drained, is_free) {
         (0, 0, true, true) => "nothing is left".to_owned(),

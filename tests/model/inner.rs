@@ -13,7 +13,7 @@ use tower::Service;
 use tower_offer_dedup::{Fingerprint, Offer};
 
 use crate::{
-    common::{Broken, Reply},
+    support::{Broken, Reply},
     terms::{Capacity, End, Id, Peer, Quality},
 };
 

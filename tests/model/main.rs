@@ -2,20 +2,20 @@
 //! steps; `MODEL_STEPS=100_000_000` runs more. A failure prints the `MODEL_SEED` that repeats it, and the shortest
 //! failing history.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod compare;
 mod decision;
 mod history;
 mod inner;
 mod memory;
 mod processing;
+#[path = "../support/random_walk.rs"]
+mod random_walk;
 mod real;
 mod reference;
 mod request;
+#[path = "../support/mod.rs"]
+mod support;
 mod terms;
-#[path = "../walk/mod.rs"]
-mod walk;
 
 use std::cell::RefCell;
 
@@ -23,12 +23,12 @@ use compare::{Seen, compare, count, nothing_is_left};
 use history::histories;
 use inner::Message;
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
+use random_walk::random_walk;
 use real::Real;
 use reference::Model;
 use request::Request;
 use terms::{Capacity, End, Id, Op, Quality, Rules, STEP, Time};
 use tokio::time::advance;
-use walk::walk;
 
 /// A layer and the model of it, side by side.
 struct Pair {
@@ -200,7 +200,7 @@ async fn run(rules: Rules, ops: &[Op], seen: &RefCell<Seen>) -> Result<u64, Test
 #[test]
 fn layer_behaves_like_the_model() {
     let seen = RefCell::new(Seen::default());
-    walk("model", &histories(), |runtime, (rules, ops)| {
+    random_walk("model", &histories(), |runtime, (rules, ops)| {
         runtime.block_on(run(*rules, ops, &seen))
     });
     seen.into_inner().assert_everything();

@@ -13,8 +13,8 @@ use tower::{Layer, Service, util::BoxCloneService};
 use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer, Refuse, Replay};
 
 use crate::{
-    common::{Broken, Reply, is_answer, refuse},
     inner::{Inner, Message, offers},
+    support::{Broken, Reply, is_answer, refuse},
     terms::{Id, Quality, Rules, State, Time},
 };
 

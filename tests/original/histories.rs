@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use crate::{common, manager::Peer};
+use crate::{manager::Peer, support};
 
 pub(crate) const PEERS: [Peer; 2] = ["alice", "bob"];
 
@@ -42,7 +42,7 @@ pub(crate) enum Ending {
     Panic,
 }
 
-impl From<Ending> for common::End {
+impl From<Ending> for support::End {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Answer => Self::Answer,

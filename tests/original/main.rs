@@ -17,36 +17,37 @@
 //! silently; the expected reason follows from the original's state. A peer keeps at most 16 memories (rule 11): with
 //! one offer every 2 s and a window of 10 s there are at most 6.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod histories;
 mod manager;
-#[path = "../walk/mod.rs"]
-mod walk;
+#[path = "../support/random_walk.rs"]
+mod random_walk;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
-use common::{
-    Desk, Message, Reply, is_answer, offer, refuse, settle,
-    station::{Boxed, Pending},
-};
 use histories::{Difference, Ending, Op, PEERS, differences, histories, message};
 use manager::{Cause, Manager, Peer, Ticket, Time, Verdict};
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
+use random_walk::random_walk;
+use support::{
+    ManualService, Message, Reply, is_answer,
+    layered::{Boxed, Pending},
+    offer, refuse, settle,
+};
 use tokio::{runtime, time::advance};
 use tokio_test::task::spawn;
 use tower::{Layer, Service};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refuse};
-use walk::walk;
 
 const STEP: Duration = Duration::from_millis(500);
 
 /// The layer and the original, side by side.
 struct Pair {
-    desk: Desk,
+    manual: ManualService,
     service: Boxed,
     handle: OfferDedupHandle,
     original: Manager,
@@ -68,16 +69,16 @@ impl Pair {
             .offers(offers)
             .remember_failures(true)
             .answer(Refuse::with(refuse).success_if(is_answer));
-        let desk = Desk::default();
+        let manual = ManualService::default();
         let (service, handle) = if detaches {
             let layer = builder.finish_abandoned().build();
-            (Boxed::new(layer.layer(desk.clone())), layer.handle())
+            (Boxed::new(layer.layer(manual.clone())), layer.handle())
         } else {
             let layer = builder.build();
-            (Boxed::new(layer.layer(desk.clone())), layer.handle())
+            (Boxed::new(layer.layer(manual.clone())), layer.handle())
         };
         Self {
-            desk,
+            manual,
             service,
             handle,
             original: Manager::new(is_amended),
@@ -151,7 +152,7 @@ impl Pair {
     }
 
     async fn offer(&mut self, peer: Peer, json: &str) -> Result<(), TestCaseError> {
-        let calls = self.desk.calls();
+        let calls = self.manual.calls();
         let mut call = spawn(self.service.call(offer(peer, json)));
         let reply = call.poll();
         let verdict = self.original.offer(peer, json, self.now);
@@ -159,7 +160,7 @@ impl Pair {
             Verdict::Processed(ticket) => {
                 prop_assert_eq!(ticket, calls);
                 prop_assert_eq!(
-                    self.desk.calls(),
+                    self.manual.calls(),
                     calls + 1,
                     "only the original processes the offer: {:?}",
                     reply
@@ -169,8 +170,8 @@ impl Pair {
                 if self.detaches {
                     // The overdue or abandoned task that lost the lock has ended.
                     settle().await;
-                    let desk = &self.desk;
-                    self.open.retain(|(ticket, _)| desk.is_open(*ticket));
+                    let manual = &self.manual;
+                    self.open.retain(|(ticket, _)| manual.is_open(*ticket));
                 }
                 return Ok(());
             }
@@ -179,7 +180,7 @@ impl Pair {
             Verdict::Ignored(Cause::Busy) => Reason::Busy,
             Verdict::Ignored(Cause::CoolingDown) => Reason::CoolingDown,
         };
-        prop_assert_eq!(self.desk.calls(), calls, "only the layer processes the offer");
+        prop_assert_eq!(self.manual.calls(), calls, "only the layer processes the offer");
         let is_refused = matches!(reply, std::task::Poll::Ready(Ok(Reply::Refused(is, _))) if is == reason);
         prop_assert!(is_refused, "{:?} instead of {:?}", reply, reason);
         Ok(())
@@ -187,7 +188,7 @@ impl Pair {
 
     async fn end(&mut self, ticket: Ticket, sender: Option<Pending>, ending: Ending) -> Result<(), TestCaseError> {
         let is_panic = ending == Ending::Panic;
-        prop_assert!(self.desk.end_nth(ticket, ending.into()));
+        prop_assert!(self.manual.end_nth(ticket, ending.into()));
         if self.detaches {
             settle().await;
         }
@@ -215,7 +216,7 @@ async fn run(is_amended: bool, detaches: bool, ops: &[Op]) -> Result<u64, TestCa
 
 #[test]
 fn layer_behaves_like_the_original() {
-    walk("original", &histories(), |runtime, history| {
+    random_walk("original", &histories(), |runtime, history| {
         runtime.block_on(run(history.is_amended, history.detaches, &history.ops))
     });
 }

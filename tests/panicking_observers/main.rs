@@ -1,10 +1,10 @@
 //! A panic in a subscriber or a recorder leaves nothing behind, whatever the layer was doing.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod faulty;
 mod scenarios;
 mod scene;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
-    End, SECOND, child, offer, pending,
-    station::{Policy, Station},
-};
 use faulty::{Fault, Faulty, ObserverPanic};
 use scenarios::SCENARIOS;
 use scene::Scene;
+use support::{
+    End, SECOND, child,
+    layered::{Layered, Policy},
+    offer, pending,
+};
 use tokio_test::assert_pending;
 use tower::Service;
 
@@ -78,16 +79,16 @@ fn with_fault<T>(fault: Fault, act: impl FnOnce(&Faulty) -> T) -> T {
 #[test]
 fn refusal_panics_reach_the_caller() {
     with_fault(Fault::From(1), |observer| {
-        let mut station = Station::new(Policy::Refuse, |builder| builder);
-        let _first = pending(&mut station.service, offer("p", "f"));
+        let mut layered = Layered::new(Policy::Refuse, |builder| builder);
+        let _first = pending(&mut layered.service, offer("p", "f"));
         observer.arm(true);
         for text in ["f", "g"] {
-            let service = &mut station.service;
+            let service = &mut layered.service;
             let refused = catch_unwind(AssertUnwindSafe(|| drop(service.call(offer("p", text)))));
             assert!(refused.is_err_and(|payload| payload.is::<ObserverPanic>()), "{text}");
         }
         observer.arm(false);
-        let stats = station.stats();
+        let stats = layered.stats();
         assert_eq!((stats.refused_in_flight, stats.refused_busy), (1, 1));
     });
 }
@@ -98,15 +99,15 @@ fn panicked_completion_frees_the_peer() {
     for end in [|| End::Answer, || End::Broken] {
         for n in 1.. {
             let has_panicked = with_fault(Fault::Only(n), |observer| {
-                let mut station = Station::new(Policy::Refuse, |builder| builder.cooldown(Duration::ZERO));
-                let mut first = pending(&mut station.service, offer("p", "f"));
+                let mut layered = Layered::new(Policy::Refuse, |builder| builder.cooldown(Duration::ZERO));
+                let mut first = pending(&mut layered.service, offer("p", "f"));
                 observer.arm(true);
-                station.desk.end(end());
+                layered.manual.end(end());
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(first.poll())));
                 observer.arm(false);
-                let mut next = station.call(offer("p", "g"));
+                let mut next = layered.call(offer("p", "g"));
                 assert_pending!(next.poll(), "observation {n}");
-                assert_eq!(station.stats().admitted, 2, "observation {n}");
+                assert_eq!(layered.stats().admitted, 2, "observation {n}");
                 observer.has_panicked()
             });
             if !has_panicked {
@@ -124,17 +125,17 @@ fn collection_outlives_recorder_panics() {
     observer.arm(true);
     // The other tests of this file set recorders for their threads.
     metrics::set_global_recorder(observer).unwrap();
-    let station = thread::spawn(|| {
+    let layered = thread::spawn(|| {
         let quiet = metrics::NoopRecorder;
         let _recorder = metrics::set_default_local_recorder(&quiet);
-        let mut station = Station::new(Policy::Refuse, |builder| builder.window(SECOND / 20));
-        common::through(&mut station.service, &station.desk, offer("p", "f"), End::Answer).unwrap();
-        assert_eq!(station.stats().memories, 1);
-        station
+        let mut layered = Layered::new(Policy::Refuse, |builder| builder.window(SECOND / 20));
+        support::through(&mut layered.service, &layered.manual, offer("p", "f"), End::Answer).unwrap();
+        assert_eq!(layered.stats().memories, 1);
+        layered
     });
-    let station = station.join().unwrap();
+    let layered = layered.join().unwrap();
     let start = Instant::now();
-    while station.stats().memories > 0 {
+    while layered.stats().memories > 0 {
         assert!(start.elapsed() < 10 * SECOND, "collection has ended");
         thread::sleep(Duration::from_millis(5));
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tower_offer_dedup::{OfferDedupBuilder, WhenBusy};
 
 use super::scene::Scene;
-use crate::common::{
+use crate::support::{
     End, SECOND,
-    station::Policy::{self, Refuse, RefuseDetached, Replay, ReplayDetached},
+    layered::Policy::{self, Refuse, RefuseDetached, Replay, ReplayDetached},
 };
 
 pub(crate) struct Scenario {

@@ -15,14 +15,15 @@ use super::{
     faulty::{Fault, Faulty, ObserverPanic},
     scenarios::Scenario,
 };
-use crate::common::{
-    End, SECOND, offer, other, settle,
-    station::{Pending, Station},
+use crate::support::{
+    End, SECOND,
+    layered::{Layered, Pending},
+    offer, other, settle,
 };
 
 /// A scenario that is played. Later steps run even if an earlier one panicked.
 pub(crate) struct Scene {
-    station: Station,
+    layered: Layered,
     calls: Vec<Option<Pending>>,
     /// Futures that panicked. Their callers still hold them.
     panicked: Vec<Pending>,
@@ -45,7 +46,7 @@ impl Scene {
         let _subscriber = tracing::subscriber::set_default(observer.clone());
         let _recorder = metrics::set_default_local_recorder(&observer);
         let mut scene = Self {
-            station: Station::new(scenario.policy, scenario.settings),
+            layered: Layered::new(scenario.policy, scenario.settings),
             calls: Vec::new(),
             panicked: Vec::new(),
             offers: 0,
@@ -56,7 +57,7 @@ impl Scene {
         (scenario.script)(&mut scene).leave();
         observer.arm(false);
         // The call that was to panic may not have been made.
-        scene.station.desk.set_panic_in_call(false);
+        scene.layered.manual.set_panic_in_call(false);
         scene.check();
         (observer.has_panicked(), scene.problems)
     }
@@ -82,13 +83,13 @@ impl Scene {
 
     pub(crate) fn send(&mut self, text: &str) -> &mut Self {
         self.offers += 1;
-        let call = self.attempt("call", |scene| scene.station.call(offer("p", text)));
+        let call = self.attempt("call", |scene| scene.layered.call(offer("p", text)));
         self.calls.push(call);
         self
     }
 
     pub(crate) fn send_other(&mut self) -> &mut Self {
-        let call = self.attempt("call", |scene| scene.station.call(other("p")));
+        let call = self.attempt("call", |scene| scene.layered.call(other("p")));
         self.calls.push(call);
         self
     }
@@ -118,15 +119,15 @@ impl Scene {
 
     /// Ends the oldest open call of the inner service, if there is one.
     pub(crate) fn end(&mut self, end: End) -> &mut Self {
-        let desk = &self.station.desk;
-        if let Some(n) = (0..desk.calls()).find(|n| desk.is_open(*n)) {
-            desk.end_nth(n, end);
+        let manual = &self.layered.manual;
+        if let Some(n) = (0..manual.calls()).find(|n| manual.is_open(*n)) {
+            manual.end_nth(n, end);
         }
         self
     }
 
     pub(crate) fn panic_in_call(&mut self) -> &mut Self {
-        self.station.desk.panic_in_call();
+        self.layered.manual.panic_in_call();
         self
     }
 
@@ -141,12 +142,12 @@ impl Scene {
     }
 
     pub(crate) fn forget(&mut self) -> &mut Self {
-        self.attempt("forget", |scene| scene.station.handle.forget("p"));
+        self.attempt("forget", |scene| scene.layered.handle.forget("p"));
         self
     }
 
     pub(crate) fn clear(&mut self) -> &mut Self {
-        self.attempt("clear", |scene| scene.station.handle.clear());
+        self.attempt("clear", |scene| scene.layered.handle.clear());
         self
     }
 
@@ -158,14 +159,14 @@ impl Scene {
         for call in std::mem::take(&mut self.panicked) {
             self.discard(call);
         }
-        for _ in 0..self.station.desk.calls() {
+        for _ in 0..self.layered.manual.calls() {
             self.end(End::Broken).settle();
         }
     }
 
     fn check(&mut self) {
         self.pass(1);
-        let stats = self.station.stats();
+        let stats = self.layered.stats();
         let mut check = |holds: bool, problem: &str| {
             if !holds {
                 self.problems.push(problem.to_owned());
@@ -177,14 +178,14 @@ impl Scene {
         check(told == self.offers, "not every offer is counted once");
         let ended = stats.completed + stats.failed + stats.abandoned;
         check(stats.admitted == ended, "not every end is counted once");
-        check(spawn(self.station.handle.drain()).poll().is_ready(), "drain hangs");
-        check(!self.station.handle.is_processing("p"), "the peer is locked");
+        check(spawn(self.layered.handle.drain()).poll().is_ready(), "drain hangs");
+        check(!self.layered.handle.is_processing("p"), "the peer is locked");
 
-        let calls = self.station.desk.calls();
-        let mut probe = self.station.call(offer("p", "probe"));
+        let calls = self.layered.manual.calls();
+        let mut probe = self.layered.call(offer("p", "probe"));
         let is_pending = probe.poll().is_pending();
         check(
-            is_pending && self.station.desk.calls() == calls + 1,
+            is_pending && self.layered.manual.calls() == calls + 1,
             "the next offer is not admitted",
         );
     }

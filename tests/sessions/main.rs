@@ -1,6 +1,6 @@
 //! Sessions: a replay must not outlive the session that it names.
 
-#[path = "../common/collectors.rs"]
+#[path = "../support/collectors.rs"]
 mod collectors;
 mod end;
 mod index;

@@ -1,7 +1,7 @@
 //! A mixed load for a minute, or `SOAK_SECONDS=1800`. Memory stays flat after the warm-up, the counters add up to the
 //! offers sent, and nothing is left at the end.
 
-#[path = "../common/collectors.rs"]
+#[path = "../support/collectors.rs"]
 mod collectors;
 mod load;
 mod memory;

@@ -26,7 +26,7 @@ const IN_TIME: Duration = Duration::from_secs(3);
 
 /// Runs histories and prints the number of steps. `run` runs one history on a runtime with a paused clock, and returns
 /// the number of its steps.
-pub(crate) fn walk<H: Strategy>(
+pub(crate) fn random_walk<H: Strategy>(
     name: &str,
     histories: &H,
     run: impl Fn(&Runtime, &H::Value) -> Result<u64, TestCaseError>,

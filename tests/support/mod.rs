@@ -7,12 +7,12 @@
     reason = "each test file uses a part of this module"
 )]
 
+pub mod captured_events;
 pub mod child;
 pub mod collectors;
-pub mod journal;
+pub mod layered;
 pub mod probe;
 pub mod process;
-pub mod station;
 
 use std::{
     collections::VecDeque,
@@ -115,7 +115,7 @@ pub enum End {
 
 /// An inner service whose calls the test ends. Panics unless `poll_ready` precedes each call.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub struct ManualService {
     is_ready: bool,
     state: Arc<State>,
 }
@@ -132,7 +132,7 @@ struct Calls {
     panic_in_call: bool,
 }
 
-impl Desk {
+impl ManualService {
     /// The number of calls made so far.
     pub fn calls(&self) -> usize {
         self.state.calls.lock().unwrap().made.len()
@@ -199,7 +199,7 @@ impl Desk {
 }
 
 /// A clone does not copy readiness, as tower requires.
-impl Clone for Desk {
+impl Clone for ManualService {
     fn clone(&self) -> Self {
         Self {
             is_ready: false,
@@ -208,7 +208,7 @@ impl Clone for Desk {
     }
 }
 
-impl Service<Message> for Desk {
+impl Service<Message> for ManualService {
     type Response = Reply;
     type Error = Broken;
     type Future = Pin<Box<dyn Future<Output = Result<Reply, Broken>> + Send>>;
@@ -278,12 +278,12 @@ where
 
 /// Sends an offer, ends its call with `end`, and returns the reply.
 #[track_caller]
-pub fn through<S>(service: &mut S, desk: &Desk, message: Message, end: End) -> Result<Reply, Broken>
+pub fn through<S>(service: &mut S, manual: &ManualService, message: Message, end: End) -> Result<Reply, Broken>
 where
     S: Service<Message, Response = Reply, Error = Broken>,
 {
     let mut call = pending(service, message);
-    desk.end(end);
+    manual.end(end);
     assert_ready!(call.poll())
 }
 

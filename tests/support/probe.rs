@@ -10,7 +10,7 @@ use std::{
 
 use tower::Service;
 
-use super::{Broken, Desk, Message};
+use super::{Broken, ManualService, Message};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Readiness {
@@ -23,13 +23,13 @@ pub enum Readiness {
 #[derive(Debug)]
 pub struct Probe {
     pub number: usize,
-    desk: Desk,
-    ledger: Arc<Ledger>,
+    manual: ManualService,
+    usage: Arc<Usage>,
 }
 
 /// Records how a probe and its clones are used.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Usage {
     pub made: AtomicUsize,
     pub asked: AtomicUsize,
     called: Mutex<Vec<usize>>,
@@ -38,8 +38,8 @@ pub struct Ledger {
 }
 
 impl Probe {
-    pub fn new(desk: &Desk, readiness: Readiness) -> (Self, Arc<Ledger>) {
-        let ledger = Arc::new(Ledger {
+    pub fn new(manual: &ManualService, readiness: Readiness) -> (Self, Arc<Usage>) {
+        let usage = Arc::new(Usage {
             made: AtomicUsize::new(1),
             asked: AtomicUsize::new(0),
             called: Mutex::default(),
@@ -48,14 +48,14 @@ impl Probe {
         });
         let probe = Self {
             number: 0,
-            desk: desk.clone(),
-            ledger: Arc::clone(&ledger),
+            manual: manual.clone(),
+            usage: Arc::clone(&usage),
         };
-        (probe, ledger)
+        (probe, usage)
     }
 }
 
-impl Ledger {
+impl Usage {
     pub fn clones(&self) -> usize {
         self.made.load(Relaxed) - 1
     }
@@ -74,32 +74,32 @@ impl Ledger {
 impl Clone for Probe {
     fn clone(&self) -> Self {
         Self {
-            number: self.ledger.made.fetch_add(1, Relaxed),
-            desk: self.desk.clone(),
-            ledger: Arc::clone(&self.ledger),
+            number: self.usage.made.fetch_add(1, Relaxed),
+            manual: self.manual.clone(),
+            usage: Arc::clone(&self.usage),
         }
     }
 }
 
 impl Service<Message> for Probe {
-    type Response = <Desk as Service<Message>>::Response;
+    type Response = <ManualService as Service<Message>>::Response;
     type Error = Broken;
-    type Future = <Desk as Service<Message>>::Future;
+    type Future = <ManualService as Service<Message>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.ledger.asked.fetch_add(1, Relaxed);
-        match *self.ledger.readiness.lock().unwrap() {
-            Readiness::Ready => self.desk.poll_ready(cx),
+        self.usage.asked.fetch_add(1, Relaxed);
+        match *self.usage.readiness.lock().unwrap() {
+            Readiness::Ready => self.manual.poll_ready(cx),
             Readiness::Broken => Poll::Ready(Err(Broken)),
             Readiness::Full => {
-                self.ledger.wakers.lock().unwrap().push(cx.waker().clone());
+                self.usage.wakers.lock().unwrap().push(cx.waker().clone());
                 Poll::Pending
             }
         }
     }
 
     fn call(&mut self, message: Message) -> Self::Future {
-        self.ledger.called.lock().unwrap().push(self.number);
-        self.desk.call(message)
+        self.usage.called.lock().unwrap().push(self.number);
+        self.manual.call(message)
     }
 }

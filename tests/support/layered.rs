@@ -7,7 +7,7 @@ use tokio_test::{
 use tower::{Layer, Service, util::BoxCloneService};
 use tower_offer_dedup::{OfferDedupBuilder, OfferDedupHandle, Refuse, Replay, Stats, WhenBusy};
 
-use super::{Broken, Desk, Message, Reply, SECOND, is_answer, offers, refuse};
+use super::{Broken, ManualService, Message, Reply, SECOND, is_answer, offers, refuse};
 
 /// The policy on duplicates, and whether processing is detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +33,22 @@ pub type Boxed = BoxCloneService<Message, Reply, Broken>;
 pub type Pending = Spawn<<Boxed as Service<Message>>::Future>;
 
 /// The layer around a controlled inner service.
-pub struct Station {
-    pub desk: Desk,
+pub struct Layered {
+    pub manual: ManualService,
     pub service: Boxed,
     pub handle: OfferDedupHandle,
 }
 
-impl Station {
+impl Layered {
     /// `settings` changes the defaults of the builder. A [`Reply::Failure`] counts as a failure.
     pub fn new(policy: Policy, settings: impl FnOnce(OfferDedupBuilder) -> OfferDedupBuilder) -> Self {
-        let desk = Desk::default();
-        let (service, handle) = around(desk.clone(), policy, settings);
-        Self { desk, service, handle }
+        let manual = ManualService::default();
+        let (service, handle) = around(manual.clone(), policy, settings);
+        Self {
+            manual,
+            service,
+            handle,
+        }
     }
 
     /// Calls the service without polling the future.
@@ -99,13 +103,13 @@ pub fn queueing(builder: OfferDedupBuilder) -> OfferDedupBuilder {
 
 /// Asserts that nothing is left of the peer, and that the next offer is processed.
 #[track_caller]
-pub fn assert_released(station: &mut Station, message: Message) {
-    station.assert_idle();
-    assert!(!station.handle.is_processing(message.peer));
-    assert!(!station.handle.forget(message.peer), "the peer still has state");
-    assert_eq!(station.stats().memories, 0);
-    let calls = station.desk.calls();
-    let mut next = station.call(message);
+pub fn assert_released(layered: &mut Layered, message: Message) {
+    layered.assert_idle();
+    assert!(!layered.handle.is_processing(message.peer));
+    assert!(!layered.handle.forget(message.peer), "the peer still has state");
+    assert_eq!(layered.stats().memories, 0);
+    let calls = layered.manual.calls();
+    let mut next = layered.call(message);
     assert_pending!(next.poll());
-    assert_eq!(station.desk.calls(), calls + 1);
+    assert_eq!(layered.manual.calls(), calls + 1);
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 
 /// One event of the crate.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct CapturedEvent {
     pub level: Level,
     pub spans: Vec<&'static str>,
     pub message: String,
@@ -26,7 +26,7 @@ pub struct Entry {
     pub fields: String,
 }
 
-impl Entry {
+impl CapturedEvent {
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.lines().filter_map(|field| field.split_once('='));
         fields.find(|(is, _)| *is == name).map(|(_, value)| value)
@@ -34,26 +34,26 @@ impl Entry {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<Vec<Entry>>>);
+pub struct CapturedEvents(Arc<Mutex<Vec<CapturedEvent>>>);
 
-impl Journal {
+impl CapturedEvents {
     /// Records the events of this thread until the guard is dropped.
-    pub fn open() -> (Self, DefaultGuard) {
-        let journal = Self::default();
-        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(journal.clone()));
-        (journal, guard)
+    pub fn capture() -> (Self, DefaultGuard) {
+        let captured = Self::default();
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(captured.clone()));
+        (captured, guard)
     }
 
     /// Takes the events recorded since the last call.
-    pub fn read(&self) -> Vec<Entry> {
+    pub fn take(&self) -> Vec<CapturedEvent> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CapturedEvents {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if event.metadata().target().starts_with("tower_offer_dedup") {
-            let mut entry = Entry {
+            let mut entry = CapturedEvent {
                 level: *event.metadata().level(),
                 spans: context
                     .event_scope(event)
@@ -70,7 +70,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Journal {
     }
 }
 
-impl Visit for Entry {
+impl Visit for CapturedEvent {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.message = format!("{value:?}");
