@@ -9,7 +9,7 @@ use std::{
 };
 
 use tower_layer::Layer;
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refusal, Refuse};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse};
 use tower_service::Service;
 
 /// A peer, an offer, and whether it is processed at once.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::tree::{Part, Rules};
 
-/// What is to be found, and what the inner service is to get.
+/// The expected result, and the events that the inner service must get.
 pub enum Expected {
     Pass(Kind, Vec<Event>),
     /// The offer of a peer, where the peer can be told by its key from outside.
@@ -75,15 +75,14 @@ pub fn expected(input: &Input<'_>) -> Expected {
     let Some(parts) = peer else {
         return Expected::Refused(Reason::PeerMissing);
     };
-    let in_head = key(&parts);
-    let is_in_body_alone = settings.parts.is_empty();
     let mut peer = match from {
-        None => in_head,
-        Some(Part::Text(from)) if is_in_body_alone => Some(from.into()),
-        Some(Part::Number(from)) if is_in_body_alone => Some(from.into()),
-        Some(Part::Text(from)) => in_head.map(|head| (head, from).into()),
-        Some(Part::Number(from)) => in_head.map(|head| (head, from).into()),
-        Some(Part::Absent) => unreachable!("a part that is required"),
+        None => key(&parts),
+        // The parts in the head come first, in one flat key.
+        Some(part) if settings.parts.is_empty() => Some(part.key_after(&[])),
+        Some(part) => parts
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map(|head| part.key_after(&head)),
     };
     if settings.is_offer_in_peer {
         peer = peer.map(|peer| PeerKey::from((peer, &fingerprint.to_bytes())));
@@ -91,7 +90,7 @@ pub fn expected(input: &Input<'_>) -> Expected {
     Expected::Offer(fingerprint, peer, events)
 }
 
-/// What each part of the peer is; `None` for one that is left out.
+/// The parts of the peer. A part that is left out is `None`.
 fn peer(input: &Input<'_>, head: &Parts) -> Result<Vec<Option<Vec<u8>>>, IfMissing> {
     if input.settings.parts.is_empty() {
         // The default key. Credentials are a digest, so it cannot be spelled out here.
@@ -172,6 +171,24 @@ fn normal(text: &str) -> String {
         }
     }
     normal
+}
+
+impl Part {
+    /// The key of the parts in the head, at most four, and of this one.
+    fn key_after(&self, head: &[Vec<u8>]) -> PeerKey {
+        match self {
+            Self::Text(text) => PeerKey::of_parts(head.iter().map(Vec::as_slice).chain([text.as_bytes()])),
+            Self::Integer(number) => match head {
+                [] => (*number).into(),
+                [a] => (a, number).into(),
+                [a, b] => (a, b, number).into(),
+                [a, b, c] => (a, b, c, number).into(),
+                [a, b, c, d] => (a, b, c, d, number).into(),
+                _ => unreachable!("four parts"),
+            },
+            Self::Absent => unreachable!("a part that is required"),
+        }
+    }
 }
 
 fn key(parts: &[Option<Vec<u8>>]) -> Option<PeerKey> {

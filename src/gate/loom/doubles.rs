@@ -34,7 +34,7 @@ pub(in crate::gate) const SHARDS: usize = 1;
 
 /// An instant of a manual clock, which only [`advance`](Self::advance) moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::gate) struct Instant(Duration);
+pub(crate) struct Instant(Duration);
 
 impl Instant {
     pub(in crate::gate) fn now() -> Self {
@@ -112,7 +112,7 @@ pub(in crate::gate) struct Notify(Arc<Mutex<Notifications>>);
 struct Notifications {
     /// Counts the calls of `notify_waiters`.
     all: u64,
-    /// Whether `notify_one` has left a permit.
+    /// Set by `notify_one`, cleared by the next task that polls.
     has_permit: bool,
     wakers: Vec<Waker>,
 }

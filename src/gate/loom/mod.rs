@@ -64,7 +64,7 @@ struct TestGate {
     offers: Arc<AtomicU64>,
 }
 
-/// What was decided on an offer.
+/// The decision on an offer.
 enum Decision {
     Admitted(Claim),
     Replayed,
@@ -193,7 +193,7 @@ impl TestGate {
     }
 }
 
-/// What is remembered at the end of a model.
+/// The memories at the end of a model.
 #[derive(Debug, Default)]
 struct Settled {
     processed: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! What `forget` ends in each scope: the peer, one offer, or the session of one claim.
+//! `forget` in each of its scopes: the peer, one offer, or the session of one claim.
 
 use super::*;
 

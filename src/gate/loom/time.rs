@@ -68,7 +68,7 @@ fn sweep_and_leaving_waiter_leave_no_entry() {
     });
 }
 
-/// A sweep ends a cooldown while a forgotten claim of the same peer is still being written.
+/// A sweep races with the completion that starts the cooldown.
 #[test]
 fn sweep_and_late_write_leave_no_entry() {
     exhaustively(|| {

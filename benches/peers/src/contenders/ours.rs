@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use axum::Router;
-use tower_offer_dedup::{OfferDedupLayer, http::{HttpAnswer, HttpOffers, PeerFrom}};
+use tower_offer_dedup::{
+    OfferDedupLayer,
+    http::{HttpAnswer, HttpOffers, PeerFrom},
+};
 
 use super::{Contender, Kind, Settings};
 use crate::endpoint::Endpoint;
