@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::{sync::oneshot, time::sleep};
 use tower_offer_dedup::{
-    OfferDedupLayer, PeerKey,
+    OfferDedupLayer, OfferSession,
     builder::Detached,
     http::{HttpAnswer, HttpOffers},
 };
@@ -31,17 +31,17 @@ pub(crate) type Dedup = OfferDedupLayer<HttpOffers, HttpAnswer, Detached>;
 /// Status and message of a refused request.
 type Refusal = (StatusCode, String);
 
-/// The routes. The layer wraps only the one that takes offers.
+/// The routes. The layer wraps the one that takes offers and the one whose `DELETE` ends a session.
 pub(crate) fn router(app: &App, dedup: Dedup) -> Router<App> {
-    let publish = post(publish);
-    let publish = if app.settings.dedup {
-        publish.layer(dedup)
+    let routes = Router::new()
+        .route("/whip/{stream}", post(publish))
+        .route("/whip/{stream}/{session}", patch(change).delete(end));
+    let routes = if app.settings.dedup {
+        routes.layer(dedup)
     } else {
-        publish
+        routes
     };
-    Router::new()
-        .route("/whip/{stream}", publish)
-        .route("/whip/{stream}/{session}", patch(change).delete(end))
+    routes
         .layer(middleware::from_fn_with_state(app.clone(), authorize))
         .layer(middleware::from_fn(share))
 }
@@ -51,7 +51,7 @@ async fn publish(
     State(app): State<App>,
     Path(stream): Path<String>,
     OriginalUri(uri): OriginalUri,
-    peer: Option<Extension<PeerKey>>,
+    session: Option<Extension<OfferSession>>,
     headers: HeaderMap,
     offer: String,
 ) -> Result<Response, Refusal> {
@@ -67,9 +67,10 @@ async fn publish(
     })?;
     let etag = connection.etag();
     let client = text(&headers, header::USER_AGENT).unwrap_or_default().to_owned();
-    // The layer has inserted the peer, so that the end of the session can forget it.
-    let peer = peer.map(|Extension(peer)| peer);
-    let id = app.sessions.start(connection, Publisher { stream, client, peer });
+    // A connection may also end without a `DELETE`. The offer is then forgotten with the guard.
+    let guard = session.map(|Extension(session)| session.forget_on_drop());
+    let publisher = Publisher { stream, client, guard };
+    let id = app.sessions.start(connection, publisher);
     let location = format!("{}/{id}", uri.path());
     let headers = [
         (header::CONTENT_TYPE, SDP),

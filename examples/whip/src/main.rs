@@ -82,7 +82,7 @@ async fn serve(settings: Settings) -> ExitCode {
     let app = App {
         settings: Arc::new(settings),
         media_ip,
-        sessions: Sessions::new(dedup.clone()),
+        sessions: Sessions::new(),
         dedup,
     };
     let router: Router<App> = endpoint::router(&app, layer).merge(report::router());

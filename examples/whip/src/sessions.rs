@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, watch};
-use tower_offer_dedup::{OfferDedupHandle, PeerKey};
+use tower_offer_dedup::extract::ForgetOnDrop;
 use tracing::info;
 
 use crate::{
@@ -22,7 +22,6 @@ const KEPT: usize = 24;
 #[derive(Clone)]
 pub(crate) struct Sessions {
     book: Arc<Mutex<Book>>,
-    dedup: OfferDedupHandle,
     /// Every session's task holds a receiver.
     tasks: watch::Sender<()>,
 }
@@ -43,7 +42,8 @@ pub(crate) struct SessionId(u128);
 
 struct Session {
     record: Record,
-    peer: Option<PeerKey>,
+    /// Forgets the offer when the session ends.
+    guard: Option<ForgetOnDrop>,
     /// Dropping it ends the connection.
     patches: mpsc::Sender<Patch>,
 }
@@ -77,21 +77,20 @@ pub(crate) struct Overview {
 pub(crate) struct Publisher {
     pub(crate) stream: String,
     pub(crate) client: String,
-    pub(crate) peer: Option<PeerKey>,
+    pub(crate) guard: Option<ForgetOnDrop>,
 }
 
 impl Sessions {
-    pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             book: Arc::default(),
-            dedup,
             tasks: watch::Sender::new(()),
         }
     }
 
     /// Starts a session.
     pub(crate) fn start(&self, connection: Connection, publisher: Publisher) -> SessionId {
-        let Publisher { stream, client, peer } = publisher;
+        let Publisher { stream, client, guard } = publisher;
         let id = SessionId::random();
         let progress = Progress::new();
         let (patches, incoming) = mpsc::channel(16);
@@ -105,7 +104,7 @@ impl Sessions {
             client,
             progress: progress.clone(),
         };
-        book.live.insert(id, Session { record, peer, patches });
+        book.live.insert(id, Session { record, guard, patches });
         drop(book);
 
         let connection = tokio::spawn(async move { connection.run(incoming, &progress).await });
@@ -130,7 +129,7 @@ impl Sessions {
     /// Ends a session. Returns `false` if it was not live.
     pub(crate) fn end(&self, id: SessionId, end: End) -> bool {
         let mut book = self.lock();
-        let Some(Session { record, peer, .. }) = book.live.remove(&id) else {
+        let Some(Session { record, guard, .. }) = book.live.remove(&id) else {
             return false;
         };
         info!(
@@ -142,13 +141,9 @@ impl Sessions {
         record.progress.ended(end);
         book.ends[end as usize] += 1;
         book.keep(record);
-        if let Some(peer) = peer {
-            // A publisher may return before its old session ends. The memory then belongs to the new session.
-            let is_back = book.live.values().any(|session| session.peer == Some(peer));
-            if !is_back && !self.dedup.is_processing(peer) {
-                self.dedup.forget(peer);
-            }
-        }
+        drop(book);
+        // Forgets this session's offer only: the publisher may be back already with a new one.
+        drop(guard);
         true
     }
 
