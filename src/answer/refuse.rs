@@ -27,11 +27,26 @@ use crate::{Offer, Refusal};
 /// A service whose responses are `Result`s remembers only `Ok`:
 ///
 /// ```
-/// use tower_offer_dedup::Refuse;
+/// use std::convert::Infallible;
+/// use tower::{Layer, service_fn};
+/// use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse};
 ///
-/// let answer = Refuse::with(|refusal| Err::<String, _>(refusal.reason()))
-///     .success_if(Result::is_ok);
-/// # let _ = answer;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Infallible> {
+/// let layer = OfferDedupLayer::builder()
+///     .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
+///     .answer(Refuse::with(|refusal| Err(refusal.reason())).success_if(Result::is_ok))
+///     .build();
+/// let service = layer.layer(service_fn(|_: String| async {
+///     Ok::<_, Infallible>(Ok::<_, Reason>("an answer"))
+/// }));
+///
+/// let answer = service.clone().oneshot("v=0\r\n".to_owned()).await?;
+/// assert_eq!(answer, Ok("an answer"));
+/// let duplicate = service.oneshot("v=0\r\n".to_owned()).await?;
+/// assert_eq!(duplicate, Err(Reason::Processed));
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// A service that refuses by its own error type, such as tonic's `Status`:
