@@ -22,6 +22,7 @@ impl Model {
             arrived,
             state,
             place,
+            checks_at,
             is_held,
             ..
         } = self.requests[id];
@@ -31,8 +32,6 @@ impl Model {
         if state == State::Processed {
             return !self.rules.detaches && self.is_due(id);
         }
-        // A waiter behind a lease of zero checks a moment later, so that it does not spin.
-        let is_overdue = |holder| self.is_overdue(holder, now, Duration::from_millis(1));
         match place {
             Some(Place::Ended(_)) => true,
             Some(Place::Queued { turn, .. }) => {
@@ -40,14 +39,10 @@ impl Model {
                 let is_late = |id: &Id| self.requests[*id].turn() <= turn && self.requests[*id].is_late(now);
                 let is_free = self.holder(peer).is_none() && self.cools(peer, now).is_none();
                 queue.iter().any(is_late)
-                    || self.holder(peer).is_some_and(is_overdue)
+                    || self.holder(peer).is_some_and(|holder| self.is_overdue(holder, now))
                     || is_free && queue.first() == Some(&id)
             }
-            Some(Place::Following(leader)) => {
-                arrived + self.rules.duplicates.1 <= now
-                    || self.requests[leader].is_late(now)
-                    || self.requests[leader].holds_lock() && is_overdue(leader)
-            }
+            Some(Place::Following(_)) => arrived + self.rules.duplicates.1 <= now || checks_at <= now,
             None => false,
         }
     }
@@ -68,12 +63,17 @@ impl Model {
                     self.decide(id, now);
                 }
             }
-            Some(Place::Following(_)) => {
+            Some(Place::Following(_)) if arrived + self.rules.duplicates.1 <= now => {
                 self.leave(id);
-                if arrived + self.rules.duplicates.1 <= now {
-                    self.refuse(id, Reason::TimedOut);
-                } else {
+                self.refuse(id, Reason::TimedOut);
+            }
+            Some(Place::Following(leader)) => {
+                let holds_lock = self.requests[leader].holds_lock();
+                if self.requests[leader].is_late(now) || holds_lock && self.is_overdue(leader, now) {
+                    self.leave(id);
                     self.decide(id, now);
+                } else {
+                    self.requests[id].checks_at = self.next_check(leader, now);
                 }
             }
             Some(Place::Queued { .. }) => {
@@ -117,6 +117,7 @@ impl Model {
                 if self.holder(peer) == Some(leader) && self.is_abandoned(leader) {
                     self.note("work attended again");
                 }
+                self.requests[id].checks_at = self.next_check(leader, now);
                 self.wait(id, Place::Following(leader));
             };
         }
@@ -163,7 +164,7 @@ impl Model {
         let cut = now + LOSER_LEASE;
         work.lease_end = Some(work.lease_end.map_or(cut, |lease_end| lease_end.min(cut)));
         self.deadlines.push((peer, cut));
-        self.tell(holder, Cause::Superseded);
+        self.end_soon(holder, Cause::Superseded);
         self.end_followers(holder, Ending::Refused(Reason::Superseded));
         self.mark(holder, id, now);
         self.enqueue(id, None);
@@ -206,6 +207,17 @@ impl Model {
     fn refuse(&mut self, id: Id, reason: Reason) {
         let request = &mut self.requests[id];
         (request.state, request.place) = (Request::refused(reason), None);
+    }
+
+    /// The time at which a follower has to check its leader: the lease may be over, or the place may have ended.
+    fn next_check(&self, leader: Id, now: Time) -> Time {
+        // Behind a lease of zero it checks a moment later, so that it does not spin.
+        let lease_end = now + self.rules.lease.max(Duration::from_millis(1));
+        match (&self.requests[leader].work, self.requests[leader].place) {
+            (_, Some(Place::Queued { deadline, .. })) => deadline.map_or(lease_end, |deadline| deadline.min(lease_end)),
+            (Some(work), _) => work.lease_end.unwrap_or(lease_end),
+            _ => unreachable!("a leader is processed or queued"),
+        }
     }
 
     fn followers_of_peer(&self, peer: Peer) -> usize {

@@ -22,11 +22,9 @@ fn steps() -> impl Strategy<Value = Vec<Op>> {
 /// Sequences that single steps hardly ever make up. Each begins with an idle peer and counts from the latest request.
 fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
     use Op::{Clock, Drop, ForgetOffer, Hold, Offer, Resume};
-    let (forget, [old, new]) = (Op::Forget(peer), [old, new].map(|offer| Offer(peer, offer)));
-    let forget_old = match old {
-        Offer(peer, offer) => ForgetOffer(peer, offer),
-        _ => unreachable!("it is an offer"),
-    };
+    const END: Op = Op::End(0, End::Err);
+    let (forget, forget_old) = (Op::Forget(peer), ForgetOffer(peer, old));
+    let [old, new, third, fourth] = [old, new, 4, 5].map(|offer| Offer(peer, offer));
     vec![
         // A follower decides again after a newer offer has arrived.
         vec![forget, old, old, Hold(0), forget_old, new, Resume(0)],
@@ -37,13 +35,19 @@ fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
         // The client of a detached offer leaves and comes back.
         vec![forget, old, Drop(0), old, new],
         // The first in line is not polled.
+        vec![forget, old, new, Hold(0), Clock(1), third, END, Clock(6)],
+        // The first in line is not polled, and the second leaves.
         vec![
             forget,
             old,
             new,
             Hold(0),
-            Offer(peer, 4),
-            Op::End(0, End::Err),
+            Clock(1),
+            third,
+            Clock(1),
+            fourth,
+            END,
+            Drop(1),
             Clock(6),
         ],
     ]

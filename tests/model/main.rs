@@ -57,7 +57,7 @@ impl Pair {
     }
 
     async fn step(&mut self, op: Op) -> Result<(), TestCaseError> {
-        let then = self.now;
+        let mut then = self.now;
         match op {
             Op::Offer(peer, offer) => self.offer(peer, offer, false),
             Op::Poison(peer, offer) => self.offer(peer, offer, true),
@@ -108,6 +108,8 @@ impl Pair {
                 for _ in 1..steps {
                     self.advance().await;
                     self.real.settle(self.now).await?;
+                    compare(&mut self.real, &mut self.model, then, self.now)?;
+                    then = self.now;
                 }
                 self.advance().await;
             }

@@ -1,4 +1,4 @@
-//! What the model remembers of processed and superseded offers.
+//! The model's memories of processed and superseded offers.
 
 use tower_offer_dedup::WhenBusy;
 
@@ -98,11 +98,11 @@ impl Model {
         }
     }
 
-    /// Tells the processing of a claim why it has to end. The first cause counts.
-    pub(crate) fn tell(&mut self, id: Id, cause: Cause) {
+    /// Makes the processing of a claim end at its next poll. The first cause counts.
+    pub(crate) fn end_soon(&mut self, id: Id, cause: Cause) {
         // An inline handler runs on, unless every newer offer may end it.
         if self.rules.detaches || self.rules.when_busy == WhenBusy::Supersede {
-            self.work(id).told.get_or_insert(cause);
+            self.work(id).must_end.get_or_insert(cause);
         }
     }
 

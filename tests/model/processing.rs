@@ -1,7 +1,5 @@
 //! The processing of admitted offers in the model: calls, leases and ends.
 
-use std::time::Duration;
-
 use tower_offer_dedup::Reason;
 
 use crate::{
@@ -36,16 +34,16 @@ impl Model {
         let request = &self.requests[id];
         let is_due = |work: &Work| {
             let may_call = !work.was_called && self.capacity != Capacity::Full;
-            work.told.is_some() || work.end.is_some() || may_call
+            work.must_end.is_some() || work.end.is_some() || may_call
         };
         request.is_open() && request.work.as_ref().is_some_and(is_due)
     }
 
-    /// Polls the processing. What it is told comes before anything else.
+    /// Polls the processing. An early end comes before anything else.
     pub(crate) fn run(&mut self, id: Id, now: Time) {
-        let Work { told, end, .. } = *self.work(id);
-        match (told, end) {
-            (Some(cause), _) => self.end_told(id, cause),
+        let Work { must_end, end, .. } = *self.work(id);
+        match (must_end, end) {
+            (Some(cause), _) => self.end_early(id, cause),
             (None, Some(end)) => self.finish(id, end, now),
             (None, None) if self.capacity == Capacity::Broken => self.finish(id, End::Err, now),
             (None, None) => self.call(id, now),
@@ -54,8 +52,8 @@ impl Model {
 
     pub(crate) fn take_over_if_overdue(&mut self, peer: Peer, now: Time) {
         let holder = self.holder(peer);
-        if let Some(holder) = holder.filter(|holder| self.is_overdue(*holder, now, Duration::ZERO)) {
-            let is_loser = self.requests[holder].was_told(Cause::Superseded);
+        if let Some(holder) = holder.filter(|holder| self.is_overdue(*holder, now)) {
+            let is_loser = self.requests[holder].must_end(Cause::Superseded);
             self.note(if is_loser {
                 "loser was overdue"
             } else {
@@ -67,7 +65,7 @@ impl Model {
 
     /// Takes the lock from its holder for the next offer.
     pub(crate) fn take_over(&mut self, holder: Id, cause: Cause) {
-        self.tell(holder, cause);
+        self.end_soon(holder, cause);
         self.revoke(holder);
         self.remove_marks_of(holder);
         self.taken_over += 1;
@@ -80,11 +78,10 @@ impl Model {
         self.end_followers(holder, Ending::DecidesAgain(None));
     }
 
-    /// Returns `true` if the lease of the holder is over, and has lasted for `at_least` that long.
-    pub(crate) fn is_overdue(&self, holder: Id, now: Time, at_least: Duration) -> bool {
+    /// Returns `true` if the lease of the holder is over.
+    pub(crate) fn is_overdue(&self, holder: Id, now: Time) -> bool {
         let lease_end = self.requests[holder].work.as_ref().and_then(|work| work.lease_end);
-        let rest = at_least.saturating_sub(self.rules.lease);
-        lease_end.is_some_and(|lease_end| lease_end + rest <= now)
+        lease_end.is_some_and(|lease_end| lease_end <= now)
     }
 
     /// Ends a claim without a result, so that the offers it superseded may be sent again.
@@ -166,8 +163,8 @@ impl Model {
         self.close(id, outcome, state);
     }
 
-    /// Ends a claim that is told to end, and refuses its offer.
-    fn end_told(&mut self, id: Id, cause: Cause) {
+    /// Ends a claim early, and refuses its offer.
+    fn end_early(&mut self, id: Id, cause: Cause) {
         let (outcome, reason) = match cause {
             Cause::Superseded => (Outcome::Superseded, Reason::Superseded),
             Cause::Overdue => (Outcome::Abandoned, Reason::TimedOut),

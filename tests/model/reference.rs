@@ -25,7 +25,7 @@ pub(crate) struct Model {
     /// The number of memories dropped because their peer had too many.
     pub(crate) evicted: usize,
     pub(crate) replayed: BTreeSet<Id>,
-    /// How often each rule that no counter shows has applied.
+    /// The number of times that each rule without a counter has applied.
     pub(crate) seen: BTreeMap<&'static str, u64>,
     /// Peers whose waiters may have something to learn since the last comparison.
     pub(crate) changed: BTreeSet<Peer>,

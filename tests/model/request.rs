@@ -13,8 +13,10 @@ pub(crate) struct Request {
     pub(crate) is_poison: bool,
     pub(crate) arrived: Time,
     pub(crate) state: State,
-    /// Where the request waits, while its state is [`State::Waits`].
+    /// The place of a request whose state is [`State::Waits`].
     pub(crate) place: Option<Place>,
+    /// The time at which a follower checks its leader even if nothing wakes it.
+    pub(crate) checks_at: Time,
     /// `true` while the client keeps the future without polling it.
     pub(crate) is_held: bool,
     /// `true` once the request has waited. It then decides with the deadlines of its arrival.
@@ -25,7 +27,7 @@ pub(crate) struct Request {
     pub(crate) work: Option<Work>,
 }
 
-/// Where a request waits.
+/// The place of a waiting request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Place {
     /// In the queue of its peer. Places with a lower turn are ahead.
@@ -36,7 +38,7 @@ pub(crate) enum Place {
     Ended(Ending),
 }
 
-/// What becomes of a request whose place has ended.
+/// The fate of a request whose place has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ending {
     Answered(Id, Quality),
@@ -53,14 +55,14 @@ pub(crate) struct Work {
     pub(crate) lease_end: Option<Time>,
     /// `true` once the claim has lost the lock. Its result then counts for nothing.
     pub(crate) is_revoked: bool,
-    /// Why the processing has to end at its next poll.
-    pub(crate) told: Option<Cause>,
+    /// The cause for which the processing ends at its next poll.
+    pub(crate) must_end: Option<Cause>,
     /// The end of the inner call, until the next poll.
     pub(crate) end: Option<End>,
     pub(crate) outcome: Option<Outcome>,
 }
 
-/// Why a claim is told to end.
+/// The cause for which the processing of a claim ends early.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Cause {
     Overdue,
@@ -85,6 +87,7 @@ impl Request {
             arrived,
             state: State::Waits,
             place: None,
+            checks_at: arrived,
             is_held: false,
             has_waited: false,
             rank: id,
@@ -107,8 +110,8 @@ impl Request {
         self.is_open() && self.work.as_ref().is_some_and(|work| !work.is_revoked)
     }
 
-    pub(crate) fn was_told(&self, cause: Cause) -> bool {
-        self.work.as_ref().is_some_and(|work| work.told == Some(cause))
+    pub(crate) fn must_end(&self, cause: Cause) -> bool {
+        self.work.as_ref().is_some_and(|work| work.must_end == Some(cause))
     }
 
     /// Returns `true` while the request waits in the queue.
