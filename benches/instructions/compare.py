@@ -22,13 +22,11 @@ ABOUT = (
 
 # Row, reference row, and the budget as a factor of the reference.
 BUDGETS = [
-    ("through_the_layer/duplicate_processed", "b/known_peer", 1.3),
+    ("through_the_layer/duplicate_processed", "b/known_peer", 1.15),
     ("while_it_is_processed/duplicate_in_flight", "b/known_peer", 1.0),
-    ("through_the_layer/new_offer_of_a_new_peer", "b_and_insert/new_peer", 1.4),
-    ("through_the_layer/new_offer_of_a_new_peer_that_cools", "b_and_insert/new_peer", 1.4),
-    ("through_the_layer/new_offer_of_a_known_peer", "b_and_insert/known_peer", 1.4),
-    ("through_the_layer/gate_alone_duplicate", "b/known_peer_ready", 1.5),
-    ("through_the_layer/gate_alone_new_offer", "b_and_insert/new_peer_ready", 2.0),
+    ("through_the_layer/new_offer_of_a_new_peer", "b_and_insert/new_peer", 1.3),
+    ("through_the_layer/new_offer_of_a_new_peer_that_cools", "b_and_insert/new_peer", 1.3),
+    ("through_the_layer/new_offer_of_a_known_peer", "b_and_insert/known_peer", 1.3),
 ]
 NOT_AN_OFFER = ("not_an_offer/through_the_layer", "without_the_layer/bare", 60)
 

@@ -46,6 +46,16 @@ pub(super) struct TakenOver {
 }
 
 impl Effects {
+    /// Returns whether there is nothing to run. Something may be left to drop.
+    pub(super) fn is_empty(&self) -> bool {
+        self.woken.is_empty()
+            && self.revoked.is_none()
+            && self.write.is_none()
+            && self.taken_over.is_none()
+            && self.trimmed == Trimmed::default()
+            && self.cooldowns_evicted == 0
+    }
+
     pub(super) fn resolve(&mut self, completion: Option<Arc<Completion>>, resolution: Resolution) {
         if let Some(completion) = completion {
             self.woken.push((completion, Some(resolution)));

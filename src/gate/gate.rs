@@ -229,6 +229,9 @@ impl Gate {
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
     fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
+        if effects.is_empty() {
+            return;
+        }
         let taken_over = effects.taken_over;
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
@@ -288,13 +291,8 @@ impl Gate {
         let shard = self.shard(peer);
         loop {
             let looked = shard.with(|table| {
-                // Most peers are idle. They are spared the clock here.
-                if !table.needs_time(peer) {
-                    return Err(table.writes);
-                }
-                let now = self.clock.now();
-                let decided = table.decide_if_active(arrival, &self.rules(now), effects);
-                decided.map(|verdict| (verdict, now)).ok_or(table.writes)
+                let decided = table.decide_if_active(arrival, || self.rules(self.clock.now()), effects);
+                decided.ok_or(table.writes)
             });
             let writes = match looked {
                 Ok(decided) => return decided,

@@ -53,28 +53,26 @@ pub(super) struct LockTable {
 }
 
 impl LockTable {
-    /// Returns whether a decision needs the time, because a cooldown or a deadline may have passed.
-    pub(super) fn needs_time(&self, peer: PeerKey) -> bool {
-        !self.cooling.is_empty() || self.peers.contains_key(&peer)
-    }
-
     /// Decides on an offer of an active peer, whose entry holds its history. Returns `None` if the peer is idle and the
-    /// cache must be read first.
-    pub(super) fn decide_if_active(
+    /// cache must be read first. The time is read only if it is needed: most peers are idle.
+    pub(super) fn decide_if_active<'a>(
         &mut self,
         arrival: &Arrival<'_>,
-        rules: &Rules<'_>,
+        rules: impl Fn() -> Rules<'a>,
         effects: &mut Effects,
-    ) -> Option<Verdict<Grant, Place>> {
-        self.sweep(rules.now, 2);
+    ) -> Option<(Verdict<Grant, Place>, Tick)> {
+        if !self.cooling.is_empty() {
+            self.sweep(rules().now, 2);
+        }
         let id = arrival.offer.peer();
         let peer = self.peers.get_mut(&id)?;
         let active = peer.active.as_mut()?;
-        let verdict = active.decide(arrival, peer.cooling_until, rules, effects);
+        let rules = rules();
+        let verdict = active.decide(arrival, peer.cooling_until, &rules, effects);
         if active.is_vacant() {
             effects.vacant = self.settle(id, rules.now);
         }
-        Some(verdict)
+        Some((verdict, rules.now))
     }
 
     /// Decides on an offer that is not in `known`, the peer's history in the cache.
