@@ -165,7 +165,10 @@ impl Gate {
         let verdict = verdict.map_claim(|grant| self.claim(arrival.offer, grant));
         observe::count_decided(&self.counters, &verdict);
         let verdict = guard(verdict, now);
-        self.run_and_emit(arrival.offer, effects, now);
+        // Most decisions have no effects. They are spared the move.
+        if !effects.is_empty() {
+            self.run_and_emit(arrival.offer, effects, now);
+        }
         observe::decided(arrival.offer, &verdict);
         verdict
     }
@@ -229,9 +232,6 @@ impl Gate {
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
     fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
-        if effects.is_empty() {
-            return;
-        }
         let taken_over = effects.taken_over;
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);

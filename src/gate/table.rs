@@ -10,7 +10,7 @@ use std::{
     sync::PoisonError,
 };
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 
 use super::{
     clock::Tick,
