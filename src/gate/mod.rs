@@ -9,6 +9,8 @@
 //!   active entry (`peer`) holds the lock, the queue and the newest history of its peer (`draft`). One mutex per shard
 //!   protects it.
 //! - The **memory** (`memory`) is a moka cache with the history (`history`) of every peer that has one.
+//! - The **leader** of an offer is the request that processes it or queues for it; its **followers** are duplicates that
+//!   wait. A **detached** claim is processed in a task of its own.
 //! - The **guards** are values in callers' hands: `Claim` holds a lock, `Waiter` a place in the queue or behind a leader,
 //!   `Attendance` says that a response future waits for a detached claim.
 //!
@@ -24,11 +26,15 @@
 //!    returns to the entry (`written`); one that finds a newer version there writes that too. So the newest history
 //!    arrives last, and only then may the entry be removed.
 //! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
-//!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes** with the
-//!    one from before. If a write has arrived in between, it may have been this very offer: the decision starts over
+//!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes**, which
+//!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been this very offer: the decision starts over
 //!    (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
 //!
 //! So between the check and the claim no request can change what the decision was based on.
+//!
+//! The promise has limits, which are settings or calls: past its window, its lease or a limit of memory an offer is
+//! processed again, and so is one that failed, was dropped or was forgotten. A claim that has lost its lock may still be
+//! running until its next yield; its result counts for nothing.
 //!
 //! # How a claim ends
 //!
