@@ -147,6 +147,7 @@ mod session;
 mod sessions;
 mod settings;
 mod stats;
+pub mod store;
 
 #[cfg(feature = "json")]
 pub use self::json::JsonOffers;

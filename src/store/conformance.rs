@@ -1,0 +1,1 @@
+//! Checks of a [`SharedStore`](super::SharedStore): every implementation must pass them.
