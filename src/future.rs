@@ -241,7 +241,7 @@ where
     fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
         let core = target.core;
         let carried = target.route.offers.carried(&request);
-        if carried.is_some_and(|admission| admission.session().is_of(&core.gate)) {
+        if carried.is_some_and(|admission| admission.is_by(&core.gate)) {
             core.note_nested();
             return Self::pass(request, target);
         }
@@ -270,7 +270,7 @@ where
             spawn,
         } = target;
         route.note_admitted();
-        let admission = Admission::new(OfferSession::new(claim.memory()));
+        let admission = Admission::new(OfferSession::new(claim.memory()), route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, Arc::clone(core));
         Self::Running((spawn.start)(lead))
