@@ -51,9 +51,9 @@
 //! # }
 //! ```
 
-use std::{convert::Infallible, fmt};
+use std::{convert::Infallible, fmt, iter::successors, sync::Arc};
 
-use crate::{Offer, OfferSession, Refusal};
+use crate::{Offer, OfferSession, Refusal, gate::Gate};
 pub use crate::{peer::PeerParts, session::ForgetOnDrop};
 
 /// Finds the offer in a request.
@@ -94,6 +94,7 @@ pub trait ExtractOffer<Req> {
     /// Returns the admission that `request` carries already, if [`prepare`](Self::prepare) has put one into it.
     ///
     /// A layer that finds an admission of its own state passes the request through: the layer is around its own clone.
+    /// The admission stands for those that it replaced, so other layers may lie in between.
     fn carried<'a>(&self, request: &'a Self::Request) -> Option<&'a Admission> {
         let _ = request;
         None
@@ -142,25 +143,31 @@ impl<R> Found<R, Infallible> {
 }
 
 /// Proof that an offer was admitted, for [`ExtractOffer::prepare`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Admission {
     session: OfferSession,
+    /// The admission by a layer outside this one, which this one replaces in the request.
+    outer: Option<Arc<Self>>,
 }
 
 impl Admission {
-    pub(crate) fn new(session: OfferSession) -> Self {
-        Self { session }
+    pub(crate) fn new(session: OfferSession, outer: Option<&Self>) -> Self {
+        Self {
+            session,
+            outer: outer.cloned().map(Arc::new),
+        }
     }
 
     /// Returns the session that the offer is about to create.
     pub fn session(&self) -> &OfferSession {
         &self.session
     }
-}
 
-impl fmt::Debug for Admission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("session", &self.session).finish()
+    /// Returns whether `gate` has admitted the offer, in this layer or in one outside it.
+    pub(crate) fn is_by(&self, gate: &Arc<Gate>) -> bool {
+        // A gate passes what it has admitted already, so the chain has each gate once.
+        let mut admissions = successors(Some(self), |admission| admission.outer.as_deref());
+        admissions.any(|admission| admission.session.is_of(gate))
     }
 }
 

@@ -20,8 +20,10 @@ use crate::{
     process::{
         invoke::Invoke,
         lead::Lead,
+        pass::{poll_ending, poll_passing},
         spawn::{Running, Spawn},
     },
+    resume::{Resume, Target},
     session::OfferSession,
 };
 
@@ -83,32 +85,6 @@ where
     },
     Answered(Result<A::Response, S::Error>),
     Done,
-}
-
-/// The parts of a service that a request needs after it has been read or has waited.
-struct Resume<S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request>,
-    A: Answer<S::Response, S::Error>,
-{
-    service: S,
-    route: Arc<Route<X>>,
-    core: Arc<Core<A>>,
-    spawn: Spawn<S, X::Request, A>,
-}
-
-/// The same, borrowed from the service or from a [`Resume`].
-struct Target<'a, S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request>,
-    A: Answer<S::Response, S::Error>,
-{
-    service: &'a mut S,
-    route: &'a Arc<Route<X>>,
-    core: &'a Arc<Core<A>>,
-    spawn: Spawn<S, X::Request, A>,
 }
 
 impl<S, X, A, Req> ResponseFuture<S, X, A, Req>
@@ -265,7 +241,7 @@ where
     fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
         let core = target.core;
         let carried = target.route.offers.carried(&request);
-        if carried.is_some_and(|admission| admission.session().is_of(&core.gate)) {
+        if carried.is_some_and(|admission| admission.is_by(&core.gate)) {
             core.note_nested();
             return Self::pass(request, target);
         }
@@ -294,7 +270,7 @@ where
             spawn,
         } = target;
         route.note_admitted();
-        let admission = Admission::new(OfferSession::new(claim.memory()));
+        let admission = Admission::new(OfferSession::new(claim.memory()), route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, Arc::clone(core));
         Self::Running((spawn.start)(lead))
@@ -307,68 +283,6 @@ where
 
     fn refused(refusal: &Refusal, core: &Core<A>) -> Self {
         Self::Answered(core.answer.refuse(refusal))
-    }
-}
-
-#[inline]
-fn poll_passing<S, R, A>(
-    invoke: Pin<&mut Invoke<S, R>>,
-    core: &Core<A>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<A::Response, S::Error>>
-where
-    S: Service<R>,
-    A: Answer<S::Response, S::Error>,
-{
-    invoke.poll(cx, || ()).map_ok(|response| core.answer.pass(response))
-}
-
-/// Polls a request that may end a session. The session has ended before the response goes out.
-fn poll_ending<S, R, A>(
-    invoke: Pin<&mut Invoke<S, R>>,
-    uri: &SessionUri,
-    core: &Core<A>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<A::Response, S::Error>>
-where
-    S: Service<R>,
-    A: Answer<S::Response, S::Error>,
-{
-    invoke.poll(cx, || ()).map_ok(|response| {
-        core.end_sessions(uri, core.answer.ended(&response));
-        core.answer.pass(response)
-    })
-}
-
-impl<S, X, A, Req> Resume<S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request>,
-    A: Answer<S::Response, S::Error>,
-{
-    fn target(&mut self) -> Target<'_, S, X, A, Req> {
-        Target {
-            service: &mut self.service,
-            route: &self.route,
-            core: &self.core,
-            spawn: self.spawn,
-        }
-    }
-}
-
-impl<S, X, A, Req> Target<'_, S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request> + Clone,
-    A: Answer<S::Response, S::Error>,
-{
-    fn into_resume(self) -> Resume<S, X, A, Req> {
-        Resume {
-            service: self.service.clone(),
-            route: Arc::clone(self.route),
-            core: Arc::clone(self.core),
-            spawn: self.spawn,
-        }
     }
 }
 

@@ -142,6 +142,7 @@ mod outcome;
 mod peer;
 mod process;
 mod quiet;
+mod resume;
 mod service;
 mod session;
 mod sessions;

@@ -7,13 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Relaxed, Release},
-        },
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,7 +19,7 @@ use crate::{
     extract::SessionUri,
     gate::{
         ClaimMemory, Clock, Tick,
-        collector::{self, Collect},
+        collector::{Collect, Flag},
     },
     settings::Settings,
 };
@@ -50,7 +44,7 @@ pub(crate) struct Sessions {
     shard_capacity: usize,
     window: Duration,
     clock: Clock,
-    is_collecting: AtomicBool,
+    collecting: Flag,
 }
 
 #[derive(Default)]
@@ -91,7 +85,7 @@ impl Sessions {
             shard_capacity: usize::try_from(capacity / shards).unwrap_or(usize::MAX),
             window: settings.window,
             clock: Clock::new(),
-            is_collecting: AtomicBool::new(false),
+            collecting: Flag::default(),
         }
     }
 
@@ -106,12 +100,7 @@ impl Sessions {
             shard.make_room(self.shard_capacity, oldest);
             shard.insert(uri, memory, now, oldest);
         });
-        // AcqRel pairs with `stop_collecting`: who finds the flag set has made its change before the collector checks.
-        if !self.is_collecting.load(Relaxed) && !self.is_collecting.swap(true, AcqRel) {
-            let state: Weak<Self> = Arc::downgrade(self);
-            let state: Weak<dyn Collect> = state;
-            collector::register(&state);
-        }
+        self.collecting.register(self);
     }
 
     /// Removes the sessions that a response has ended, and returns their claims.
@@ -152,12 +141,6 @@ impl Sessions {
         // Any byte of a digest spreads evenly.
         let index = usize::from(uri.path_and_query()[0]) % self.shards.len();
         with(&self.shards[index], |shard| act(shard, self.clock.now()))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.shards
-            .iter()
-            .all(|shard| with(shard, |shard| shard.queue.is_empty()))
     }
 }
 
@@ -268,18 +251,14 @@ impl Collect for Sessions {
         }
     }
 
-    fn stop_collecting(&self) -> bool {
-        if !self.is_empty() {
-            return false;
-        }
-        // Cleared first, checked again after it: a change in between either finds the flag cleared and registers, or is
-        // seen by this check.
-        self.is_collecting.store(false, Release);
-        self.is_empty() || self.is_collecting.swap(true, AcqRel)
+    fn is_empty(&self) -> bool {
+        self.shards
+            .iter()
+            .all(|shard| with(shard, |shard| shard.queue.is_empty()))
     }
 
-    fn collector_lost(&self) {
-        self.is_collecting.store(false, Release);
+    fn flag(&self) -> &Flag {
+        &self.collecting
     }
 
     fn changes(&self) -> u64 {

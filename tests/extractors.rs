@@ -9,6 +9,7 @@ use tokio_test::{assert_ready_ok, task::spawn};
 use tower::{Layer, Service};
 use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedupLayer, Refuse, Stats,
+    answer::Answer,
     extract::{Admission, ExtractOffer, Found, SessionUri},
 };
 
@@ -74,6 +75,13 @@ impl Service<Request> for Carries {
     }
 }
 
+fn layer() -> OfferDedupLayer<ByKind, impl Answer<Option<bool>, Infallible, Response = Option<bool>> + Clone> {
+    OfferDedupLayer::builder()
+        .offers(ByKind)
+        .answer(Refuse::with(|_| None))
+        .build()
+}
+
 fn call<S>(service: &mut S, kind: Kind) -> Option<bool>
 where
     S: Service<Request, Response = Option<bool>, Error = Infallible>,
@@ -83,10 +91,7 @@ where
 
 #[test]
 fn unreadable_requests_count_as_unchecked() {
-    let layer = OfferDedupLayer::builder()
-        .offers(ByKind)
-        .answer(Refuse::with(|_| None))
-        .build();
+    let layer = layer();
     let (captured, _guard) = CapturedEvents::capture();
     assert_eq!(call(&mut layer.layer(Carries), Kind::Unchecked), Some(false));
     let Stats { passed, unchecked, .. } = layer.handle().stats();
@@ -96,10 +101,7 @@ fn unreadable_requests_count_as_unchecked() {
 
 #[test]
 fn other_media_count_as_unchecked_after_an_offer() {
-    let layer = OfferDedupLayer::builder()
-        .offers(ByKind)
-        .answer(Refuse::with(|_| None))
-        .build();
+    let layer = layer();
     let (mut with_offers, mut without) = (layer.layer(Carries), layer.layer(Carries));
     let counts = || {
         let stats = layer.handle().stats();
@@ -116,10 +118,7 @@ fn other_media_count_as_unchecked_after_an_offer() {
 
 #[test]
 fn ending_passes_through() {
-    let layer = OfferDedupLayer::builder()
-        .offers(ByKind)
-        .answer(Refuse::with(|_| None))
-        .build();
+    let layer = layer();
     assert_eq!(call(&mut layer.layer(Carries), Kind::Ending), Some(false));
     assert_eq!(layer.handle().stats().passed, 1);
 }
@@ -147,13 +146,18 @@ fn layer_around_its_own_clone_passes_offers_through() {
 }
 
 #[test]
+fn clones_know_each_other_through_other_layers() {
+    let (outer, middle) = (layer(), layer());
+    let mut nested = outer.layer(middle.layer(middle.layer(outer.layer(Carries))));
+    assert_eq!(call(&mut nested, Kind::Offer), Some(true));
+    for layer in [outer, middle] {
+        let Stats { admitted, passed, .. } = layer.handle().stats();
+        assert_eq!((admitted, passed), (1, 1));
+    }
+}
+
+#[test]
 fn layers_with_different_state_nest() {
-    let layer = || {
-        OfferDedupLayer::builder()
-            .offers(ByKind)
-            .answer(Refuse::with(|_| None))
-            .build()
-    };
     let (outer, inner) = (layer(), layer());
     let mut nested = outer.layer(inner.layer(Carries));
     assert_eq!(call(&mut nested, Kind::Offer), Some(true));

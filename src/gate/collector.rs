@@ -3,7 +3,13 @@
 //! It holds what it collects for weakly, and ends when nothing is left to collect.
 
 use std::{
-    sync::{Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{
+            AtomicBool,
+            Ordering::{AcqRel, Relaxed, Release},
+        },
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -23,15 +29,47 @@ pub(crate) trait Collect: Send + Sync {
     /// Frees what has expired.
     fn collect(&self);
 
-    /// Clears the flag that the state is being collected and re-checks for work. Returns `false` if the collector must
-    /// go on.
-    fn stop_collecting(&self) -> bool;
+    /// Returns whether nothing is left to collect.
+    fn is_empty(&self) -> bool;
 
-    /// Clears the flag unconditionally: the next change registers again.
-    fn collector_lost(&self);
+    /// Returns the flag that says whether this is registered.
+    fn flag(&self) -> &Flag;
 
     /// Returns how many changes there have been.
     fn changes(&self) -> u64;
+}
+
+/// Says whether a state is registered with the collector.
+#[derive(Debug, Default)]
+pub(crate) struct Flag(pub(super) AtomicBool);
+
+impl Flag {
+    /// Registers `state`, to which this flag belongs, unless it is registered. Call it after each change that leaves
+    /// something to collect.
+    pub(crate) fn register<T: Collect + 'static>(&self, state: &Arc<T>) {
+        // Most calls find the flag set, and are spared the write. AcqRel pairs with `clear_if`: who finds the flag set
+        // has made its change before the collector checks for work.
+        if !self.0.load(Relaxed) && !self.0.swap(true, AcqRel) {
+            let state: Weak<T> = Arc::downgrade(state);
+            register(state);
+        }
+    }
+
+    /// Clears the flag if `is_empty` holds. Returns `false` if the collector must go on.
+    pub(super) fn clear_if(&self, is_empty: impl Fn() -> bool) -> bool {
+        if !is_empty() {
+            return false;
+        }
+        // Cleared first, checked again after it: a change in between either finds the flag cleared and registers, or is
+        // seen by this check.
+        self.clear();
+        is_empty() || self.0.swap(true, AcqRel)
+    }
+
+    /// Clears the flag unconditionally: the next change registers again.
+    fn clear(&self) {
+        self.0.store(false, Release);
+    }
 }
 
 /// The states that are collected, and whether a thread runs.
@@ -60,10 +98,10 @@ fn with<T>(act: impl FnOnce(&mut Collector) -> T) -> T {
 }
 
 /// Registers `state` to be collected for as long as it has something to collect, and starts the thread if none runs.
-pub(crate) fn register(state: &Weak<dyn Collect>) {
+fn register(state: Weak<dyn Collect>) {
     let now = Instant::now();
     let subject = Subject {
-        state: Weak::clone(state),
+        state,
         paused: paused_runtime(),
         due: now + SHORTEST_PAUSE,
         last: now,
@@ -86,7 +124,7 @@ pub(crate) fn register(state: &Weak<dyn Collect>) {
         });
         for subject in subjects {
             if let Some(state) = subject.state.upgrade() {
-                state.collector_lost();
+                state.flag().clear();
             }
         }
     }
@@ -141,7 +179,7 @@ impl Subject {
             // A metrics recorder may panic.
             quietly(|| state.collect());
         }
-        if state.stop_collecting() {
+        if state.flag().clear_if(|| state.is_empty()) {
             return None;
         }
         let (now, changes) = (Instant::now(), state.changes());

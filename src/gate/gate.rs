@@ -1,21 +1,11 @@
 //! [`Gate`]: the state that all clones of a layer share.
 
-use std::{
-    panic::resume_unwind,
-    pin::Pin,
-    sync::{
-        Arc, Weak,
-        atomic::{
-            AtomicBool,
-            Ordering::{AcqRel, Relaxed, Release},
-        },
-    },
-};
+use std::{panic::resume_unwind, pin::Pin, sync::Arc};
 
 use super::{
     claim::Claim,
     clock::{Clock, Tick},
-    collector::{self, Collect},
+    collector::{Collect, Flag},
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     effects::{Effects, TakenOver},
     history::Cutoff,
@@ -39,7 +29,7 @@ pub(crate) struct Gate {
     pub(super) numbers: Numbers,
     floor: Floor,
     pub(super) live: Live,
-    pub(super) is_collecting: AtomicBool,
+    pub(super) collecting: Flag,
     counters: Counters,
 }
 
@@ -55,7 +45,7 @@ impl Gate {
             numbers: Numbers::new(),
             floor: Floor::default(),
             live: Live::default(),
-            is_collecting: AtomicBool::new(false),
+            collecting: Flag::default(),
             counters: Counters::default(),
         }
     }
@@ -243,25 +233,6 @@ impl Gate {
         ran.resume();
     }
 
-    /// Collects in the background, as long as there is something to collect.
-    pub(super) fn keep_collecting(self: &Arc<Self>) {
-        // Most calls find the flag set, and are spared the write. AcqRel pairs with `stop_collecting`: who finds the
-        // flag set has made its change before the collector checks for work.
-        if !self.is_collecting.load(Relaxed) && !self.is_collecting.swap(true, AcqRel) {
-            let state: Weak<Self> = Arc::downgrade(self);
-            let state: Weak<dyn Collect> = state;
-            collector::register(&state);
-        }
-    }
-
-    /// Returns whether nothing is left to collect.
-    fn is_empty(&self) -> bool {
-        // In this order: a completion counts its memory before it removes its entry, and both before it asks for a
-        // collector.
-        let is_idle = self.shards.iter().all(|shard| shard.with(|table| table.is_empty()));
-        is_idle && self.memory.len() == 0
-    }
-
     /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back.
     pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: Effects) {
         let expires = effects.expires;
@@ -277,7 +248,7 @@ impl Gate {
             });
         });
         if expires {
-            self.keep_collecting();
+            self.collecting.register(self);
         }
     }
 
@@ -361,18 +332,15 @@ impl Collect for Gate {
         observe::memory(stats.memories, stats.bytes);
     }
 
-    fn stop_collecting(&self) -> bool {
-        if !self.is_empty() {
-            return false;
-        }
-        // Cleared first, checked again after it: a change in between either finds the flag cleared and registers, or is
-        // seen by this check.
-        self.is_collecting.store(false, Release);
-        self.is_empty() || self.is_collecting.swap(true, AcqRel)
+    fn is_empty(&self) -> bool {
+        // In this order: a completion counts its memory before it removes its entry, and both before it asks for a
+        // collector.
+        let is_idle = self.shards.iter().all(|shard| shard.with(|table| table.is_empty()));
+        is_idle && self.memory.len() == 0
     }
 
-    fn collector_lost(&self) {
-        self.is_collecting.store(false, Release);
+    fn flag(&self) -> &Flag {
+        &self.collecting
     }
 
     fn changes(&self) -> u64 {

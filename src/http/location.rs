@@ -2,7 +2,10 @@
 
 use http::{HeaderValue, uri::Scheme};
 
-use super::target::{Origin, Target, normalise, normalise_authority};
+use super::{
+    origin::Origin,
+    target::{Target, normalise, normalise_authority},
+};
 use crate::extract::SessionUri;
 
 /// Returns the URI that `location`, in the answer to a request of `origin`, names for a session.

@@ -52,6 +52,7 @@ mod axum;
 mod body;
 mod location;
 mod offers;
+mod origin;
 mod peer;
 mod read;
 mod recorded;

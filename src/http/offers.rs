@@ -7,10 +7,11 @@ use http_body::Body;
 
 use super::{
     BufferedBody, PeerFrom,
+    origin::credentials,
     peer::NoPeer,
     read::ReadOffer,
     rules::{Media, Passed, Rules},
-    target::{authority, credentials, path_and_query},
+    target::{authority, path_and_query},
 };
 #[cfg(feature = "json")]
 use crate::JsonOffers;

@@ -8,7 +8,10 @@ use http::{
     request::Parts,
 };
 
-use super::target::{NO_CREDENTIALS, authority, credentials, normal_escapes, path, path_and_query, request_uri};
+use super::{
+    origin::{NO_CREDENTIALS, credentials},
+    target::{authority, normal_escapes, path, path_and_query, request_uri},
+};
 use crate::{PeerKey, peer::Digest};
 
 /// One part of the peer of an HTTP request. Add parts with [`HttpOffers::peer`](super::HttpOffers::peer).

@@ -14,9 +14,9 @@ use http_body::Body;
 use super::{
     BufferedBody,
     body::{Outcome, Reading},
+    origin::Origin,
     rules::{Media, Passed, Rules},
     slow::Slow,
-    target::Origin,
 };
 use crate::{PeerKey, Reason, Refusal, extract::Found};
 

@@ -6,8 +6,8 @@ use http::{HeaderMap, Request, header::CONTENT_TYPE, request::Parts};
 
 use super::{
     PeerFrom,
+    origin::credentials,
     peer::{NoPeer, feed_default},
-    target::credentials,
 };
 #[cfg(feature = "json")]
 use crate::JsonOffers;

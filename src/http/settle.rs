@@ -19,7 +19,7 @@ use super::{
     answer::Rules,
     body::{Outcome, Reading},
     location,
-    target::Origin,
+    origin::Origin,
 };
 use crate::{Offer, answer::Settled, extract::SessionUri};
 

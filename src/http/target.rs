@@ -1,13 +1,8 @@
-//! The target of a request and its credentials, in the normal form that peers and sessions are told apart by.
+//! The target of a request, in the normal form that tells peers and sessions apart.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use http::{
-    HeaderMap, Uri,
-    header::{AUTHORIZATION, COOKIE, HOST},
-    request::Parts,
-    uri::Scheme,
-};
+use http::{HeaderMap, Uri, header::HOST, request::Parts, uri::Scheme};
 
 /// The target URI of a request (RFC 9110 §7.1), normalised by RFC 3986 §6.2.2.
 ///
@@ -18,17 +13,6 @@ pub(super) struct Target {
     /// Host and port, without user information. `None` if the request names none.
     pub(super) authority: Option<String>,
     pub(super) path_and_query: String,
-}
-
-#[cfg(test)]
-impl Target {
-    fn of(head: &Parts) -> Self {
-        Self {
-            scheme: request_uri(head).scheme().cloned(),
-            authority: authority(head).map(Cow::into_owned),
-            path_and_query: path_and_query(head).into_owned(),
-        }
-    }
 }
 
 /// Returns the URI of a request as the server received it.
@@ -186,107 +170,9 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// The digest of a request without credentials.
-pub(super) const NO_CREDENTIALS: [u8; 16] = [0; 16];
-
-/// Digests the credentials of a request: every `Authorization` and `Cookie` field, in order. A request without any has
-/// a digest of its own.
-///
-/// `Cookie` fields count as one, joined by `; `: HTTP/2 splits what HTTP/1 sends as one field (RFC 9113 §8.2.3).
-pub(super) fn credentials(headers: &HeaderMap) -> [u8; 16] {
-    const SEPARATOR: &[u8] = b"; ";
-    if !headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE) {
-        return NO_CREDENTIALS;
-    }
-    let mut digest = blake3::Hasher::new();
-    // The length before each part keeps one field from passing for two.
-    let length = |length: usize| (length as u64).to_le_bytes();
-    for field in headers.get_all(AUTHORIZATION) {
-        digest.update(b"a");
-        digest.update(&length(field.len()));
-        digest.update(field.as_bytes());
-    }
-    let cookies = headers.get_all(COOKIE);
-    let joined = cookies.iter().map(|field| field.len() + SEPARATOR.len()).sum();
-    digest.update(b"c");
-    digest.update(&length(joined));
-    for field in cookies {
-        digest.update(field.as_bytes());
-        digest.update(SEPARATOR);
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&digest.finalize().as_bytes()[..16]);
-    short
-}
-
-/// Where an offer came from: what [`HttpOffers`](super::HttpOffers) attaches to it and
-/// [`HttpAnswer`](super::HttpAnswer) resolves the answer's `Location` against.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) target: Target,
-    pub(super) credentials: [u8; 16],
-}
-
-impl Origin {
-    /// Encodes the origin of a request: the digest of its credentials, then scheme, authority and path. Scheme and
-    /// authority have their length before them, plus one. It is zero if they are absent.
-    pub(super) fn bytes_of(head: &Parts, credentials: &[u8; 16]) -> Arc<[u8]> {
-        let scheme = request_uri(head).scheme().map(Scheme::as_str);
-        let (authority, path) = (authority(head), path_and_query(head));
-        let texts = [scheme, authority.as_deref()];
-        let length = texts.iter().flatten().map(|text| text.len()).sum::<usize>() + path.len();
-        let mut bytes = Vec::with_capacity(credentials.len() + 4 * texts.len() + length);
-        bytes.extend_from_slice(credentials);
-        for text in texts {
-            // A head of 4 GiB does not reach this place.
-            let length = text.map_or(0, |text| u32::try_from(text.len() + 1).unwrap_or(u32::MAX));
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
-        }
-        bytes.extend_from_slice(path.as_bytes());
-        bytes.into()
-    }
-
-    /// Decodes what [`bytes_of`](Self::bytes_of) has encoded. `None` for anything else, such as an offer that another
-    /// extractor has found.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (credentials, rest) = bytes.split_first_chunk::<16>()?;
-        let (scheme, rest) = split_text(rest)?;
-        let (authority, path) = split_text(rest)?;
-        Some(Self {
-            target: Target {
-                scheme: scheme.map(Scheme::try_from).transpose().ok()?,
-                authority: authority.map(str::to_owned),
-                path_and_query: std::str::from_utf8(path).ok()?.to_owned(),
-            },
-            credentials: *credentials,
-        })
-    }
-}
-
-/// Splits a text that may be absent from the bytes after it.
-fn split_text(bytes: &[u8]) -> Option<(Option<&str>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let Some(length) = u32::from_le_bytes(*length).checked_sub(1) else {
-        return Some((None, rest));
-    };
-    let (text, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    Some((Some(std::str::from_utf8(text).ok()?), rest))
-}
-
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
-
-    fn head(uri: &str, fields: &[(&str, &str)]) -> Parts {
-        let mut request = Request::post(uri);
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap().into_parts().0
-    }
 
     #[test]
     fn paths_have_a_normal_form() {
@@ -334,36 +220,5 @@ mod tests {
             let name = String::from_utf8_lossy(authority);
             assert_eq!(normalise_authority(authority, scheme.as_ref()), *expected, "{name}");
         }
-    }
-
-    #[test]
-    fn origin_survives_encoding() {
-        let heads = [
-            head("/", &[]),
-            head("/whip?stream=a", &[("host", "Example.com"), ("cookie", "sid=1")]),
-            head("https://example.com:443/whip", &[("authorization", "Bearer t")]),
-        ];
-        for head in heads {
-            let origin = Origin {
-                target: Target::of(&head),
-                credentials: credentials(&head.headers),
-            };
-            let bytes = Origin::bytes_of(&head, &origin.credentials);
-            assert_eq!(Origin::from_bytes(&bytes), Some(origin));
-            for end in 0..24 {
-                assert_eq!(Origin::from_bytes(&bytes[..end.min(bytes.len() - 1)]).as_ref(), None);
-            }
-        }
-    }
-
-    #[test]
-    fn cookies_count_alike_in_one_field_or_two() {
-        let digest = |fields: &[(&str, &str)]| credentials(&head("/", fields).headers);
-        assert_eq!(
-            digest(&[("cookie", "a=1; b=2")]),
-            digest(&[("cookie", "a=1"), ("cookie", "b=2")])
-        );
-        assert_ne!(digest(&[("cookie", "a=1")]), digest(&[("authorization", "a=1")]));
-        assert_ne!(digest(&[("cookie", "a=1")]), digest(&[]));
     }
 }

@@ -80,7 +80,7 @@ impl TestGate {
     fn with(settings: Settings) -> Self {
         let gate = Gate::new(settings);
         // As if a collector ran: none is started.
-        gate.is_collecting.store(true, Relaxed);
+        gate.collecting.0.store(true, Relaxed);
         Self {
             gate: Arc::new(gate),
             offers: Arc::default(),

@@ -1,6 +1,9 @@
 //! Tests of the collector and of the room that the lock table gives back.
 
-use super::{super::collector::until_more, *};
+use super::{
+    super::collector::{Collect as _, until_more},
+    *,
+};
 
 /// Processes an offer of `peer`.
 fn process(gate: &Arc<Gate>, peer: &str) {
@@ -18,7 +21,7 @@ fn expired_memories_are_collected_without_a_runtime() {
         process(&gate, peer);
         assert_eq!(gate.stats().memories, 1);
         let start = std::time::Instant::now();
-        while gate.is_collecting.load(Relaxed) {
+        while gate.collecting.0.load(Relaxed) {
             assert!(start.elapsed() < 60 * SECOND, "nothing collects");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -52,11 +55,11 @@ fn change_while_collecting_ends_is_collected() {
             cooldown,
             ..settings(WhenBusy::Refuse)
         });
-        gate.is_collecting.store(true, Relaxed);
-        assert!(gate.stop_collecting() && !gate.is_collecting.load(Relaxed));
-        gate.is_collecting.store(true, Relaxed);
+        gate.collecting.0.store(true, Relaxed);
+        assert!(gate.collecting.clear_if(|| gate.is_empty()) && !gate.collecting.0.load(Relaxed));
+        gate.collecting.0.store(true, Relaxed);
         process(&gate, "p");
-        assert!(!gate.stop_collecting() && gate.is_collecting.load(Relaxed));
+        assert!(!gate.collecting.clear_if(|| gate.is_empty()) && gate.collecting.0.load(Relaxed));
     }
 }
 
