@@ -53,7 +53,7 @@
 
 use std::{convert::Infallible, fmt, iter::successors, sync::Arc};
 
-use crate::{Offer, OfferSession, Refusal, gate::Gate};
+use crate::{Offer, OfferSession, Refusal, fence::Fence, gate::Gate};
 pub use crate::{peer::PeerParts, session::ForgetOnDrop};
 
 /// Finds the offer in a request.
@@ -146,14 +146,16 @@ impl<R> Found<R, Infallible> {
 #[derive(Clone, Debug)]
 pub struct Admission {
     session: OfferSession,
+    fence: Option<Fence>,
     /// The admission by a layer outside this one, which this one replaces in the request.
     outer: Option<Arc<Self>>,
 }
 
 impl Admission {
-    pub(crate) fn new(session: OfferSession, outer: Option<&Self>) -> Self {
+    pub(crate) fn new(session: OfferSession, fence: Option<Fence>, outer: Option<&Self>) -> Self {
         Self {
             session,
+            fence,
             outer: outer.cloned().map(Arc::new),
         }
     }
@@ -161,6 +163,12 @@ impl Admission {
     /// Returns the session that the offer is about to create.
     pub fn session(&self) -> &OfferSession {
         &self.session
+    }
+
+    /// Returns the number that the [shared store](crate::store) has given the claim. `None` without a store, and where the
+    /// node decides alone because the store cannot be reached.
+    pub fn fence(&self) -> Option<Fence> {
+        self.fence
     }
 
     /// Returns whether `gate` has admitted the offer, in this layer or in one outside it.

@@ -1,6 +1,7 @@
 //! [`ResponseFuture`]: reads the request, asks the gate, waits, processes and answers.
 
 use std::{
+    convert::Infallible,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -14,17 +15,21 @@ use crate::{
     Offer, Refusal,
     answer::Answer,
     extract::{Admission, ExtractOffer, Found, SessionUri},
-    gate::{Arrival, Claim, DuplicatePolicy, Record, Verdict, Waiter},
+    gate::{Arrival, Claim, DuplicatePolicy, Elsewhere, Record, Verdict, Waiter},
     layer::{Core, Route},
     observe,
     process::{
+        arbitrate::{Arbitration, Ruling, arbitrate},
         invoke::Invoke,
         lead::Lead,
+        listen::listen,
         pass::{poll_ending, poll_passing},
+        shared_claim::SharedClaim,
         spawn::{Running, Spawn},
     },
     resume::{Resume, Target},
     session::OfferSession,
+    store::client::StoreClient,
 };
 
 /// The response future of [`OfferDedup`](crate::OfferDedup).
@@ -67,6 +72,12 @@ where
     },
     Waiting {
         waiter: Pin<Box<Waiter>>,
+        request: X::Request,
+        resume: Resume<S, X, A, Req>,
+    },
+    /// The shared store decides.
+    Asking {
+        arbitration: Arbitration,
         request: X::Request,
         resume: Resume<S, X, A, Req>,
     },
@@ -162,6 +173,15 @@ where
                             Verdict::Refused { refusal, .. } => State::refused(&refusal, &resume.core),
                         },
                         _ => unreachable!("the state was `Waiting` above"),
+                    }
+                }
+                StateProj::Asking { arbitration, .. } => {
+                    let ruling = ready!(arbitration.as_mut().poll(cx));
+                    match self.as_mut().project_replace(State::Done) {
+                        StateOwned::Asking {
+                            request, mut resume, ..
+                        } => State::ruled(ruling, request, resume.target()),
+                        _ => unreachable!("the state was `Asking` above"),
                     }
                 }
                 StateProj::Answered(_) => match self.project_replace(State::Done) {
@@ -262,7 +282,56 @@ where
         }
     }
 
-    fn admitted(claim: Claim, mut request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+    fn admitted(claim: Claim, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+        match &target.core.store {
+            None => Self::run(claim, None, request, target),
+            Some(store) => Self::ask(claim, store, request, target),
+        }
+    }
+
+    #[inline(never)]
+    fn ask(claim: Claim, store: &Arc<StoreClient>, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+        let core = target.core;
+        listen(core, store);
+        let (settings, duplicates) = (*core.gate.settings(), core.answer.duplicates());
+        Self::Asking {
+            arbitration: arbitrate(Arc::clone(store), claim, settings, duplicates),
+            request,
+            resume: target.into_resume(),
+        }
+    }
+
+    /// Does what the shared store has decided.
+    #[inline(never)]
+    fn ruled(ruling: Ruling, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+        let core = target.core;
+        match ruling {
+            Ruling::Granted(mut claim, shared) => {
+                claim.note_admitted(shared.fence());
+                Self::run(claim, Some(shared), request, target)
+            }
+            Ruling::Elsewhere(claim, found) => {
+                let record = found.record.and_then(|record| {
+                    let bytes = record.bytes().len();
+                    core.answer.decode(&record).map(|record| Record::new(record, bytes))
+                });
+                let elsewhere = Elsewhere {
+                    record,
+                    left: found.left,
+                    fence: found.fence,
+                };
+                Self::concluded(claim.resolve_elsewhere(elsewhere, core.answer.duplicates()), core)
+            }
+            Ruling::Refused(claim, refusal) => Self::concluded(claim.refuse(refusal), core),
+        }
+    }
+
+    fn run(
+        claim: Claim,
+        shared: Option<Box<SharedClaim>>,
+        mut request: X::Request,
+        target: Target<'_, S, X, A, Req>,
+    ) -> Self {
         let Target {
             service,
             route,
@@ -270,10 +339,19 @@ where
             spawn,
         } = target;
         route.note_admitted();
-        let admission = Admission::new(OfferSession::new(claim.memory()), route.offers.carried(&request));
+        let fence = shared.as_ref().and_then(|shared| shared.fence());
+        let session = OfferSession::new(claim.memory(), shared.as_ref().and_then(|shared| shared.memory()));
+        let admission = Admission::new(session, fence, route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
-        let lead = Lead::new(service, request, claim, Arc::clone(core));
+        let lead = Lead::new(service, request, claim, shared, Arc::clone(core));
         Self::Running((spawn.start)(lead))
+    }
+
+    fn concluded(verdict: Verdict<Infallible, Infallible>, core: &Core<A>) -> Self {
+        match verdict {
+            Verdict::Replay { record, .. } => Self::replay(&record, core),
+            Verdict::Refused { refusal, .. } => Self::refused(&refusal, core),
+        }
     }
 
     fn replay(record: &Record, core: &Core<A>) -> Self {
@@ -296,6 +374,7 @@ where
         let state = match &self.state {
             State::Reading { .. } => "Reading",
             State::Waiting { .. } => "Waiting",
+            State::Asking { .. } => "Asking",
             State::Running(_) => "Running",
             State::Passing { .. } => "Passing",
             State::Ending { .. } => "Ending",

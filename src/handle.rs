@@ -6,6 +6,10 @@ use crate::{
     Fingerprint, PeerKey, Stats,
     gate::{Gate, Scope},
     sessions::Sessions,
+    store::{
+        self,
+        client::{Message, StoreClient},
+    },
 };
 
 /// Inspects a layer and forgets peers. Cheap to clone.
@@ -28,11 +32,12 @@ use crate::{
 pub struct OfferDedupHandle {
     gate: Arc<Gate>,
     sessions: Arc<Sessions>,
+    store: Option<Arc<StoreClient>>,
 }
 
 impl OfferDedupHandle {
-    pub(crate) fn new(gate: Arc<Gate>, sessions: Arc<Sessions>) -> Self {
-        Self { gate, sessions }
+    pub(crate) fn new(gate: Arc<Gate>, sessions: Arc<Sessions>, store: Option<Arc<StoreClient>>) -> Self {
+        Self { gate, sessions, store }
     }
 
     /// Forgets a peer: its memories, its cooldown, its claim in flight and its queue. Returns whether there was anything
@@ -42,7 +47,9 @@ impl OfferDedupHandle {
     /// remembered nor does it start a cooldown or release a newer claim. Followers and queued offers decide again, with
     /// their old deadlines. Processing itself goes on to its end, and [`drain`](Self::drain) waits for it.
     pub fn forget(&self, peer: impl Into<PeerKey>) -> bool {
-        self.gate.forget(peer.into(), Scope::Peer)
+        let peer = peer.into();
+        self.send(Message::Forget(peer, store::Scope::Peer));
+        self.gate.forget(peer, Scope::Peer)
     }
 
     /// Forgets one offer of a peer: its memory, its claim in flight or its place in the queue. Returns whether there was
@@ -78,11 +85,14 @@ impl OfferDedupHandle {
     /// # }
     /// ```
     pub fn forget_offer(&self, peer: impl Into<PeerKey>, fingerprint: Fingerprint) -> bool {
-        self.gate.forget(peer.into(), Scope::Offer(fingerprint))
+        let peer = peer.into();
+        self.send(Message::Forget(peer, store::Scope::Offer(fingerprint)));
+        self.gate.forget(peer, Scope::Offer(fingerprint))
     }
 
     /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or not.
     pub fn clear(&self) {
+        self.send(Message::Clear);
         self.gate.clear();
         self.sessions.clear();
     }
@@ -120,6 +130,9 @@ impl OfferDedupHandle {
     /// Dropping the future changes nothing.
     pub async fn drain(&self) {
         self.gate.drain().await;
+        if let Some(store) = &self.store {
+            store.drain().await;
+        }
     }
 
     /// Returns what the layer has done so far and what it holds now.
@@ -129,6 +142,13 @@ impl OfferDedupHandle {
     /// The numbers are read one after another while the layer works. Sums hold only when it is idle.
     pub fn stats(&self) -> Stats {
         self.sessions.add_to(self.gate.stats())
+    }
+
+    /// Sends a message to the shared store, if there is one. It goes first: the next offer waits until it has arrived.
+    fn send(&self, message: Message) {
+        if let Some(store) = &self.store {
+            store.send(message);
+        }
     }
 }
 

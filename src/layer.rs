@@ -12,7 +12,7 @@ use std::{
 use tower_layer::Layer;
 
 use crate::{
-    OfferDedup, OfferDedupBuilder, OfferDedupHandle, WhenBusy,
+    OfferDedup, OfferDedupBuilder, OfferDedupHandle, OfferSession, WhenBusy,
     answer::Ended,
     builder::Inline,
     extract::SessionUri,
@@ -20,6 +20,7 @@ use crate::{
     observe,
     quiet::{Caught, catch},
     sessions::Sessions,
+    store::client::{Message, StoreClient},
 };
 
 /// Wraps a signaling service so that each WebRTC offer is processed once.
@@ -41,13 +42,15 @@ pub(crate) struct Core<A> {
     pub(crate) answer: A,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) store: Option<Arc<StoreClient>>,
     has_warned_of_nesting: AtomicBool,
 }
 
 impl<A> Core<A> {
-    pub(crate) fn new(answer: A, gate: Gate) -> Self {
+    pub(crate) fn new(answer: A, gate: Gate, store: Option<StoreClient>) -> Self {
         Self {
             answer,
+            store: store.map(Arc::new),
             sessions: Arc::new(Sessions::new(gate.settings())),
             gate: Arc::new(gate),
             has_warned_of_nesting: AtomicBool::new(false),
@@ -60,16 +63,12 @@ impl<A> Core<A> {
     ///
     /// If a subscriber, a recorder or a waker panics, after all of them are forgotten.
     pub(crate) fn end_sessions(&self, uri: &SessionUri, ended: Ended) {
-        let memories = self.sessions.end(uri, ended);
-        let ran: Vec<_> = memories
-            .iter()
-            .map(|memory| {
-                catch(|| {
-                    memory.forget();
-                })
-            })
-            .collect();
-        ran.into_iter().for_each(Caught::resume);
+        let sessions = self.sessions.end(uri, ended);
+        if let (Some(store), true, Ended::Yes) = (&self.store, sessions.is_empty(), ended) {
+            // The session may have begun on another node.
+            store.send(Message::Announce(*uri));
+        }
+        forget_all(&sessions);
     }
 
     /// Counts a request that passes because the layer is around its own clone, and warns once.
@@ -77,6 +76,21 @@ impl<A> Core<A> {
         let is_first = !self.has_warned_of_nesting.swap(true, Relaxed);
         observe::nested(self.gate.counters(), is_first);
     }
+}
+
+/// Forgets the offers of sessions that have ended.
+///
+/// # Panics
+///
+/// If a subscriber, a recorder or a waker panics, after all of them are forgotten.
+pub(crate) fn forget_all(sessions: &[OfferSession]) {
+    let forget = |session: &OfferSession| {
+        catch(|| {
+            session.forget();
+        })
+    };
+    let ran: Vec<_> = sessions.iter().map(forget).collect();
+    ran.into_iter().for_each(Caught::resume);
 }
 
 /// One service that the layer wraps, with its clones.
@@ -174,7 +188,11 @@ impl<X, A, M> OfferDedupLayer<X, A, M> {
 
     /// Returns a handle for inspecting the layer and forgetting peers.
     pub fn handle(&self) -> OfferDedupHandle {
-        OfferDedupHandle::new(Arc::clone(&self.core.gate), Arc::clone(&self.core.sessions))
+        OfferDedupHandle::new(
+            Arc::clone(&self.core.gate),
+            Arc::clone(&self.core.sessions),
+            self.core.store.clone(),
+        )
     }
 }
 

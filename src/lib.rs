@@ -125,6 +125,7 @@
 pub mod answer;
 pub mod builder;
 pub mod extract;
+mod fence;
 mod fingerprint;
 mod future;
 mod gate;

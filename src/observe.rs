@@ -19,6 +19,7 @@ use crate::{
     metrics,
     outcome::Outcome,
     stats::Counters,
+    store::StoreError,
 };
 
 const TARGET: &str = "tower_offer_dedup";
@@ -196,6 +197,8 @@ pub(crate) fn revoked(offer: &Offer, cause: Revoked) {
             offer,
             "offer aborted: its client was gone, and a different offer took over"
         ),
+        Revoked::Elsewhere => offer_event!(warn, offer, "offer aborted: the store gave the peer to another node"),
+        Revoked::Incapable => offer_event!(warn, offer, "offer aborted: the inner service had no capacity in time"),
         // The end of the claim says so already.
         Revoked::Superseded => {}
     }
@@ -219,7 +222,7 @@ pub(crate) fn count_taken_over(counters: &Counters) {
 pub(crate) fn taken_over(offer: &Offer, cause: Revoked, held: Duration) {
     let held_ms = millis(held);
     match cause {
-        Revoked::Overdue | Revoked::Superseded => offer_event!(
+        Revoked::Overdue | Revoked::Superseded | Revoked::Elsewhere | Revoked::Incapable => offer_event!(
             warn,
             offer,
             held_ms,
@@ -250,6 +253,56 @@ pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: Duration, is_ab
         metrics::count!("offer_dedup_offers_total", "abandoned");
         offer_event!(debug, offer, "offer abandoned: its client was gone while it waited");
     }
+}
+
+/// Observes that a request was dropped while the shared store decided.
+pub(crate) fn dropped(counters: &Counters, offer: &Offer) {
+    counters.waits_abandoned.count();
+    metrics::count!("offer_dedup_offers_total", "abandoned");
+    offer_event!(debug, offer, "offer abandoned: its client was gone while it waited");
+}
+
+/// Observes a call of the shared store that succeeded.
+pub(crate) fn store_called(_operation: &'static str, _took: Duration) {}
+
+/// Observes a call of the shared store that failed.
+pub(crate) fn store_failed(operation: &'static str, took: Duration, error: &StoreError) {
+    let took_ms = millis(took);
+    debug!(target: TARGET, operation, took_ms, %error, "store call failed");
+}
+
+/// Observes that the store is not called any more until it answers a probe.
+pub(crate) fn store_down() {
+    warn!(target: TARGET, "store unreachable: it is not called until it answers a probe");
+}
+
+/// Observes that the store answers again.
+pub(crate) fn store_up() {
+    warn!(target: TARGET, "store reachable again");
+}
+
+/// Observes that the store could not be asked about an offer, which is processed on this node's decision alone.
+pub(crate) fn admitted_alone(offer: &Offer) {
+    offer_event!(
+        warn,
+        offer,
+        "offer admitted without the store: duplicates on other nodes may be processed too"
+    );
+}
+
+/// Observes that a message to the store was dropped: too many wait.
+pub(crate) fn outbox_full() {
+    warn!(target: TARGET, "message to the store dropped: too many wait");
+}
+
+/// Observes that a message to the store was not acknowledged in time.
+pub(crate) fn outbox_expired() {
+    warn!(target: TARGET, "message to the store dropped: it was not acknowledged in time");
+}
+
+/// Observes that notices of the store may have been missed.
+pub(crate) fn notices_missed() {
+    warn!(target: TARGET, "notices of the store may have been missed: the node forgets what it remembers");
 }
 
 /// Observes that a peer, an offer or a session was forgotten.

@@ -3,8 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
+    Fingerprint, PeerKey,
+    fence::Fence,
     gate::{ClaimMemory, Gate},
     quiet::quietly,
+    store::{
+        Scope,
+        client::{Message, StoreClient},
+    },
 };
 
 /// The session that an admitted offer created. Ending it lets the same offer start a new one.
@@ -45,27 +51,52 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct OfferSession(Option<ClaimMemory>);
+pub struct OfferSession {
+    /// `None` if the request was not checked.
+    memory: Option<ClaimMemory>,
+    shared: Option<Arc<SharedMemory>>,
+}
+
+/// What a store that several nodes share remembers of the offer.
+pub(crate) struct SharedMemory {
+    pub(crate) client: Arc<StoreClient>,
+    pub(crate) peer: PeerKey,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) fence: Fence,
+}
 
 impl OfferSession {
-    pub(crate) fn new(memory: ClaimMemory) -> Self {
-        Self(Some(memory))
+    pub(crate) fn new(memory: ClaimMemory, shared: Option<SharedMemory>) -> Self {
+        Self {
+            memory: Some(memory),
+            shared: shared.map(Arc::new),
+        }
     }
 
     /// Makes the session of a request that was not checked. Its end does nothing.
     #[cfg(feature = "axum")]
     pub(crate) fn none() -> Self {
-        Self(None)
+        Self {
+            memory: None,
+            shared: None,
+        }
     }
 
     /// Returns whether this is a session of `gate`.
     pub(crate) fn is_of(&self, gate: &Arc<Gate>) -> bool {
-        self.0.as_ref().is_some_and(|memory| memory.is_of(gate))
+        self.memory.as_ref().is_some_and(|memory| memory.is_of(gate))
     }
 
-    /// Forgets the offer of this session. Returns whether it was remembered or in flight.
+    /// Forgets the offer of this session. Returns whether this node remembered it or had it in flight.
+    ///
+    /// With a [store](crate::OfferDedupBuilder::store), all nodes forget it.
     pub fn forget(&self) -> bool {
-        self.0.as_ref().is_some_and(ClaimMemory::forget)
+        if let Some(shared) = &self.shared {
+            // Sent first: the next offer of the peer waits until it has arrived.
+            let scope = Scope::Claim(shared.fingerprint, shared.fence);
+            shared.client.send(Message::Forget(shared.peer, scope));
+        }
+        self.memory.as_ref().is_some_and(ClaimMemory::forget)
     }
 
     /// Returns a guard that forgets the offer when it is dropped. Keep it in the server's own session.
@@ -76,7 +107,7 @@ impl OfferSession {
 
 impl fmt::Debug for OfferSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OfferSession").field(&self.0).finish()
+        f.debug_tuple("OfferSession").field(&self.memory).finish()
     }
 }
 

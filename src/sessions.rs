@@ -14,11 +14,11 @@ use std::{
 use foldhash::quality::RandomState;
 
 use crate::{
-    Stats,
+    OfferSession, Stats,
     answer::Ended,
     extract::SessionUri,
     gate::{
-        ClaimMemory, Clock, Tick,
+        Clock, Tick,
         collector::{Collect, Flag},
     },
     settings::Settings,
@@ -28,7 +28,7 @@ use crate::{
 const MAX_PER_URI: usize = 4;
 
 /// What an entry takes in the map, its list and the queue, with the slack of their growth.
-const ENTRY_BYTES: u64 = 240;
+const ENTRY_BYTES: u64 = 248;
 
 const MAX_SHARDS: u64 = 16;
 
@@ -60,7 +60,7 @@ struct Session {
     id: u64,
     at: Tick,
     uri: SessionUri,
-    memory: ClaimMemory,
+    offer: OfferSession,
 }
 
 /// The place of a session in the queue.
@@ -89,8 +89,8 @@ impl Sessions {
         }
     }
 
-    /// Notes that the claim of `memory` has created the session at `uri`. A later [`end`](Self::end) finds it.
-    pub(crate) fn insert(self: &Arc<Self>, uri: SessionUri, memory: ClaimMemory) {
+    /// Notes that the offer of `session` has created the session at `uri`. A later [`end`](Self::end) finds it.
+    pub(crate) fn insert(self: &Arc<Self>, uri: SessionUri, session: OfferSession) {
         if self.shard_capacity == 0 {
             return;
         }
@@ -98,17 +98,17 @@ impl Sessions {
             let oldest = now.window_start(self.window);
             shard.sweep(oldest, SWEPT_PER_INSERT);
             shard.make_room(self.shard_capacity, oldest);
-            shard.insert(uri, memory, now, oldest);
+            shard.insert(uri, session, now, oldest);
         });
         self.collecting.register(self);
     }
 
-    /// Removes the sessions that a response has ended, and returns their claims.
+    /// Removes the sessions that a response has ended, and returns them.
     ///
     /// Sessions that were created with the credentials of `uri` end. Without any, the only session at `uri` ends, unless
     /// `ended` depends on the credentials. If several sessions are in question and some have the authority of `uri`, only
     /// those count.
-    pub(crate) fn end(&self, uri: &SessionUri, ended: Ended) -> Vec<ClaimMemory> {
+    pub(crate) fn end(&self, uri: &SessionUri, ended: Ended) -> Vec<OfferSession> {
         if ended == Ended::No || self.shard_capacity == 0 {
             return Vec::new();
         }
@@ -152,10 +152,10 @@ fn with<T>(shard: &Mutex<Shard>, act: impl FnOnce(&mut Shard) -> T) -> T {
 }
 
 impl Shard {
-    fn insert(&mut self, uri: SessionUri, memory: ClaimMemory, at: Tick, oldest: Tick) {
+    fn insert(&mut self, uri: SessionUri, offer: OfferSession, at: Tick, oldest: Tick) {
         let (id, key) = (self.inserted, *uri.path_and_query());
         self.inserted += 1;
-        let session = Session { id, at, uri, memory };
+        let session = Session { id, at, uri, offer };
         match self.sessions.get_mut(&key) {
             Some(sessions) => {
                 if sessions.len() >= MAX_PER_URI {
@@ -170,7 +170,7 @@ impl Shard {
         self.queue.push_back(Place { id, at, key });
     }
 
-    fn end(&mut self, uri: &SessionUri, ended: Ended, oldest: Tick) -> Vec<ClaimMemory> {
+    fn end(&mut self, uri: &SessionUri, ended: Ended, oldest: Tick) -> Vec<OfferSession> {
         let key = uri.path_and_query();
         let Some(sessions) = self.sessions.get_mut(key) else {
             return Vec::new();
@@ -197,7 +197,7 @@ impl Shard {
         } else {
             *sessions = kept;
         }
-        ended.into_iter().map(|session| session.memory).collect()
+        ended.into_iter().map(|session| session.offer).collect()
     }
 
     /// Removes up to `limit` entries from before `oldest`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::outcome::Outcome;
+
 /// The treatment of a different offer while its peer is busy or cooling down.
 ///
 /// # Examples
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) lease: Duration,
     pub(crate) max_memory: u64,
     pub(crate) remember_failures: bool,
+    /// `true` if a store that several nodes share decides too.
+    pub(crate) is_shared: bool,
 }
 
 impl Settings {
@@ -60,6 +64,20 @@ impl Settings {
             self.cooldown = Duration::ZERO;
         }
         self
+    }
+
+    /// Returns whether an offer that ended so is remembered.
+    pub(crate) fn counts(&self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Success => true,
+            Outcome::Failure | Outcome::Broken => self.remember_failures,
+            Outcome::Abandoned | Outcome::Superseded => false,
+        }
+    }
+
+    /// How long the shared store remembers an offer.
+    pub(crate) fn shared_window(&self) -> Duration {
+        if self.remembers() { self.window } else { Duration::ZERO }
     }
 
     /// Returns whether processed offers are remembered at all.

@@ -1,6 +1,6 @@
 //! [`OfferDedupBuilder`]: the settings of a layer.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     OfferDedupLayer, WhenBusy,
@@ -8,6 +8,7 @@ use crate::{
     layer::Core,
     process::spawn::{Detached, Inline},
     settings::Settings,
+    store::{OnStoreError, SharedStore, client::StoreClient},
 };
 
 /// Configures an [`OfferDedupLayer`]. Every value has a meaning, so [`build`](Self::build) cannot fail.
@@ -41,6 +42,8 @@ pub struct OfferDedupBuilder<X = OffersUnset, A = AnswerUnset, M = Inline> {
     offers: X,
     answer: A,
     settings: Settings,
+    store: Option<Arc<dyn SharedStore>>,
+    on_store_error: OnStoreError,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -64,7 +67,10 @@ impl OfferDedupBuilder {
                 lease: Duration::from_secs(30),
                 max_memory: 64 * 1024 * 1024,
                 remember_failures: false,
+                is_shared: false,
             },
+            store: None,
+            on_store_error: OnStoreError::default(),
             mode: PhantomData,
         }
     }
@@ -81,6 +87,8 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers,
             answer: self.answer,
             settings: self.settings,
+            store: self.store,
+            on_store_error: self.on_store_error,
             mode: self.mode,
         }
     }
@@ -94,6 +102,8 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer,
             settings: self.settings,
+            store: self.store,
+            on_store_error: self.on_store_error,
             mode: self.mode,
         }
     }
@@ -174,13 +184,34 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer: self.answer,
             settings: self.settings,
+            store: self.store,
+            on_store_error: self.on_store_error,
             mode: PhantomData,
         }
     }
 
+    /// Shares the layer's decisions with other nodes by a store. See [`store`](crate::store).
+    ///
+    /// # Panics
+    ///
+    /// The service panics when it is called with an offer outside a tokio runtime.
+    pub fn store(mut self, store: impl SharedStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets what happens to new offers while the [store](Self::store) cannot be reached. By default the node decides
+    /// alone.
+    pub fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
+        self.on_store_error = on_store_error;
+        self
+    }
+
     /// Builds the layer.
-    pub fn build(self) -> OfferDedupLayer<X, A, M> {
-        let core = Core::new(self.answer, Gate::new(self.settings));
+    pub fn build(mut self) -> OfferDedupLayer<X, A, M> {
+        self.settings.is_shared = self.store.is_some();
+        let store = self.store.map(|store| StoreClient::new(store, self.on_store_error));
+        let core = Core::new(self.answer, Gate::new(self.settings), store);
         OfferDedupLayer::new(self.offers, core)
     }
 }

@@ -1,22 +1,29 @@
 //! The guards of an admitted offer: [`Claim`] holds the lock, [`Attendance`] waits for it, [`ClaimMemory`] forgets it.
 
-use std::{fmt, sync::Arc, task::Context};
+use std::{convert::Infallible, fmt, sync::Arc, task::Context, time::Duration};
 
 use super::{
     clock::Tick,
-    decision::{Grant, Scope},
+    decision::{Grant, Scope, Verdict},
     effects::Effects,
     gate::Gate,
     history::Record,
     number::ClaimNumber,
-    peer::End,
+    peer::{Elsewhere, End},
     revocation::{Revocation, Revoked},
+    sync::Instant,
 };
 use crate::{
-    Offer, PeerKey, observe,
+    Offer, PeerKey, Reason, Refusal,
+    answer::Duplicates,
+    fence::Fence,
+    observe,
     outcome::Outcome,
     quiet::{catch, quietly},
 };
+
+/// A verdict on an offer that is neither processed nor waits.
+type Concluded = Verdict<Infallible, Infallible>;
 
 /// The held lock of one peer for one offer. It ends by [`complete`](Self::complete), or by drop, which releases the peer
 /// and remembers nothing.
@@ -27,17 +34,22 @@ pub(crate) struct Claim {
     offer: Offer,
     number: ClaimNumber,
     since: Tick,
+    arrived: Tick,
     revocation: Option<Arc<Revocation>>,
+    /// `false` while a shared store is still to decide.
+    is_admitted: bool,
     has_ended: bool,
 }
 
 impl Claim {
     pub(super) fn new(gate: Arc<Gate>, offer: Offer, grant: Grant) -> Self {
         Self {
+            is_admitted: !gate.settings.is_shared,
             gate,
             offer,
             number: grant.number,
             since: grant.since,
+            arrived: grant.arrived,
             revocation: grant.revocation,
             has_ended: false,
         }
@@ -47,7 +59,32 @@ impl Claim {
         &self.offer
     }
 
-    /// Stops the lease while the inner service has no capacity.
+    /// Returns the instant `time` after the offer first arrived.
+    pub(crate) fn deadline(&self, time: Duration) -> Instant {
+        self.gate.clock.instant(self.arrived.after(time))
+    }
+
+    /// Notes that the shared store has granted the claim under the number `fence`, or that the node decides alone.
+    ///
+    /// # Panics
+    ///
+    /// If a subscriber or a recorder panics, after the offer counts as admitted.
+    pub(crate) fn note_admitted(&mut self, fence: Option<Fence>) {
+        if let Some(fence) = fence {
+            self.gate.set_fence(self.offer.peer(), self.number, fence);
+        }
+        self.is_admitted = true;
+        let verdict = Verdict::<_, Infallible>::Admitted(());
+        observe::count_decided(self.gate.counters(), &verdict);
+        observe::decided(&self.offer, &verdict);
+    }
+
+    /// Returns whether no response future waits for the claim any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.gate.is_abandoned(self.offer.peer(), self.number)
+    }
+
+    /// Stops the lease while the store decides or the inner service has no capacity.
     pub(crate) fn await_capacity(&self) {
         self.gate.set_lease(self.offer.peer(), self.number, |_| Tick::NEVER);
     }
@@ -91,7 +128,7 @@ impl Claim {
     /// If a subscriber, a recorder or a waker panics, after the state is settled.
     pub(crate) fn complete(mut self, outcome: Outcome, record: Option<Record>, replays: bool) {
         let is_unrecorded = replays && outcome == Outcome::Success && record.is_none();
-        let (effects, now) = self.end(outcome, record);
+        let (effects, now) = self.end(End::Here(outcome, record));
         let is_unrecorded = is_unrecorded || effects.trimmed.answers > 0;
         let ran = catch(|| self.gate.run(self.offer.peer(), effects));
         observe::ended(
@@ -104,22 +141,65 @@ impl Claim {
         ran.resume();
     }
 
+    /// Ends the claim because another node has processed the offer. Followers get its answer.
+    ///
+    /// # Panics
+    ///
+    /// If a subscriber, a recorder or a waker panics, after the state is settled.
+    pub(crate) fn resolve_elsewhere(self, elsewhere: Elsewhere, duplicates: Duplicates) -> Concluded {
+        let age = Duration::ZERO;
+        let verdict = match (duplicates, &elsewhere.record) {
+            (Duplicates::Refuse, _) => Verdict::refused(Reason::Processed, age),
+            (Duplicates::Wait { .. }, None) => Verdict::refused(Reason::NotRecorded, age),
+            (Duplicates::Wait { .. }, Some(record)) => Verdict::Replay {
+                record: record.clone(),
+                age,
+            },
+        };
+        self.resolve(End::Elsewhere(elsewhere), verdict)
+    }
+
+    /// Ends the claim because the shared store refuses the offer. Followers are refused as well.
+    ///
+    /// # Panics
+    ///
+    /// If a subscriber, a recorder or a waker panics, after the state is settled.
+    pub(crate) fn refuse(self, refusal: Refusal) -> Concluded {
+        let verdict = Verdict::Refused {
+            refusal: refusal.clone(),
+            age: Duration::ZERO,
+        };
+        self.resolve(End::Refused(refusal), verdict)
+    }
+
+    fn resolve(mut self, end: End, verdict: Concluded) -> Concluded {
+        let (effects, _) = self.end(end);
+        observe::count_decided(self.gate.counters(), &verdict);
+        let ran = catch(|| self.gate.run(self.offer.peer(), effects));
+        observe::decided(&self.offer, &verdict);
+        ran.resume();
+        verdict
+    }
+
     /// Settles the state of the peer. Nothing in here calls out, so nothing panics.
-    fn end(&mut self, outcome: Outcome, record: Option<Record>) -> (Effects, Tick) {
+    fn end(&mut self, end: End) -> (Effects, Tick) {
         self.has_ended = true;
-        self.gate
-            .release(self.offer.peer(), self.number, End { outcome, record })
+        self.gate.release(self.offer.peer(), self.number, end)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.has_ended {
-            let (effects, now) = self.end(Outcome::Abandoned, None);
+            let (effects, now) = self.end(End::Here(Outcome::Abandoned, None));
             quietly(|| self.gate.run(self.offer.peer(), effects));
             quietly(|| {
                 let held = now.since(self.since);
-                observe::ended(self.gate.counters(), &self.offer, Outcome::Abandoned, held, false);
+                if self.is_admitted {
+                    observe::ended(self.gate.counters(), &self.offer, Outcome::Abandoned, held, false);
+                } else {
+                    observe::dropped(self.gate.counters(), &self.offer);
+                }
             });
         }
         // Last, also after a completion that panicked: `drain` resolves when the history is in the cache, the followers

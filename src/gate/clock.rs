@@ -7,7 +7,8 @@ use super::sync::Instant;
 /// Longer than anything takes, and short enough for every platform's clock.
 pub(super) const YEAR: Duration = Duration::from_secs(31_536_000);
 
-/// Nanoseconds since the gate was made. Half the size of an [`Instant`], which counts in state that is kept per peer.
+/// Nanoseconds since a year before the gate was made: what another node has processed may be older than this gate. Half
+/// the size of an [`Instant`], which counts in state that is kept per peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u64);
 
@@ -31,6 +32,11 @@ impl Tick {
         Self(self.0.saturating_add(1).saturating_sub(nanos(window)))
     }
 
+    /// Returns the tick `time` ago.
+    pub(crate) fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(time)))
+    }
+
     /// Returns the time from `earlier` to this tick, or zero if `earlier` is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -48,12 +54,12 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Tick {
-        Tick(nanos(Instant::now().saturating_duration_since(self.start)))
+        Tick(nanos(Instant::now().saturating_duration_since(self.start))).after(YEAR)
     }
 
     /// Returns when a timer for `tick` fires. A tick beyond the range of the platform's clock is a year away.
     pub(crate) fn instant(&self, tick: Tick) -> Instant {
-        let after_start = Duration::from_nanos(tick.0);
+        let after_start = tick.since(Tick::default().after(YEAR));
         self.start
             .checked_add(after_start)
             .filter(|_| tick != Tick::NEVER)

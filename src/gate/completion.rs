@@ -6,7 +6,7 @@ use super::{
     history::Record,
     sync::{Notify, OnceLock, OwnedNotified},
 };
-use crate::Reason;
+use crate::Refusal;
 
 /// The next step of a waiting request, once the offer or queue place that it waits for has ended.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) enum Resolution {
     /// It gets this answer.
     Replay(Record),
     /// It is refused.
-    Refused(Reason),
+    Refused(Refusal),
     /// It decides again.
     Retry,
 }

@@ -9,7 +9,7 @@ use super::{
     number::{ClaimNumber, Numbers},
     revocation::Revocation,
 };
-use crate::{Fingerprint, Offer, Reason, Refusal, answer::Duplicates, settings::Settings};
+use crate::{Fingerprint, Offer, Reason, Refusal, answer::Duplicates, fence::Fence, settings::Settings};
 
 /// The decision on an offer. `C` is the claim that admits it, `W` the way it waits.
 #[derive(Debug)]
@@ -138,6 +138,7 @@ pub(super) struct Rules<'a> {
 pub(super) struct Grant {
     pub(super) number: ClaimNumber,
     pub(super) since: Tick,
+    pub(super) arrived: Tick,
     pub(super) revocation: Option<Arc<Revocation>>,
 }
 
@@ -180,4 +181,12 @@ pub(crate) enum Scope {
     Offer(Fingerprint),
     /// The memory of one claim, written or still to be written.
     Claim(ClaimNumber),
+    /// The memories and the claim with a number in the shared store up to `fence`, of one offer or of all. What the store
+    /// has not numbered goes too, except a claim.
+    Older {
+        fingerprint: Option<Fingerprint>,
+        fence: Fence,
+    },
+    /// The memory of the claim with this number in the shared store, written or still to be written.
+    Fenced(Fingerprint, Fence),
 }

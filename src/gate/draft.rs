@@ -9,7 +9,7 @@ use super::{
     memory::PendingWrite,
     number::ClaimNumber,
 };
-use crate::Fingerprint;
+use crate::{Fingerprint, fence::Fence};
 
 /// The history of an active peer. It is the newest one; the cache has it too once no write is under way.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl Draft {
         self.transfer_marks(loser, by, &rules.cutoff, effects);
         let mark = Remembered {
             number: by,
+            fence: Fence::NONE,
             fingerprint,
             at: rules.now,
             kind: Kind::Superseded,

@@ -22,7 +22,8 @@ use super::{
 pub(super) struct Effects {
     /// Waiting requests to wake. Without a resolution, it may be their turn.
     woken: Vec<(Arc<Completion>, Option<Resolution>)>,
-    revoked: Option<(Arc<Revocation>, Revoked)>,
+    /// A claim to revoke. Without a cause, its processing is only woken.
+    revoked: Option<(Arc<Revocation>, Option<Revoked>)>,
     /// The peer's changed history. The peer's entry keeps it until it has been written to the cache.
     pub(super) write: Option<PendingWrite>,
     pub(super) taken_over: Option<TakenOver>,
@@ -68,7 +69,12 @@ impl Effects {
     }
 
     pub(super) fn revoke(&mut self, revocation: Option<Arc<Revocation>>, cause: Revoked) {
-        self.revoked = revocation.map(|revocation| (revocation, cause));
+        self.revoked = revocation.map(|revocation| (revocation, Some(cause)));
+    }
+
+    /// Wakes the processing of a claim.
+    pub(super) fn nudge(&mut self, revocation: Option<Arc<Revocation>>) {
+        self.revoked = revocation.map(|revocation| (revocation, None));
     }
 
     pub(super) fn discard(&mut self, history: Option<History>) {
@@ -105,7 +111,7 @@ impl Effects {
     /// Takes out what it is about to do, so that a second call goes on after a panic.
     fn wake(&mut self) {
         if let Some((revocation, cause)) = self.revoked.take() {
-            revocation.revoke(cause);
+            revocation.wake(cause);
         }
         while let Some((completion, resolution)) = self.woken.pop() {
             match resolution {

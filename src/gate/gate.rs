@@ -17,7 +17,7 @@ use super::{
     table::{COOLDOWN_BYTES, LockTable, Shard},
     waiter::Waiter,
 };
-use crate::{Offer, PeerKey, Stats, observe, quiet::catch, settings::Settings, stats::Counters};
+use crate::{Offer, PeerKey, Stats, fence::Fence, observe, quiet::catch, settings::Settings, stats::Counters};
 
 /// The state that all clones of a layer share.
 #[derive(Debug)]
@@ -107,6 +107,11 @@ impl Gate {
         observe::cleared();
     }
 
+    /// Hides what is remembered now. Claims in flight go on and are remembered later.
+    pub(crate) fn hide_memories(&self) {
+        self.floor.hide_before(self.clock.now());
+    }
+
     pub(crate) fn is_processing(&self, peer: PeerKey) -> bool {
         self.shard(peer).with(|table| table.is_processing(peer))
     }
@@ -153,14 +158,24 @@ impl Gate {
         let mut effects = Effects::default();
         let (verdict, now) = self.look_up(arrival, &mut effects);
         let verdict = verdict.map_claim(|grant| self.claim(arrival.offer, grant));
-        observe::count_decided(&self.counters, &verdict);
+        let is_decided = !self.awaits_store(&verdict);
+        if is_decided {
+            observe::count_decided(&self.counters, &verdict);
+        }
         let verdict = guard(verdict, now);
         // Most decisions have no effects. They are spared the move.
         if !effects.is_empty() {
             self.run_and_emit(arrival.offer, effects, now);
         }
-        observe::decided(arrival.offer, &verdict);
+        if is_decided {
+            observe::decided(arrival.offer, &verdict);
+        }
         verdict
+    }
+
+    /// Returns whether a shared store decides next. Until then the offer does not count as admitted.
+    pub(super) fn awaits_store<C, W>(&self, verdict: &Verdict<C, W>) -> bool {
+        self.settings.is_shared && matches!(verdict, Verdict::Admitted(_))
     }
 
     /// Makes the guard of a granted lock.
@@ -179,7 +194,9 @@ impl Gate {
             // The guard comes first: the effects and events may panic.
             Turn::Granted(grant) => {
                 let claim = self.claim(offer, grant);
-                self.counters.admitted.count();
+                if !self.settings.is_shared {
+                    self.counters.admitted.count();
+                }
                 on_grant();
                 Turn::Granted(claim)
             }
@@ -202,7 +219,21 @@ impl Gate {
 
     /// Sets when the lease of a claim ends, if it still holds the lock.
     pub(super) fn set_lease(&self, peer: PeerKey, number: ClaimNumber, lease_end: impl FnOnce(Tick) -> Tick) {
-        self.with(peer, |table, now| table.set_lease(peer, number, lease_end(now)));
+        self.with(peer, |table, now| {
+            table.with_active(peer, |active| active.set_lease(number, lease_end(now)));
+        });
+    }
+
+    /// Notes the number that the shared store has given a claim.
+    pub(super) fn set_fence(&self, peer: PeerKey, number: ClaimNumber, fence: Fence) {
+        self.shard(peer)
+            .with(|table| table.with_active(peer, |active| active.set_fence(number, fence)));
+    }
+
+    /// Returns whether a claim holds the lock and no response future waits for it any more.
+    pub(super) fn is_abandoned(&self, peer: PeerKey, number: ClaimNumber) -> bool {
+        let is_abandoned = |table: &mut LockTable| table.with_active(peer, |active| active.is_abandoned(number));
+        self.shard(peer).with(is_abandoned).unwrap_or(false)
     }
 
     /// Changes the state of an active peer by `act` and runs the effects.
@@ -314,7 +345,7 @@ impl Gate {
     }
 
     pub(super) fn cutoff(&self, now: Tick) -> Cutoff {
-        Cutoff::new(now, self.settings.window, self.floor.get())
+        Cutoff::new(now, self.settings.window, self.floor.get()).not_before(self.floor.tick())
     }
 
     fn shard(&self, peer: PeerKey) -> &Shard {

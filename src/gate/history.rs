@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, slice, sync::Arc, time::Duration};
 
 use super::{clock::Tick, number::ClaimNumber};
-use crate::{Fingerprint, quiet::quietly};
+use crate::{Fingerprint, fence::Fence, quiet::quietly};
 
 /// The number of offers of one peer that are remembered. Past it, the oldest are evicted.
 const MAX_OFFERS: usize = 16;
@@ -56,6 +56,8 @@ impl fmt::Debug for Record {
 pub(super) struct Remembered {
     /// The claim that processed the offer, or the offer that superseded it.
     pub(super) number: ClaimNumber,
+    /// The number of that claim in a shared store.
+    pub(super) fence: Fence,
     pub(super) fingerprint: Fingerprint,
     pub(super) at: Tick,
     pub(super) kind: Kind,
@@ -103,6 +105,14 @@ impl Cutoff {
         Self {
             oldest: now.window_start(window),
             floor,
+        }
+    }
+
+    /// Excludes memories from before `tick` as well.
+    pub(super) fn not_before(self, tick: Tick) -> Self {
+        Self {
+            oldest: self.oldest.max(tick),
+            ..self
         }
     }
 

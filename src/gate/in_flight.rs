@@ -10,7 +10,7 @@ use super::{
     number::ClaimNumber,
     revocation::{Revocation, Revoked},
 };
-use crate::{Fingerprint, Reason, settings::Settings};
+use crate::{Fingerprint, Reason, Refusal, fence::Fence, settings::Settings};
 
 /// The longest time that a superseded claim holds the lock while its processing is being dropped.
 const SUPERSEDED_LEASE: Duration = Duration::from_millis(100);
@@ -19,6 +19,8 @@ const SUPERSEDED_LEASE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Holder {
     pub(super) number: ClaimNumber,
+    /// Its number in a shared store.
+    pub(super) fence: Fence,
     pub(super) in_flight: InFlight,
     pub(super) lease_end: Tick,
     /// `true` while the leader's response future lives.
@@ -48,6 +50,8 @@ pub(super) struct InFlight {
     pub(super) rank: ClaimNumber,
     pub(super) fingerprint: Fingerprint,
     pub(super) since: Tick,
+    /// When the offer first arrived: deadlines count from then.
+    pub(super) arrived: Tick,
     pub(super) followers: usize,
     /// Made for the first follower.
     pub(super) completion: Option<Arc<Completion>>,
@@ -63,7 +67,7 @@ impl Holder {
         }
         self.in_flight.followers = 0;
         let followers = self.in_flight.completion.take();
-        effects.resolve(followers, Resolution::Refused(Reason::Superseded));
+        effects.resolve(followers, Resolution::Refused(Refusal::new(Reason::Superseded)));
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
@@ -84,7 +88,7 @@ impl Queued {
     /// Ends the place: its own future gets `resolution`, its followers decide again or are superseded with it.
     pub(super) fn resolve(self, resolution: Resolution, effects: &mut Effects) {
         let followers = match &resolution {
-            Resolution::Refused(Reason::Superseded) => resolution.clone(),
+            Resolution::Refused(refusal) if refusal.reason() == Reason::Superseded => resolution.clone(),
             _ => Resolution::Retry,
         };
         effects.resolve(self.in_flight.completion, followers);
@@ -99,6 +103,7 @@ impl InFlight {
             rank: arrival.again.map_or(id, |again| again.rank),
             fingerprint: arrival.fingerprint(),
             since: now,
+            arrived: arrival.again.map_or(now, |again| again.arrived),
             followers: 0,
             completion: None,
         }

@@ -104,6 +104,7 @@ pub(crate) use self::{
     decision::{Arrival, DuplicatePolicy, Scope, Verdict},
     gate::Gate,
     history::Record,
+    peer::Elsewhere,
     revocation::Revoked,
     waiter::Waiter,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use super::sync::AtomicU64;
+use super::{clock::Tick, sync::AtomicU64};
 
 /// The number of a claim or of a queue place. Later ones are larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,19 +29,32 @@ impl Numbers {
     }
 }
 
-/// Claims numbered below the floor are cleared: neither found nor stored.
+/// Claims numbered below the floor are cleared: neither found nor stored. Memories from before its tick are not found.
 #[derive(Debug, Default)]
-pub(super) struct Floor(AtomicU64);
+pub(super) struct Floor {
+    number: AtomicU64,
+    tick: AtomicU64,
+}
 
 impl Floor {
     /// Raises the floor to `number`. A lower number changes nothing.
     pub(super) fn raise(&self, number: ClaimNumber) {
         // Release publishes the emptied cache to every thread that reads the new floor.
-        self.0.fetch_max(number.0, AcqRel);
+        self.number.fetch_max(number.0, AcqRel);
     }
 
     pub(super) fn get(&self) -> ClaimNumber {
         // Acquire pairs with the release in `raise`.
-        ClaimNumber(self.0.load(Acquire))
+        ClaimNumber(self.number.load(Acquire))
+    }
+
+    /// Hides the memories from before `tick`.
+    pub(super) fn hide_before(&self, tick: Tick) {
+        // Relaxed: the tick publishes nothing else.
+        self.tick.fetch_max(tick.as_nanos(), Relaxed);
+    }
+
+    pub(super) fn tick(&self) -> Tick {
+        Tick::from_nanos(self.tick.load(Relaxed))
     }
 }

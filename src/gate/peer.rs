@@ -17,7 +17,9 @@ use super::{
     number::ClaimNumber,
     revocation::Revoked,
 };
-use crate::{Fingerprint, Reason, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
+use crate::{
+    Fingerprint, Reason, Refusal, WhenBusy, answer::Duplicates, fence::Fence, outcome::Outcome, settings::Settings,
+};
 
 /// The entry of a peer that is busy, cooling down or waited for.
 #[derive(Debug, Default)]
@@ -44,9 +46,31 @@ pub(super) struct Active {
 
 /// The end of a claim.
 #[derive(Debug)]
-pub(super) struct End {
-    pub(super) outcome: Outcome,
-    pub(super) record: Option<Record>,
+pub(super) enum End {
+    /// The offer was processed here.
+    Here(Outcome, Option<Record>),
+    /// Another node has processed the offer.
+    Elsewhere(Elsewhere),
+    /// The shared store refuses the offer.
+    Refused(Refusal),
+}
+
+/// What another node has processed.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) record: Option<Record>,
+    /// The rest of its window.
+    pub(crate) left: Duration,
+    pub(crate) fence: Fence,
+}
+
+impl End {
+    pub(super) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Here(_, record) | Self::Elsewhere(Elsewhere { record, .. }) => record.as_ref(),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 impl Active {
@@ -186,6 +210,18 @@ impl Active {
         self.release_if_abandoned(effects);
     }
 
+    /// Notes the number that the shared store has given a claim.
+    pub(super) fn set_fence(&mut self, number: ClaimNumber, fence: Fence) {
+        if let Some(holder) = self.holder(number) {
+            holder.fence = fence;
+        }
+    }
+
+    /// Returns whether no response future waits for a claim any more.
+    pub(super) fn is_abandoned(&mut self, number: ClaimNumber) -> bool {
+        self.holder(number).is_some_and(|holder| holder.is_abandoned())
+    }
+
     /// Sets when the lease of a claim ends; [`Tick::NEVER`] while the claim waits for capacity.
     pub(super) fn set_lease(&mut self, number: ClaimNumber, lease_end: Tick) {
         // The lease of a superseded claim has been cut short and stays so.
@@ -201,14 +237,28 @@ impl Active {
             return false;
         };
         let settings = rules.settings;
-        let is_failure = matches!(end.outcome, Outcome::Failure | Outcome::Broken);
-        let counts = end.outcome == Outcome::Success || is_failure && settings.remember_failures;
-        let resolution = match (end.outcome, &end.record) {
-            (Outcome::Broken | Outcome::Abandoned | Outcome::Superseded, _) => Resolution::Retry,
-            (_, Some(record)) => Resolution::Replay(record.clone()),
-            (_, None) if counts => Resolution::Refused(Reason::NotRecorded),
-            // A failure that may be tried again, without an answer to share.
-            (_, None) => Resolution::Refused(Reason::InFlight),
+        let is_here = matches!(end, End::Here(..));
+        let refused = |reason| Resolution::Refused(Refusal::new(reason));
+        let (resolution, processed) = match end {
+            End::Here(outcome, record) => {
+                let counts = settings.counts(outcome);
+                let resolution = match (outcome, &record) {
+                    (Outcome::Broken | Outcome::Abandoned | Outcome::Superseded, _) => Resolution::Retry,
+                    (_, Some(record)) => Resolution::Replay(record.clone()),
+                    (_, None) if counts => refused(Reason::NotRecorded),
+                    // A failure that may be tried again, without an answer to share.
+                    (_, None) => refused(Reason::InFlight),
+                };
+                (resolution, counts.then_some((record, holder.fence, rules.now)))
+            }
+            End::Elsewhere(Elsewhere { record, left, fence }) => {
+                let resolution = record
+                    .clone()
+                    .map_or_else(|| refused(Reason::NotRecorded), Resolution::Replay);
+                let at = rules.now.before(settings.window.saturating_sub(left));
+                (resolution, Some((record, fence, at)))
+            }
+            End::Refused(refusal) => (Resolution::Refused(refusal), None),
         };
         let InFlight {
             id,
@@ -217,27 +267,30 @@ impl Active {
             ..
         } = holder.in_flight;
         effects.resolve(completion, resolution);
+        let counts = processed.is_some();
         if counts && !holder.is_forgotten {
             // From now on the marks go with the memory of this claim.
             self.history.transfer_marks(id, number, &rules.cutoff, effects);
         } else {
             self.history.remove_marks_of(id, effects);
         }
-        let processed = Remembered {
+        let processed = processed.map(|(record, fence, at)| Remembered {
             number,
+            fence,
             fingerprint,
-            at: rules.now,
-            kind: Kind::Processed(end.record),
-        };
-        let is_remembered = counts && settings.remembers() && !holder.is_superseded && !holder.is_forgotten;
+            at,
+            kind: Kind::Processed(record),
+        });
+        let is_remembered = settings.remembers() && !holder.is_superseded && !holder.is_forgotten;
         // A claim that `clear` has not reached yet may be below the floor already.
-        if is_remembered && rules.cutoff.includes(&processed) {
+        let is_included = |processed: &Remembered| is_remembered && rules.cutoff.includes(processed);
+        if let Some(processed) = processed.filter(is_included) {
             self.history.remember(processed, rules, effects);
         }
         // A place past its deadline must not keep the turn from the next.
         self.expire_places(rules.now, effects);
         self.call_front(effects);
-        counts && !holder.is_superseded
+        counts && is_here && !holder.is_superseded
     }
 
     /// Ends what `scope` names, except a cooldown. Returns whether there was anything.
@@ -264,6 +317,16 @@ impl Active {
                 self.history.remove_marks_of(number, effects);
                 self.history.remove(|offer| offer.is_claim(number), effects)
             }
+            Scope::Older { fingerprint, fence } => self.forget_older(fingerprint, fence, effects),
+            Scope::Fenced(fingerprint, fence) => {
+                if let Some(holder) = self.holder.as_mut().filter(|holder| holder.fence == fence) {
+                    holder.is_forgotten = true;
+                    return true;
+                }
+                let is_it = |offer: &Remembered| offer.fingerprint == fingerprint && offer.fence == fence;
+                self.history
+                    .remove(|offer| is_it(offer) && offer.is_claim(offer.number), effects)
+            }
         }
     }
 
@@ -282,6 +345,25 @@ impl Active {
     /// See [`Draft::written`].
     pub(super) fn written(&mut self, version: u64) -> Option<PendingWrite> {
         self.history.written(version)
+    }
+
+    /// Forgets what has a number up to `fence` in the shared store, of one offer or of all.
+    fn forget_older(&mut self, fingerprint: Option<Fingerprint>, fence: Fence, effects: &mut Effects) -> bool {
+        let is_meant = |other: Fingerprint| fingerprint.is_none_or(|fingerprint| fingerprint == other);
+        let mut was_known = self
+            .history
+            .remove(|offer| offer.fence <= fence && is_meant(offer.fingerprint), effects);
+        // A claim without a number is still to be decided by the store, which has forgotten already.
+        let is_older = |holder: &&Holder| holder.fence != Fence::NONE && holder.fence <= fence;
+        let holder = self.holder.as_ref().filter(is_older);
+        if let Some(holder) = holder.filter(|holder| is_meant(holder.in_flight.fingerprint)) {
+            let id = holder.in_flight.id;
+            self.revoke(effects);
+            self.history.remove_marks_of(id, effects);
+            self.call_front(effects);
+            was_known = true;
+        }
+        was_known
     }
 
     fn forget_offer(&mut self, fingerprint: Fingerprint, cutoff: &Cutoff, effects: &mut Effects) -> bool {
@@ -324,7 +406,7 @@ impl Active {
         while let Some(queued) = self.queue.pop_front() {
             let loser = (queued.in_flight.id, queued.in_flight.fingerprint);
             self.history.mark(loser, number, rules, effects);
-            queued.resolve(Resolution::Refused(Reason::Superseded), effects);
+            queued.resolve(Resolution::Refused(Refusal::new(Reason::Superseded)), effects);
         }
         let Some(holder) = &mut self.holder else {
             return Verdict::Admitted(self.grant(number, newcomer, arrival.is_detached, rules));
@@ -379,12 +461,15 @@ impl Active {
     }
 
     fn grant(&mut self, number: ClaimNumber, in_flight: InFlight, is_detached: bool, rules: &Rules<'_>) -> Grant {
-        let ends_early = is_detached || rules.settings.when_busy == WhenBusy::Supersede;
+        let settings = rules.settings;
+        let ends_early = is_detached || settings.is_shared || settings.when_busy == WhenBusy::Supersede;
         let revocation = ends_early.then(Arc::default);
+        let arrived = in_flight.arrived;
         self.holder = Some(Holder {
             number,
+            fence: Fence::NONE,
             in_flight,
-            lease_end: rules.now.after(rules.settings.lease),
+            lease_end: rules.now.after(settings.lease),
             has_leader: true,
             is_superseded: false,
             is_forgotten: false,
@@ -393,6 +478,7 @@ impl Active {
         Grant {
             number,
             since: rules.now,
+            arrived,
             revocation,
         }
     }
@@ -411,7 +497,7 @@ impl Active {
     /// Removes every place past its deadline, also those whose future is not polled.
     fn expire_places(&mut self, now: Tick, effects: &mut Effects) {
         while let Some(position) = self.queue.iter().position(|queued| queued.deadline <= now) {
-            self.remove(position, Resolution::Refused(Reason::TimedOut), effects);
+            self.remove(position, Resolution::Refused(Refusal::new(Reason::TimedOut)), effects);
         }
     }
 
@@ -436,7 +522,13 @@ impl Active {
 
     /// Lets the queue take over a claim that nobody waits for any more. With no queue, the claim goes on.
     fn release_if_abandoned(&mut self, effects: &mut Effects) {
-        if !self.queue.is_empty() && self.holder.as_ref().is_some_and(Holder::is_abandoned) {
+        let Some(holder) = self.holder.as_ref().filter(|holder| holder.is_abandoned()) else {
+            return;
+        };
+        if self.queue.is_empty() {
+            // The processing tells other nodes that it is abandoned.
+            effects.nudge(holder.revocation.clone());
+        } else {
             self.take_over(Revoked::Abandoned, effects);
         }
     }

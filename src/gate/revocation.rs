@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::sync::Mutex;
+use crate::{Reason, outcome::Outcome};
 
 /// The cause for which a claim was revoked while its offer was being processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,29 @@ pub(crate) enum Revoked {
     Abandoned,
     /// A newer offer arrived under [`WhenBusy::Supersede`](crate::WhenBusy::Supersede).
     Superseded,
+    /// A shared store gave the peer to another node.
+    Elsewhere,
+    /// The inner service had no capacity in time, while a shared store held the peer for it.
+    Incapable,
+}
+
+impl Revoked {
+    /// Returns how processing ends that was revoked.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::Superseded => Outcome::Superseded,
+            Self::Overdue | Self::Abandoned | Self::Elsewhere | Self::Incapable => Outcome::Abandoned,
+        }
+    }
+
+    /// Returns the reason that the sender of the offer is refused with.
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Superseded => Reason::Superseded,
+            Self::Overdue | Self::Incapable => Reason::TimedOut,
+            Self::Abandoned | Self::Elsewhere => Reason::Aborted,
+        }
+    }
 }
 
 /// Shared by a claim and its entry in the lock table. Only claims that must end early have one: those of detached tasks,
@@ -33,10 +57,10 @@ struct State {
 }
 
 impl Revocation {
-    /// Revokes the claim and wakes its processing. Only the first cause counts.
-    pub(super) fn revoke(&self, cause: Revoked) {
+    /// Wakes the processing, and revokes its claim if there is a cause. Only the first cause counts.
+    pub(super) fn wake(&self, cause: Option<Revoked>) {
         let waker = self.with(|state| {
-            state.revoked.get_or_insert(cause);
+            state.revoked = state.revoked.or(cause);
             state.waker.take()
         });
         // Outside the mutex: a waker may run anything.
@@ -45,7 +69,7 @@ impl Revocation {
         }
     }
 
-    /// Returns the cause, or registers the task of `cx` to be woken by [`revoke`](Self::revoke).
+    /// Returns the cause, or registers the task of `cx` to be woken by [`wake`](Self::wake).
     pub(super) fn poll(&self, cx: &Context<'_>) -> Option<Revoked> {
         let (revoked, _old) = self.with(|state| {
             let old = match &state.waker {

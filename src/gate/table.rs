@@ -131,11 +131,9 @@ impl LockTable {
         }
     }
 
-    /// Sets when the lease of a claim ends.
-    pub(super) fn set_lease(&mut self, peer: PeerKey, number: ClaimNumber, lease_end: Tick) {
-        if let Some(active) = self.active(peer) {
-            active.set_lease(number, lease_end);
-        }
+    /// Changes the state of an active peer by `act`, which leaves nothing to be run.
+    pub(super) fn with_active<T>(&mut self, peer: PeerKey, act: impl FnOnce(&mut Active) -> T) -> Option<T> {
+        self.active(peer).map(act)
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
@@ -154,7 +152,7 @@ impl LockTable {
         effects: &mut Effects,
     ) {
         // Whatever becomes of the answer below, it must not be dropped under the mutex.
-        effects.keep(end.record.as_ref());
+        effects.keep(end.record());
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -184,7 +182,7 @@ impl LockTable {
         let is_known = known.is_some();
         let peer = self.peers.entry(id).or_default();
         let mut was_known = false;
-        if let Scope::Peer = scope {
+        if let Scope::Peer | Scope::Older { fingerprint: None, .. } = scope {
             was_known = peer.cooling_until > now;
             peer.cooling_until = Tick::default();
         }

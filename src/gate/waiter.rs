@@ -167,8 +167,11 @@ impl Waiting {
                 let verdict = Verdict::replay(Some(record.clone()), self.policy, waited);
                 return self.conclude(verdict);
             }
-            Some(Resolution::Refused(reason)) => {
-                let verdict = Verdict::refused(*reason, waited);
+            Some(Resolution::Refused(refusal)) => {
+                let verdict = Verdict::Refused {
+                    refusal: refusal.clone(),
+                    age: waited,
+                };
                 return self.conclude(verdict);
             }
             Some(Resolution::Retry) => return self.decide_again(),
@@ -207,13 +210,17 @@ impl Waiting {
             (Turn::Granted(claim), _) => {
                 self.place = None;
                 let verdict = Verdict::Admitted(claim);
-                observe::decided(&self.offer, &verdict);
+                if !self.gate.awaits_store(&verdict) {
+                    observe::decided(&self.offer, &verdict);
+                }
                 Step::Done(verdict)
             }
             (Turn::NotYet(wake), _) => Step::Until(wake),
-            (Turn::Removed, Some(Resolution::Refused(reason))) => {
-                let waited = self.gate.clock.now().since(self.arrived);
-                let verdict = Verdict::refused(*reason, waited);
+            (Turn::Removed, Some(Resolution::Refused(refusal))) => {
+                let verdict = Verdict::Refused {
+                    refusal: refusal.clone(),
+                    age: self.gate.clock.now().since(self.arrived),
+                };
                 self.conclude(verdict)
             }
             (Turn::Removed, Some(Resolution::Retry | Resolution::Replay(_))) => {

@@ -280,6 +280,9 @@ impl<B: Body> ExtractOffer<Request<B>> for HttpOffers {
         let extensions = request.extensions_mut();
         extensions.insert(admission.session().clone());
         extensions.insert(admission.clone());
+        if let Some(fence) = admission.fence() {
+            extensions.insert(fence);
+        }
     }
 }
 

@@ -9,14 +9,15 @@ use std::{
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::invoke::Invoke;
+use super::{invoke::Invoke, shared_claim::SharedClaim};
 use crate::{
-    Reason, Refusal,
-    answer::{Answer, Duplicates},
+    OfferSession, Refusal,
+    answer::{Answer, Duplicates, Settled},
     gate::{Attendance, Claim, Record, Revoked},
     layer::Core,
     observe,
     outcome::Outcome,
+    store::Completion,
 };
 
 /// Holds the claim from the call of the inner service until its answer is settled.
@@ -29,6 +30,8 @@ where
     #[pin]
     stage: Stage<S, R, A>,
     core: Arc<Core<A>>,
+    /// The claim in the shared store, if there is one.
+    shared: Option<Box<SharedClaim>>,
     /// `None` once the offer is processed. Dropped last: the processing is gone before the peer is released.
     claim: Option<Claim>,
 }
@@ -41,7 +44,16 @@ where
 {
     Invoking(#[pin] Invoke<S, R>),
     Settling(#[pin] A::Settle),
+    /// The shared store is being told. Boxed: few layers have one.
+    Committing(Box<Committing<A::Response, A::Record>>),
     Done,
+}
+
+/// An answer that goes out when the shared store has acknowledged it, or has had its time.
+struct Committing<Res, Rec> {
+    commit: Pin<Box<dyn Future<Output = bool> + Send>>,
+    /// `None` once it goes out.
+    answer: Option<(Res, Outcome, Option<(Rec, usize)>)>,
 }
 
 impl<S, R, A> Lead<S, R, A>
@@ -49,17 +61,26 @@ where
     S: Service<R>,
     A: Answer<S::Response, S::Error>,
 {
-    pub(crate) fn new(inner: &mut S, request: R, claim: Claim, core: Arc<Core<A>>) -> Self
+    pub(crate) fn new(
+        inner: &mut S,
+        request: R,
+        claim: Claim,
+        mut shared: Option<Box<SharedClaim>>,
+        core: Arc<Core<A>>,
+    ) -> Self
     where
         S: Clone,
     {
         let invoke = Invoke::new(inner, request);
         if let Invoke::Waiting { .. } = invoke {
             claim.await_capacity();
+        } else if let Some(shared) = &mut shared {
+            shared.start_lease(&claim);
         }
         Self {
             stage: Stage::Invoking(invoke),
             core,
+            shared,
             claim: Some(claim),
         }
     }
@@ -87,38 +108,72 @@ where
         let claim = this.claim.take().expect("`ResponseFuture` polled after completion");
         loop {
             // Before each poll: a claim that is lost must not go on.
-            match (claim.poll_revoked(cx), this.stage.as_mut().project()) {
+            let revoked = poll_revoked(&claim, this.shared, cx);
+            match (revoked, this.stage.as_mut().project()) {
                 // The inner service has answered already, and its answer goes out.
-                (None | Some(Revoked::Superseded), StageProj::Settling(settle)) => match settle.poll(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(settled) => {
-                        let session = settled.session_uri();
-                        let (response, outcome, record) = settled.into_parts();
-                        if let (Outcome::Success, Some(uri)) = (outcome, session) {
-                            // Before the completion, which answers the followers: any of them may end the session then.
-                            this.core.sessions.insert(uri, claim.memory());
+                (None | Some(Revoked::Superseded | Revoked::Elsewhere), StageProj::Settling(settle)) => {
+                    let Poll::Ready(settled) = settle.poll(cx) else {
+                        break;
+                    };
+                    note_session(&settled, &claim, this.shared.as_deref(), this.core);
+                    let (response, outcome, record) = settled.into_parts();
+                    let outcome = revoked.map_or(outcome, Revoked::outcome);
+                    let settings = this.core.gate.settings();
+                    match this.shared.take() {
+                        Some(shared) if settings.counts(outcome) => {
+                            let record_to_share = record.as_ref().map(|(record, _)| record);
+                            let completion = Completion {
+                                window: settings.shared_window(),
+                                cooldown: settings.cooldown,
+                                record: record_to_share.and_then(|record| this.core.answer.encode(record)),
+                            };
+                            this.stage.set(Stage::Committing(Box::new(Committing {
+                                commit: Box::pin(shared.complete(completion)),
+                                answer: Some((response, outcome, record)),
+                            })));
                         }
-                        let record = record.map(|(record, bytes)| Record::new(record, bytes));
-                        let replays = this.core.answer.duplicates() != Duplicates::Refuse;
-                        claim.complete(outcome, record, replays);
-                        return Poll::Ready(Ok(response));
+                        shared => {
+                            // Released in the store before it is released here.
+                            give_up(shared, revoked);
+                            complete(claim, outcome, record, this.core);
+                            return Poll::Ready(Ok(response));
+                        }
                     }
-                },
+                }
+                (revoked, StageProj::Committing(committing)) => {
+                    let Poll::Ready(is_lost) = committing.commit.as_mut().poll(cx) else {
+                        break;
+                    };
+                    let answer = committing.answer.take();
+                    let (response, outcome, record) = answer.expect("`ResponseFuture` polled after completion");
+                    let lost = is_lost.then_some(Revoked::Elsewhere).or(revoked);
+                    let outcome = lost.map_or(outcome, Revoked::outcome);
+                    complete(claim, outcome, record, this.core);
+                    return Poll::Ready(Ok(response));
+                }
                 (Some(cause), _) => {
                     this.stage.set(Stage::Done);
+                    give_up(this.shared.take(), Some(cause));
                     return Poll::Ready(end_revoked(claim, cause, this.core));
                 }
-                (None, StageProj::Invoking(invoke)) => match invoke.poll(cx, || claim.start_lease()) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok(response)) => {
-                        let settle = this.core.answer.settle(response, claim.offer());
-                        this.stage.set(Stage::Settling(settle));
+                (None, StageProj::Invoking(invoke)) => {
+                    let start_lease = || match this.shared {
+                        Some(shared) => shared.start_lease(&claim),
+                        None => claim.start_lease(),
+                    };
+                    match invoke.poll(cx, start_lease) {
+                        Poll::Pending => break,
+                        Poll::Ready(Ok(response)) => {
+                            let settle = this.core.answer.settle(response, claim.offer());
+                            this.stage.set(Stage::Settling(settle));
+                        }
+                        Poll::Ready(Err(error)) => {
+                            give_up(this.shared.take(), None);
+                            claim.complete(Outcome::Broken, None, false);
+                            return Poll::Ready(Err(error));
+                        }
                     }
-                    Poll::Ready(Err(error)) => {
-                        claim.complete(Outcome::Broken, None, false);
-                        return Poll::Ready(Err(error));
-                    }
-                },
+                }
                 (None, StageProj::Done) => unreachable!("the claim is gone before the stage is `Done`"),
             }
         }
@@ -127,18 +182,50 @@ where
     }
 }
 
+/// Returns why the claim was lost, on this node or in the shared store.
+fn poll_revoked(claim: &Claim, shared: &mut Option<Box<SharedClaim>>, cx: &mut Context<'_>) -> Option<Revoked> {
+    let revoked = claim.poll_revoked(cx);
+    match shared {
+        Some(shared) if revoked.is_none() => shared.poll_ended(claim, cx),
+        _ => revoked,
+    }
+}
+
+/// Gives up the claim in the shared store.
+fn give_up(shared: Option<Box<SharedClaim>>, cause: Option<Revoked>) {
+    if let Some(shared) = shared {
+        shared.give_up(cause);
+    }
+}
+
+/// Notes the session that the answer has created. Before the completion, which answers the followers: any of them may end
+/// the session then.
+fn note_session<A, Res, Rec>(settled: &Settled<Res, Rec>, claim: &Claim, shared: Option<&SharedClaim>, core: &Core<A>) {
+    if let (true, Some(uri)) = (settled.is_success(), settled.session_uri()) {
+        core.sessions.insert(
+            uri,
+            OfferSession::new(claim.memory(), shared.and_then(SharedClaim::memory)),
+        );
+    }
+}
+
+/// Ends a claim whose offer was processed.
+fn complete<A, Res, E>(claim: Claim, outcome: Outcome, record: Option<(A::Record, usize)>, core: &Core<A>)
+where
+    A: Answer<Res, E>,
+{
+    let record = record.map(|(record, bytes)| Record::new(record, bytes));
+    let replays = core.answer.duplicates() != Duplicates::Refuse;
+    claim.complete(outcome, record, replays);
+}
+
 /// Ends a claim that was lost, and refuses its offer. The inner future has been dropped.
 fn end_revoked<A, Res, E>(claim: Claim, cause: Revoked, core: &Core<A>) -> Result<A::Response, E>
 where
     A: Answer<Res, E>,
 {
-    let (outcome, reason) = match cause {
-        Revoked::Superseded => (Outcome::Superseded, Reason::Superseded),
-        Revoked::Overdue => (Outcome::Abandoned, Reason::TimedOut),
-        Revoked::Abandoned => (Outcome::Abandoned, Reason::Aborted),
-    };
     let offer = claim.offer().clone();
-    claim.complete(outcome, None, false);
+    claim.complete(cause.outcome(), None, false);
     observe::revoked(&offer, cause);
-    core.answer.refuse(&Refusal::new(reason))
+    core.answer.refuse(&Refusal::new(cause.reason()))
 }

@@ -4,7 +4,10 @@
 //! claim while it calls the inner service by [`invoke`] and settles the answer. [`pass`] polls requests that are not
 //! offers.
 
+pub(crate) mod arbitrate;
 pub(crate) mod invoke;
 pub(crate) mod lead;
+pub(crate) mod listen;
 pub(crate) mod pass;
+pub(crate) mod shared_claim;
 pub(crate) mod spawn;

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Fingerprint, PeerKey, answer::EncodedRecord};
+use crate::{Fingerprint, PeerKey, answer::EncodedRecord, fence::Fence};
 
 /// Identifies one node among those that share a store. Stores make it at random.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,26 +56,6 @@ impl ClaimToken {
 impl fmt::Debug for ClaimToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ClaimToken({:016x}…)", u64::from_be_bytes(self.node().0))
-    }
-}
-
-/// The number that the store grants with a claim: a fencing token. Of two claims of one peer, the later has the higher
-/// number, also after the store lost its data.
-///
-/// A handler finds it in an admitted request, for HTTP in the extensions. Systems behind the handler can refuse writes
-/// that carry a lower number than one they have seen: they come from a node that has lost its claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fence(u64);
-
-impl Fence {
-    /// Makes the fence with this number.
-    pub fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the number.
-    pub fn get(self) -> u64 {
-        self.0
     }
 }
 

@@ -42,6 +42,7 @@
 //! ```
 
 mod claim;
+pub(crate) mod client;
 pub mod conformance;
 mod error;
 mod memory;
@@ -49,9 +50,10 @@ mod notices;
 mod shared;
 
 pub use self::{
-    claim::{Ask, ClaimToken, Claimed, Completed, Completion, Fence, Held, NodeId, Renewed, Scope},
+    claim::{Ask, ClaimToken, Claimed, Completed, Completion, Held, NodeId, Renewed, Scope},
     error::{OnStoreError, StoreError},
     memory::{MemoryNode, MemoryStore},
     notices::{Lost, Notice, Notices, Notifier, notices},
     shared::{SharedStore, StoreFuture},
 };
+pub use crate::fence::Fence;

@@ -54,6 +54,7 @@ const SETTINGS: Settings = Settings {
     lease: Duration::from_secs(3),
     max_memory: 1 << 20,
     remember_failures: false,
+    is_shared: false,
 };
 
 /// A gate to which all offers come from the peer `p`.

@@ -45,6 +45,7 @@ fn settings(when_busy: WhenBusy) -> Settings {
         lease: 3 * SECOND,
         max_memory: 1 << 20,
         remember_failures: false,
+        is_shared: false,
     }
 }
 

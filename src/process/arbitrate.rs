@@ -1,0 +1,233 @@
+//! Arbitration: asks the shared store about an offer that this node has admitted.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::shared_claim::SharedClaim;
+use crate::{
+    Reason, Refusal, WhenBusy,
+    answer::{Duplicates, EncodedRecord},
+    fence::Fence,
+    gate::{Claim, Revoked},
+    observe,
+    settings::Settings,
+    store::{
+        Ask, Claimed, OnStoreError,
+        client::{CallError, LEASE, StoreClient},
+    },
+};
+
+/// How long the processing of a displaced claim has to stop on another node.
+const STOP_TIME: Duration = Duration::from_millis(100);
+
+/// How often a waiting offer asks again, even if nothing wakes it.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an offer may wait for the capacity of the inner service, where no queue says it.
+const CAPACITY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The decision of the store on an offer.
+pub(crate) enum Ruling {
+    /// The offer may be processed.
+    Granted(Claim, Box<SharedClaim>),
+    /// Another node has processed the offer.
+    Elsewhere(Claim, Processed),
+    Refused(Claim, Refusal),
+}
+
+/// What another node has processed.
+pub(crate) struct Processed {
+    pub(crate) record: Option<EncodedRecord>,
+    /// The rest of its window.
+    pub(crate) left: Duration,
+    pub(crate) fence: Fence,
+}
+
+/// Arbitrates between this node's claim and those of other nodes.
+pub(crate) type Arbitration = Pin<Box<dyn Future<Output = Ruling> + Send>>;
+
+/// Asks the store until it decides. Dropped, it leaves nothing in the store.
+pub(crate) fn arbitrate(
+    client: Arc<StoreClient>,
+    claim: Claim,
+    settings: Settings,
+    duplicates: Duplicates,
+) -> Arbitration {
+    // The claim's lease begins when the inner service is called.
+    claim.await_capacity();
+    let shared = SharedClaim::new(Arc::clone(&client), claim.offer(), settings.lease);
+    let asking = Asking {
+        client,
+        settings,
+        duplicates,
+        shared: Box::new(shared),
+        claim,
+    };
+    Box::pin(asking.run())
+}
+
+struct Asking {
+    client: Arc<StoreClient>,
+    settings: Settings,
+    duplicates: Duplicates,
+    /// Before the claim: released in the store before the peer is released here.
+    shared: Box<SharedClaim>,
+    claim: Claim,
+}
+
+/// What follows a reply.
+enum Next {
+    Rule(Reply),
+    /// The offer waits for another one, at most until the deadline. It asks again after this time.
+    Wait(Instant, Duration),
+}
+
+/// A ruling without the claim.
+enum Reply {
+    Granted,
+    Elsewhere(Processed),
+    Refused(Refusal),
+}
+
+impl Asking {
+    async fn run(mut self) -> Ruling {
+        let client = Arc::clone(&self.client);
+        let subscription = client.subscribe(self.claim.offer().peer());
+        let reply = loop {
+            let woken = subscription.notified();
+            // Until then an earlier reply may have been lost, and the store has the claim.
+            self.shared.asking();
+            let claimed = match unless_revoked(&self.claim, client.claim(self.ask())).await {
+                Ok(claimed) => claimed,
+                Err(cause) => break self.revoked(cause),
+            };
+            self.shared.replied(&claimed, self.patience());
+            match self.follow(claimed).await {
+                Next::Rule(reply) => break reply,
+                Next::Wait(deadline, pause) => {
+                    let wake = (Instant::now() + self.jittered(pause)).min(deadline);
+                    let wait = async {
+                        let mut woken = pin!(woken);
+                        let mut timer = pin!(sleep_until(wake));
+                        poll_fn(|cx| {
+                            let is_woken = woken.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
+                            if is_woken { Poll::Ready(()) } else { Poll::Pending }
+                        })
+                        .await;
+                    };
+                    if let Err(cause) = unless_revoked(&self.claim, wait).await {
+                        break self.revoked(cause);
+                    }
+                    if Instant::now() >= deadline {
+                        break Reply::Refused(Refusal::new(Reason::TimedOut));
+                    }
+                }
+            }
+        };
+        drop(subscription);
+        let Self { shared, claim, .. } = self;
+        match reply {
+            Reply::Granted => Ruling::Granted(claim, shared),
+            Reply::Elsewhere(processed) => Ruling::Elsewhere(claim, processed),
+            Reply::Refused(refusal) => Ruling::Refused(claim, refusal),
+        }
+    }
+
+    fn ask(&self) -> Ask {
+        let held = self.shared.held();
+        Ask {
+            peer: held.peer,
+            fingerprint: held.fingerprint,
+            token: held.token,
+            lease: LEASE,
+            wants_record: self.duplicates != Duplicates::Refuse,
+            supersede: (self.settings.when_busy == WhenBusy::Supersede).then_some(self.settings.window),
+        }
+    }
+
+    /// Spreads the times at which nodes ask again.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let [.., random] = self.shared.held().token.to_bytes();
+        pause.mul_f64(0.75 + f64::from(random) / 512.0)
+    }
+
+    /// How long the claim is renewed before the inner service has capacity.
+    fn patience(&self) -> Duration {
+        match self.settings.when_busy {
+            WhenBusy::Queue { timeout, .. } => timeout,
+            WhenBusy::Refuse | WhenBusy::Supersede => CAPACITY_TIMEOUT,
+        }
+    }
+
+    /// Decides what follows a reply of the store.
+    async fn follow(&mut self, claimed: Result<Claimed, CallError>) -> Next {
+        let refused = |reason| Next::Rule(Reply::Refused(Refusal::new(reason)));
+        match claimed {
+            Ok(Claimed::Admitted { displaced, .. }) => {
+                if let Some(displaced) =
+                    displaced.filter(|displaced| displaced.node() != self.shared.held().token.node())
+                {
+                    let stopped = self.client.watch(displaced);
+                    // Either it has stopped, or it has had its time.
+                    let _ = timeout(STOP_TIME, stopped).await;
+                    self.client.unwatch(displaced);
+                }
+                Next::Rule(Reply::Granted)
+            }
+            Ok(Claimed::Processed { left, fence, record }) => {
+                Next::Rule(Reply::Elsewhere(Processed { record, left, fence }))
+            }
+            Ok(Claimed::Superseded { .. }) => refused(Reason::Superseded),
+            Ok(Claimed::InFlight { left }) => match self.duplicates {
+                Duplicates::Refuse => refused(Reason::InFlight),
+                Duplicates::Wait { wait_timeout, .. } => {
+                    Next::Wait(self.claim.deadline(wait_timeout), left.min(POLL_INTERVAL))
+                }
+            },
+            Ok(Claimed::Busy { left, .. }) => match self.settings.when_busy {
+                WhenBusy::Refuse => refused(Reason::Busy),
+                WhenBusy::Queue { depth: 0, .. } => refused(Reason::QueueFull),
+                WhenBusy::Queue { timeout, .. } => Next::Wait(self.claim.deadline(timeout), left.min(POLL_INTERVAL)),
+                // The store does not answer so. One that does is asked again.
+                WhenBusy::Supersede => Next::Wait(self.claim.deadline(CAPACITY_TIMEOUT), POLL_INTERVAL),
+            },
+            Ok(Claimed::CoolingDown { left }) => match self.settings.when_busy {
+                WhenBusy::Queue { depth: 0, .. } => refused(Reason::QueueFull),
+                WhenBusy::Queue { timeout, .. } => Next::Wait(self.claim.deadline(timeout), left),
+                WhenBusy::Refuse | WhenBusy::Supersede => {
+                    Next::Rule(Reply::Refused(Refusal::with_retry_after(Reason::CoolingDown, left)))
+                }
+            },
+            Err(_) => match self.client.on_error() {
+                OnStoreError::FailOpen => {
+                    observe::admitted_alone(self.claim.offer());
+                    Next::Rule(Reply::Granted)
+                }
+                OnStoreError::FailClosed => refused(Reason::StoreUnavailable),
+            },
+        }
+    }
+
+    /// Refuses an offer whose local claim was lost while the store decided.
+    fn revoked(&mut self, cause: Revoked) -> Reply {
+        self.shared.note_revoked(cause);
+        Reply::Refused(Refusal::new(cause.reason()))
+    }
+}
+
+/// Runs `future` unless the local claim is revoked first.
+async fn unless_revoked<T>(claim: &Claim, future: impl Future<Output = T>) -> Result<T, Revoked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match claim.poll_revoked(cx) {
+        Some(cause) => Poll::Ready(Err(cause)),
+        None => future.as_mut().poll(cx).map(Ok),
+    })
+    .await
+}

@@ -1,0 +1,236 @@
+//! [`SharedClaim`]: the guard of a claim in the shared store.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    Offer,
+    fence::Fence,
+    gate::{Claim, Revoked},
+    session::SharedMemory,
+    store::{
+        Claimed, Completed, Completion, Held, Lost, Renewed,
+        client::{CallError, LEASE, Message, StoreClient},
+    },
+};
+
+/// A claim that this node holds in the shared store, or may hold: the reply to its last call may have been lost. Dropped,
+/// it is released.
+pub(crate) struct SharedClaim {
+    client: Arc<StoreClient>,
+    held: Held,
+    fence: Fence,
+    state: State,
+    lost: oneshot::Receiver<Lost>,
+    /// `None` before the claim is granted, and for a claim that the node has granted alone.
+    renewal: Option<Renewal>,
+    /// How long an offer may be processed on this node.
+    lease: Duration,
+    /// Why the store has ended the claim.
+    ended: Option<Revoked>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The store does not have the claim.
+    Absent,
+    /// The store has the claim, or may have it.
+    Held,
+}
+
+struct Renewal {
+    timer: Pin<Box<Sleep>>,
+    /// Renewal stops then.
+    end: Instant,
+    /// `true` once the inner service has been called.
+    has_begun: bool,
+    call: Option<Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>>,
+    is_abandoned: bool,
+}
+
+impl SharedClaim {
+    /// Prepares the claim of an offer, under a token of its own.
+    pub(super) fn new(client: Arc<StoreClient>, offer: &Offer, lease: Duration) -> Self {
+        let token = client.token();
+        Self {
+            // Before the store is asked: it may take the claim away at once.
+            lost: client.watch(token),
+            client,
+            held: Held {
+                peer: offer.peer(),
+                fingerprint: offer.fingerprint(),
+                token,
+            },
+            fence: Fence::NONE,
+            state: State::Absent,
+            renewal: None,
+            lease,
+            ended: None,
+        }
+    }
+
+    pub(super) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// The number that the store has granted. A node that decides alone has none.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        (self.fence != Fence::NONE).then_some(self.fence)
+    }
+
+    /// Notes that the store is being asked: from now on it may have the claim.
+    pub(super) fn asking(&mut self) {
+        self.state = State::Held;
+    }
+
+    /// Notes the store's reply. A claim that it has not granted is not released.
+    pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, patience: Duration) {
+        match claimed {
+            Ok(Claimed::Admitted { fence, .. }) => {
+                self.fence = *fence;
+                let now = Instant::now();
+                self.renewal = Some(Renewal {
+                    timer: Box::pin(sleep_until(far(now, patience.min(LEASE / 3)))),
+                    end: far(now, patience),
+                    has_begun: false,
+                    call: None,
+                    is_abandoned: false,
+                });
+            }
+            Err(CallError::Unknown) => {}
+            Ok(_) | Err(CallError::NotSent) => self.state = State::Absent,
+        }
+    }
+
+    /// Starts the local lease: the inner service is about to be called. Renewal stops when that lease ends.
+    pub(super) fn start_lease(&mut self, claim: &Claim) {
+        claim.start_lease();
+        if let Some(renewal) = &mut self.renewal {
+            renewal.end = far(Instant::now(), self.lease);
+            renewal.has_begun = true;
+        }
+    }
+
+    /// Renews the claim when that is due. Returns why it has ended, once it has.
+    pub(super) fn poll_ended(&mut self, claim: &Claim, cx: &mut Context<'_>) -> Option<Revoked> {
+        if self.ended.is_none() {
+            self.ended = self.poll_lost(cx).or_else(|| self.poll_renewal(claim, cx));
+        }
+        self.ended
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<Revoked> {
+        match Pin::new(&mut self.lost).poll(cx) {
+            Poll::Ready(Ok(Lost::Superseded)) => Some(Revoked::Superseded),
+            Poll::Ready(Ok(Lost::TakenOver)) => Some(Revoked::Elsewhere),
+            // The sender is dropped with the guard, or the client.
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+
+    fn poll_renewal(&mut self, claim: &Claim, cx: &mut Context<'_>) -> Option<Revoked> {
+        let renewal = self.renewal.as_mut()?;
+        loop {
+            if let Some(call) = &mut renewal.call {
+                let Poll::Ready(renewed) = call.as_mut().poll(cx) else {
+                    return None;
+                };
+                renewal.call = None;
+                if renewed == Ok(Renewed::Lost) {
+                    return Some(Revoked::Elsewhere);
+                }
+                // Also after an error: the lease has room for another try.
+                renewal
+                    .timer
+                    .as_mut()
+                    .reset(renewal.end.min(Instant::now() + LEASE / 3));
+            }
+            let is_due = renewal.timer.as_mut().poll(cx).is_ready();
+            if Instant::now() >= renewal.end {
+                return (!renewal.has_begun).then_some(Revoked::Incapable);
+            }
+            let is_abandoned = claim.is_abandoned();
+            if !is_due && is_abandoned == renewal.is_abandoned {
+                return None;
+            }
+            renewal.is_abandoned = is_abandoned;
+            let (client, held) = (Arc::clone(&self.client), self.held);
+            renewal.call = Some(Box::pin(async move { client.renew(held, is_abandoned).await }));
+        }
+    }
+
+    /// Returns what the store remembers of the offer, for its session.
+    pub(crate) fn memory(&self) -> Option<SharedMemory> {
+        let fence = self.fence()?;
+        Some(SharedMemory {
+            client: Arc::clone(&self.client),
+            peer: self.held.peer,
+            fingerprint: self.held.fingerprint,
+            fence,
+        })
+    }
+
+    /// Completes the claim. Returns whether it was lost. An unacknowledged completion is repeated by the outbox.
+    pub(super) async fn complete(mut self: Box<Self>, completion: Completion) -> bool {
+        if self.state == State::Absent {
+            return false;
+        }
+        // Dropped from here on, the claim is completed by the outbox instead.
+        let mut unsent = Unsent(Some((Arc::clone(&self.client), self.held, completion.clone())));
+        self.state = State::Absent;
+        let completed = self.client.complete(self.held, completion).await;
+        unsent.0 = None;
+        // A claim that the node has granted itself may not have reached the store.
+        completed == Ok(Completed::Lost) && self.fence != Fence::NONE
+    }
+
+    /// Gives the claim up. The claim that a newer offer of this node supersedes is not released: that
+    /// offer takes it over in the store, which marks the loser.
+    pub(super) fn give_up(mut self: Box<Self>, cause: Option<Revoked>) {
+        if let Some(cause) = cause {
+            self.note_revoked(cause);
+        }
+    }
+
+    /// Notes why this node has revoked the claim.
+    pub(super) fn note_revoked(&mut self, cause: Revoked) {
+        if cause == Revoked::Superseded && self.ended.is_none() {
+            self.state = State::Absent;
+        }
+    }
+}
+
+/// Sends a completion that nobody waits for any more.
+struct Unsent(Option<(Arc<StoreClient>, Held, Completion)>);
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some((client, held, completion)) = self.0.take() {
+            client.send(Message::Complete(held, completion));
+        }
+    }
+}
+
+impl Drop for SharedClaim {
+    fn drop(&mut self) {
+        self.client.unwatch(self.held.token);
+        if self.state == State::Held {
+            self.client.send(Message::Release(self.held));
+        }
+    }
+}
+
+/// Returns the instant `time` from `now`, or one that is far away.
+fn far(now: Instant, time: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(31_536_000);
+    now + time.min(YEAR)
+}

@@ -1,0 +1,62 @@
+//! [`Breaker`]: spares calls while the store cannot be reached.
+
+use std::{
+    sync::{
+        Weak,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::StoreClient;
+use crate::observe;
+
+/// So many failures in a row open the breaker.
+const MAX_FAILURES: u32 = 5;
+
+const FIRST_PROBE: Duration = Duration::from_millis(100);
+const SLOWEST_PROBE: Duration = Duration::from_secs(5);
+
+/// Counts failures in a row. Open, it lets no call through until a probe succeeds.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    // Relaxed everywhere: the count decides nothing but whether calls are made.
+    failures: AtomicU32,
+}
+
+impl Breaker {
+    pub(super) fn is_open(&self) -> bool {
+        self.failures.load(Relaxed) >= MAX_FAILURES
+    }
+
+    /// Notes a success. A late reply does not close an open breaker: that is the probe's task.
+    pub(super) fn succeeded(&self) {
+        if self.failures.load(Relaxed) != 0 && !self.is_open() {
+            self.failures.store(0, Relaxed);
+        }
+    }
+
+    /// Notes a failure. Returns whether it has opened the breaker: the caller then starts a [`probe`](Self::probe).
+    pub(super) fn failed(&self) -> bool {
+        self.failures.fetch_add(1, Relaxed) + 1 == MAX_FAILURES
+    }
+
+    /// Pings the store until it answers, then closes the breaker.
+    pub(super) async fn probe(client: Weak<StoreClient>) {
+        let mut pause = FIRST_PROBE;
+        loop {
+            sleep(pause).await;
+            let Some(client) = client.upgrade() else {
+                return;
+            };
+            if client.ping().await {
+                client.breaker.failures.store(0, Relaxed);
+                observe::store_up();
+                return;
+            }
+            pause = (2 * pause).min(SLOWEST_PROBE);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! [`StoreClient`]: one layer's calls of its store, with their time-outs, breaker, outbox and notices.
+
+mod breaker;
+mod outbox;
+mod signals;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use self::{breaker::Breaker, outbox::Outbox, signals::Signals};
+use super::{
+    Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope, SharedStore,
+    StoreError, StoreFuture,
+};
+use crate::{PeerKey, observe};
+
+pub(crate) use self::outbox::Message;
+
+/// How long a call may take.
+const CALL_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How long a claim is held in the store without a renewal.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// One layer's calls of its store.
+pub(crate) struct StoreClient {
+    store: Arc<dyn SharedStore>,
+    on_error: OnStoreError,
+    breaker: Breaker,
+    outbox: Outbox,
+    signals: Signals,
+    tokens: Tokens,
+    /// The task that reads the notices. Its runtime also runs calls that are made outside of any runtime.
+    listener: Mutex<Option<Listener>>,
+}
+
+struct Listener {
+    task: JoinHandle<()>,
+    runtime: Handle,
+}
+
+/// The numbers of tokens: random at first, then counting.
+struct Tokens {
+    hasher: RandomState,
+    next: AtomicU64,
+}
+
+/// A call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// The store has not been asked.
+    NotSent,
+    /// The call may have taken effect.
+    Unknown,
+}
+
+impl StoreClient {
+    pub(crate) fn new(store: Arc<dyn SharedStore>, on_error: OnStoreError) -> Self {
+        Self {
+            store,
+            on_error,
+            breaker: Breaker::default(),
+            outbox: Outbox::default(),
+            signals: Signals::default(),
+            tokens: Tokens {
+                hasher: RandomState::new(),
+                next: AtomicU64::new(0),
+            },
+            listener: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn on_error(&self) -> OnStoreError {
+        self.on_error
+    }
+
+    /// Returns a token that no claim has yet.
+    pub(crate) fn token(&self) -> ClaimToken {
+        // A keyed hash of a counter never repeats in practice, and other nodes cannot guess it.
+        let unique = self.tokens.hasher.hash_one(self.tokens.next.fetch_add(1, Relaxed));
+        ClaimToken::new(self.store.node(), unique)
+    }
+
+    /// Starts the task that reads the notices, if it does not run. `read` makes it; it must hold this weakly. Returns
+    /// whether notices may have been missed.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn listen<F>(self: &Arc<Self>, read: impl FnOnce(Notices) -> F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_running, is_first) = match &*listener {
+            Some(listener) => (!listener.task.is_finished(), false),
+            None => (false, true),
+        };
+        if !is_running {
+            let runtime = Handle::current();
+            let task = runtime.spawn(read(self.store.listen()));
+            *listener = Some(Listener { task, runtime });
+        }
+        drop(listener);
+        // Messages that were sent before there was a runtime.
+        self.outbox.resume(self);
+        !is_running && !is_first
+    }
+
+    /// Asks for a claim, after everything that was sent for this peer before has arrived.
+    pub(crate) async fn claim(self: &Arc<Self>, ask: Ask) -> Result<Claimed, CallError> {
+        if timeout(CALL_TIMEOUT, self.outbox.delivered(ask.peer)).await.is_err() {
+            return Err(CallError::NotSent);
+        }
+        self.call("claim", |store| store.claim(ask)).await
+    }
+
+    pub(crate) async fn renew(self: &Arc<Self>, held: Held, is_abandoned: bool) -> Result<Renewed, CallError> {
+        self.call("renew", |store| store.renew(held, LEASE, is_abandoned)).await
+    }
+
+    /// Completes a claim. If the store does not answer in time, the outbox tries again.
+    pub(crate) async fn complete(self: &Arc<Self>, held: Held, completion: Completion) -> Result<Completed, CallError> {
+        let completed = self
+            .call("complete", |store| store.complete(held, completion.clone()))
+            .await;
+        if completed.is_err() {
+            self.send(Message::Complete(held, completion));
+        }
+        completed
+    }
+
+    /// Sends a message that the caller does not wait for.
+    pub(crate) fn send(self: &Arc<Self>, message: Message) {
+        self.outbox.send(self, message, Instant::now() + LEASE);
+    }
+
+    /// Resolves when every message is acknowledged or has expired.
+    pub(crate) async fn drain(&self) {
+        self.outbox.drain().await;
+    }
+
+    /// Returns a future that is ready when a claim of the peer has ended. Subscribe before asking.
+    pub(crate) fn subscribe(&self, peer: PeerKey) -> signals::Subscription<'_> {
+        self.signals.subscribe(peer)
+    }
+
+    pub(crate) fn wake(&self, peer: PeerKey) {
+        self.signals.wake(peer);
+    }
+
+    pub(crate) fn wake_all(&self) {
+        self.signals.wake_all();
+    }
+
+    /// Returns what is ready when the claim is lost.
+    pub(crate) fn watch(&self, token: ClaimToken) -> oneshot::Receiver<Lost> {
+        self.signals.watch(token)
+    }
+
+    pub(crate) fn unwatch(&self, token: ClaimToken) {
+        self.signals.unwatch(token);
+    }
+
+    pub(crate) fn lose(&self, token: ClaimToken, cause: Lost) {
+        self.signals.lose(token, cause);
+    }
+
+    async fn call<T>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
+    ) -> Result<T, CallError> {
+        if self.breaker.is_open() {
+            return Err(CallError::NotSent);
+        }
+        let started = Instant::now();
+        let replied = timeout(CALL_TIMEOUT, call(&*self.store)).await;
+        let took = started.elapsed();
+        let error = match replied {
+            Ok(Ok(reply)) => {
+                self.breaker.succeeded();
+                observe::store_called(operation, took);
+                return Ok(reply);
+            }
+            Ok(Err(error)) => error,
+            Err(_elapsed) => StoreError::new("no reply in time"),
+        };
+        observe::store_failed(operation, took, &error);
+        if self.breaker.failed() {
+            observe::store_down();
+            self.spawn(Breaker::probe(Arc::downgrade(self)));
+        }
+        Err(CallError::Unknown)
+    }
+
+    async fn ping(&self) -> bool {
+        matches!(timeout(CALL_TIMEOUT, self.store.ping()).await, Ok(Ok(())))
+    }
+
+    /// Spawns a task on the caller's runtime, else on that of the listener. Returns whether there was one.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        let runtime = Handle::try_current().ok().or_else(|| {
+            let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+            listener.as_ref().map(|listener| listener.runtime.clone())
+        });
+        match runtime {
+            Some(runtime) => {
+                runtime.spawn(task);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl fmt::Debug for StoreClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreClient")
+            .field("store", &self.store)
+            .field("on_error", &self.on_error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for StoreClient {
+    fn drop(&mut self) {
+        let listener = self.listener.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = listener {
+            // Nobody applies its notices any more.
+            listener.task.abort();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! [`Outbox`]: messages to the store that nobody waits for.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::{CallError, Completion, Held, Scope, StoreClient};
+use crate::{PeerKey, extract::SessionUri, observe};
+
+/// How many messages may wait. Past that, new ones are dropped: leases free what they would have freed.
+const MAX_MESSAGES: usize = 4096;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Messages to the store that nobody waits for. Those of one peer arrive in order, those of different peers at once.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    /// Notified whenever a line is empty again.
+    delivered: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Messages by peer; those without a peer are a line of their own.
+    lines: HashMap<Option<PeerKey>, Line>,
+    messages: usize,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    messages: VecDeque<(Message, Instant)>,
+    /// `true` while a task delivers the messages.
+    is_served: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Complete(Held, Completion),
+    Release(Held),
+    Forget(PeerKey, Scope),
+    Announce(SessionUri),
+    Clear,
+}
+
+impl Message {
+    fn peer(&self) -> Option<PeerKey> {
+        match self {
+            Self::Complete(held, _) | Self::Release(held) => Some(held.peer),
+            Self::Forget(peer, _) => Some(*peer),
+            Self::Announce(_) | Self::Clear => None,
+        }
+    }
+
+    async fn deliver(&self, client: &Arc<StoreClient>) -> Result<(), CallError> {
+        match self.clone() {
+            Self::Complete(held, completion) => {
+                let complete = client.call("complete", |store| store.complete(held, completion));
+                complete.await.map(drop)
+            }
+            Self::Release(held) => client.call("release", |store| store.release(held)).await,
+            Self::Forget(peer, scope) => client.call("forget", |store| store.forget(peer, scope)).await.map(drop),
+            Self::Announce(uri) => client.call("announce", |store| store.announce(uri)).await,
+            Self::Clear => client.call("clear", |store| store.clear()).await,
+        }
+    }
+}
+
+impl Outbox {
+    /// Sends a message. It is tried again until it is acknowledged or `deadline` has passed.
+    pub(super) fn send(&self, client: &Arc<StoreClient>, message: Message, deadline: Instant) {
+        let peer = message.peer();
+        let is_sent = self.with(|state| {
+            let has_room = state.messages < MAX_MESSAGES;
+            if has_room {
+                state.messages += 1;
+                state
+                    .lines
+                    .entry(peer)
+                    .or_default()
+                    .messages
+                    .push_back((message, deadline));
+            }
+            has_room
+        });
+        if is_sent {
+            self.serve(client, peer);
+        } else {
+            observe::outbox_full();
+        }
+    }
+
+    /// Serves the lines that nobody serves: they were begun outside of any runtime.
+    pub(super) fn resume(&self, client: &Arc<StoreClient>) {
+        let idle: Vec<_> = self.with(|state| {
+            let lines = state.lines.iter();
+            lines
+                .filter(|(_, line)| !line.is_served)
+                .map(|(peer, _)| *peer)
+                .collect()
+        });
+        idle.into_iter().for_each(|peer| self.serve(client, peer));
+    }
+
+    /// Resolves when nothing is under way that a decision on the peer has to come after.
+    pub(super) async fn delivered(&self, peer: PeerKey) {
+        loop {
+            // Subscribed before the look, so that a delivery in between is not missed.
+            let delivered = self.delivered.notified();
+            let is_pending = self.with(|state| {
+                let clears = state.lines.get(&None).is_some_and(|line| {
+                    let mut messages = line.messages.iter();
+                    messages.any(|(message, _)| matches!(message, Message::Clear))
+                });
+                clears || state.lines.contains_key(&Some(peer))
+            });
+            if !is_pending {
+                return;
+            }
+            delivered.await;
+        }
+    }
+
+    /// Resolves when no message waits.
+    pub(super) async fn drain(&self) {
+        loop {
+            let delivered = self.delivered.notified();
+            if self.with(|state| state.lines.values().all(|line| line.messages.is_empty())) {
+                return;
+            }
+            delivered.await;
+        }
+    }
+
+    /// Starts a task for a line unless it has one.
+    fn serve(&self, client: &Arc<StoreClient>, peer: Option<PeerKey>) {
+        let is_new = self.with(|state| {
+            let line = state.lines.get_mut(&peer);
+            line.is_some_and(|line| !std::mem::replace(&mut line.is_served, true))
+        });
+        if is_new && !client.spawn(Server(Arc::clone(client), peer).run()) {
+            // `resume` starts it later.
+            self.stop(peer);
+        }
+    }
+
+    fn stop(&self, peer: Option<PeerKey>) {
+        self.with(|state| {
+            if let Some(line) = state.lines.get_mut(&peer) {
+                line.is_served = false;
+            }
+        });
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        // Poisoning is ignored: nothing in here panics half-way.
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Delivers the messages of one line. Dropped before that is done, as when a runtime shuts down, it leaves the line to
+/// the next one.
+struct Server(Arc<StoreClient>, Option<PeerKey>);
+
+impl Server {
+    async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        while let Some((message, deadline)) = self.next() {
+            let is_over = match message.deliver(&self.0).await {
+                Ok(()) => true,
+                Err(_) if Instant::now() >= deadline => {
+                    observe::outbox_expired();
+                    true
+                }
+                Err(_) => false,
+            };
+            if is_over {
+                self.done();
+                pause = FIRST_PAUSE;
+            } else {
+                sleep(pause).await;
+                pause = (2 * pause).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// Returns the first message, or removes the empty line.
+    fn next(&self) -> Option<(Message, Instant)> {
+        self.0.outbox.with(|state| {
+            let line = state.lines.get(&self.1)?;
+            let first = line.messages.front().cloned();
+            if first.is_none() {
+                state.lines.remove(&self.1);
+            }
+            first
+        })
+    }
+
+    fn done(&self) {
+        let outbox = &self.0.outbox;
+        outbox.with(|state| {
+            if let Some(line) = state.lines.get_mut(&self.1) {
+                line.messages.pop_front();
+                state.messages -= 1;
+                if line.messages.is_empty() {
+                    // At once, since requests wait for it. The task ends when it finds the line gone.
+                    state.lines.remove(&self.1);
+                }
+            }
+        });
+        outbox.delivered.notify_waiters();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.outbox.stop(self.1);
+    }
+}

@@ -1,0 +1,782 @@
+//! Several nodes that share a store keep the promises of one.
+
+use std::{
+    convert::Infallible,
+    future::ready,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{Response, StatusCode};
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, advance, sleep},
+};
+use tower::{Layer, Service, util::BoxCloneSyncService};
+use tower_offer_dedup::{
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, OfferSession, Stats, WhenBusy,
+    extract::{Admission, ExtractOffer, Found},
+    http::{BufferedBody, HttpAnswer},
+    store::{
+        Ask, Claimed, Completed, Completion, Fence, Held, MemoryNode, MemoryStore, NodeId, Notices, OnStoreError,
+        Renewed, Scope, SharedStore, StoreError, StoreFuture,
+    },
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What an offer asks of the handler.
+#[derive(Clone, Debug)]
+struct Message {
+    peer: &'static str,
+    text: &'static str,
+    session: Option<OfferSession>,
+    fence: Option<Fence>,
+}
+
+fn offer(text: &'static str) -> Message {
+    Message {
+        peer: "p",
+        text,
+        session: None,
+        fence: None,
+    }
+}
+
+#[derive(Clone)]
+struct Offers;
+
+impl ExtractOffer<Message> for Offers {
+    type Request = Message;
+    type Read = std::future::Ready<Found<Message, Infallible>>;
+
+    fn extract(&self, message: Message) -> Found<Message, Self::Read> {
+        let offer = Offer::new(message.peer, Fingerprint::exact(message.text.as_bytes()));
+        Found::Offer(message, offer)
+    }
+
+    fn prepare(&self, message: &mut Message, admission: &Admission) {
+        message.session = Some(admission.session().clone());
+        message.fence = admission.fence();
+    }
+}
+
+/// The handler behind all nodes. It answers each call with its number.
+#[derive(Clone)]
+struct Handler {
+    calls: Arc<Mutex<Vec<Message>>>,
+    /// How many calls may be answered.
+    answers: Arc<Semaphore>,
+    status: Arc<Mutex<StatusCode>>,
+    running: Arc<AtomicUsize>,
+}
+
+impl Handler {
+    /// A handler that answers at once.
+    fn ready() -> Self {
+        let handler = Self::held();
+        handler.answers.add_permits(1000);
+        handler
+    }
+
+    /// A handler that answers only when it is let.
+    fn held() -> Self {
+        Self {
+            calls: Arc::default(),
+            answers: Arc::new(Semaphore::new(0)),
+            status: Arc::new(Mutex::new(StatusCode::CREATED)),
+            running: Arc::default(),
+        }
+    }
+
+    fn answer(&self) {
+        self.answers.add_permits(1);
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+
+    fn last(&self) -> Message {
+        self.calls.lock().unwrap().last().cloned().expect("a call")
+    }
+
+    fn running(&self) -> usize {
+        self.running.load(Relaxed)
+    }
+
+    async fn handle(self, message: Message) -> Result<Response<String>, Infallible> {
+        let number = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(message);
+            calls.len()
+        };
+        let _running = Running::new(&self.running);
+        self.answers.acquire().await.expect("never closed").forget();
+        let mut response = Response::new(format!("answer {number}"));
+        *response.status_mut() = *self.status.lock().unwrap();
+        Ok(response)
+    }
+}
+
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+type Inner = Response<BufferedBody<String>>;
+
+struct Node {
+    service: BoxCloneSyncService<Message, Inner, Infallible>,
+    handle: OfferDedupHandle,
+}
+
+struct Options {
+    when_busy: WhenBusy,
+    replays: bool,
+    detached: bool,
+    on_store_error: OnStoreError,
+    cooldown: Duration,
+}
+
+const OPTIONS: Options = Options {
+    when_busy: WhenBusy::Refuse,
+    replays: true,
+    detached: false,
+    on_store_error: OnStoreError::FailOpen,
+    cooldown: Duration::ZERO,
+};
+
+const QUEUE: WhenBusy = WhenBusy::Queue {
+    depth: 8,
+    timeout: Duration::from_secs(10),
+};
+
+fn node(store: impl SharedStore, handler: &Handler, options: &Options) -> Node {
+    let builder = OfferDedupLayer::builder()
+        .offers(Offers)
+        .when_busy(options.when_busy)
+        .cooldown(options.cooldown)
+        .store(store)
+        .on_store_error(options.on_store_error);
+    let inner = {
+        let handler = handler.clone();
+        tower::service_fn(move |message| handler.clone().handle(message))
+    };
+    macro_rules! built {
+        ($builder:expr) => {{
+            let layer = $builder.build();
+            Node {
+                handle: layer.handle(),
+                service: BoxCloneSyncService::new(layer.layer(inner)),
+            }
+        }};
+    }
+    match (options.replays, options.detached) {
+        (true, false) => built!(builder.answer(HttpAnswer::replaying())),
+        (false, false) => built!(builder.answer(HttpAnswer::refusing())),
+        (true, true) => built!(builder.answer(HttpAnswer::replaying()).finish_abandoned()),
+        (false, true) => built!(builder.answer(HttpAnswer::refusing()).finish_abandoned()),
+    }
+}
+
+fn two_nodes(handler: &Handler, options: &Options) -> [Node; 2] {
+    let store = MemoryStore::new();
+    [(); 2].map(|()| node(store.node(), handler, options))
+}
+
+impl Node {
+    fn send(&self, message: Message) -> JoinHandle<(u16, String)> {
+        let mut service = self.service.clone();
+        tokio::spawn(async move {
+            let response = service.call(message).await.expect("infallible");
+            let status = response.status().as_u16();
+            let body = match response.into_body() {
+                body if status < 300 => text(body).await,
+                body => kind(&text(body).await),
+            };
+            (status, body)
+        })
+    }
+
+    async fn call(&self, message: Message) -> (u16, String) {
+        self.send(message).await.expect("no panic")
+    }
+
+    fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+}
+
+async fn text(body: BufferedBody<String>) -> String {
+    let bytes = http_body_util::BodyExt::collect(body).await.expect("a body").to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// The reason in a problem document.
+fn kind(problem: &str) -> String {
+    let (_, rest) = problem.split_once("2026:").unwrap_or(("", problem));
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+fn answered(number: usize) -> (u16, String) {
+    (201, format!("answer {number}"))
+}
+
+fn refused(status: u16, reason: &str) -> (u16, String) {
+    (status, reason.to_owned())
+}
+
+/// Lets all tasks run until they wait for something.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn duplicate_is_replayed_elsewhere() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    assert_eq!(b.call(offer("f")).await, answered(1));
+    assert_eq!(b.call(offer("f")).await, answered(1));
+    assert_eq!(handler.calls(), 1);
+    assert_eq!((a.stats().admitted, b.stats().admitted, b.stats().replayed), (1, 0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn duplicate_is_refused_elsewhere() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            replays: false,
+            ..OPTIONS
+        },
+    );
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    assert_eq!(b.call(offer("f")).await, refused(409, "processed"));
+    assert_eq!((handler.calls(), b.stats().refused_processed), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn window_ends_on_all_nodes_at_once() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    a.call(offer("f")).await;
+    advance(6 * SECOND).await;
+    assert_eq!(b.call(offer("f")).await, answered(1));
+    advance(5 * SECOND).await;
+    assert_eq!(b.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn follower_elsewhere_gets_answer() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    let first = a.send(offer("f"));
+    settle().await;
+    let followers = [(); 3].map(|()| b.send(offer("f")));
+    settle().await;
+    assert_eq!(handler.calls(), 1);
+    handler.answer();
+    let started = Instant::now();
+    assert_eq!(first.await.unwrap(), answered(1));
+    for follower in followers {
+        assert_eq!(follower.await.unwrap(), answered(1));
+    }
+    assert!(started.elapsed() < SECOND / 10, "woken by the notice, not by polling");
+}
+
+#[tokio::test(start_paused = true)]
+async fn follower_elsewhere_times_out() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    let _first = a.send(offer("f"));
+    settle().await;
+    let started = Instant::now();
+    assert_eq!(b.call(offer("f")).await, refused(503, "timed_out"));
+    assert_eq!(started.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn duplicate_in_flight_elsewhere_is_refused() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            replays: false,
+            ..OPTIONS
+        },
+    );
+    let _first = a.send(offer("f"));
+    settle().await;
+    assert_eq!(b.call(offer("f")).await, refused(409, "in_flight"));
+    assert_eq!(b.call(offer("g")).await, refused(409, "busy"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cooldown_holds_elsewhere() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            cooldown: 2 * SECOND,
+            ..OPTIONS
+        },
+    );
+    a.call(offer("f")).await;
+    assert_eq!(b.call(offer("g")).await, refused(409, "cooling_down"));
+    advance(2 * SECOND).await;
+    assert_eq!(b.call(offer("g")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn queued_offer_waits_for_other_node() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            when_busy: QUEUE,
+            ..OPTIONS
+        },
+    );
+    let first = a.send(offer("f"));
+    settle().await;
+    let second = b.send(offer("g"));
+    settle().await;
+    assert_eq!(handler.calls(), 1);
+    handler.answer();
+    assert_eq!(first.await.unwrap(), answered(1));
+    settle().await;
+    assert_eq!(handler.calls(), 2);
+    handler.answer();
+    assert_eq!(second.await.unwrap(), answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn queued_offer_times_out_elsewhere() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            when_busy: QUEUE,
+            ..OPTIONS
+        },
+    );
+    let _first = a.send(offer("f"));
+    settle().await;
+    assert_eq!(b.call(offer("g")).await, refused(503, "timed_out"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn newest_offer_wins_across_nodes() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            when_busy: WhenBusy::Supersede,
+            ..OPTIONS
+        },
+    );
+    let first = a.send(offer("f"));
+    settle().await;
+    let second = b.send(offer("g"));
+    assert_eq!(first.await.unwrap(), refused(409, "superseded"));
+    settle().await;
+    assert_eq!((handler.calls(), handler.running()), (2, 1));
+    handler.answer();
+    assert_eq!(second.await.unwrap(), answered(2));
+    // A late copy of the loser cannot win the lock back, on either node.
+    assert_eq!(a.call(offer("f")).await, refused(409, "superseded"));
+    assert_eq!(b.call(offer("f")).await, refused(409, "superseded"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_loser_is_marked_elsewhere() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            when_busy: WhenBusy::Supersede,
+            ..OPTIONS
+        },
+    );
+    let first = a.send(offer("f"));
+    settle().await;
+    let second = a.send(offer("g"));
+    assert_eq!(first.await.unwrap(), refused(409, "superseded"));
+    settle().await;
+    assert_eq!(b.call(offer("f")).await, refused(409, "superseded"));
+    handler.answer();
+    assert_eq!(second.await.unwrap(), answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_request_frees_other_node() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    let first = a.send(offer("f"));
+    settle().await;
+    first.abort();
+    settle().await;
+    handler.answer();
+    assert_eq!(b.call(offer("g")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_is_retried_elsewhere() {
+    let handler = Handler::ready();
+    *handler.status.lock().unwrap() = StatusCode::NOT_ACCEPTABLE;
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    assert_eq!(a.call(offer("f")).await.0, 406);
+    settle().await;
+    *handler.status.lock().unwrap() = StatusCode::CREATED;
+    assert_eq!(b.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_processing_keeps_its_claim() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    let first = a.send(offer("f"));
+    settle().await;
+    for _ in 0..25 {
+        sleep(SECOND).await;
+        assert_eq!(b.call(offer("g")).await, refused(409, "busy"));
+    }
+    handler.answer();
+    assert_eq!(first.await.unwrap(), answered(1));
+    assert_eq!(handler.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn local_lease_frees_other_node() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    let first = a.send(offer("f"));
+    settle().await;
+    sleep(41 * SECOND).await;
+    let second = b.send(offer("g"));
+    settle().await;
+    assert_eq!((handler.calls(), handler.running()), (2, 1));
+    assert_eq!(first.await.unwrap(), refused(503, "aborted"));
+    handler.answer();
+    assert_eq!(second.await.unwrap(), answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn abandoned_work_gives_way_elsewhere() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            detached: true,
+            ..OPTIONS
+        },
+    );
+    let first = a.send(offer("f"));
+    settle().await;
+    assert_eq!(b.call(offer("g")).await, refused(409, "busy"));
+    first.abort();
+    settle().await;
+    let second = b.send(offer("g"));
+    settle().await;
+    assert_eq!((handler.calls(), handler.running()), (2, 1));
+    handler.answer();
+    assert_eq!(second.await.unwrap(), answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn abandoned_work_is_finished_for_retry_elsewhere() {
+    let handler = Handler::held();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            detached: true,
+            ..OPTIONS
+        },
+    );
+    let first = a.send(offer("f"));
+    settle().await;
+    first.abort();
+    settle().await;
+    let retry = b.send(offer("f"));
+    settle().await;
+    handler.answer();
+    assert_eq!(retry.await.unwrap(), answered(1));
+    assert_eq!(handler.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forget_reaches_every_node() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(
+        &handler,
+        &Options {
+            cooldown: 2 * SECOND,
+            ..OPTIONS
+        },
+    );
+    a.call(offer("f")).await;
+    assert_eq!(b.call(offer("f")).await, answered(1));
+    a.handle.forget("p");
+    settle().await;
+    assert_eq!(b.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forget_takes_effect_before_next_offer() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    b.call(offer("f")).await;
+    a.handle.forget("p");
+    assert_eq!(a.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forget_offer_keeps_other_offers() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    a.call(offer("f")).await;
+    a.call(offer("g")).await;
+    b.call(offer("f")).await;
+    b.handle.forget_offer("p", Fingerprint::exact(b"f"));
+    settle().await;
+    assert_eq!(a.call(offer("g")).await, answered(2));
+    assert_eq!(a.call(offer("f")).await, answered(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clear_reaches_every_node() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    a.call(offer("f")).await;
+    b.call(offer("f")).await;
+    a.handle.clear();
+    settle().await;
+    assert_eq!(b.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_end_reaches_every_node() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    a.call(offer("f")).await;
+    b.call(offer("f")).await;
+    assert!(handler.last().session.expect("admitted").forget());
+    settle().await;
+    assert_eq!(b.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_session_end_spares_newer_claim() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    a.call(offer("f")).await;
+    let old = handler.last().session.expect("admitted");
+    b.handle.forget("p");
+    settle().await;
+    assert_eq!(b.call(offer("f")).await, answered(2));
+    old.forget();
+    settle().await;
+    assert_eq!(a.call(offer("f")).await, answered(2));
+    assert_eq!(b.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fences_rise() {
+    let handler = Handler::ready();
+    let [a, b] = two_nodes(&handler, &OPTIONS);
+    let mut last = None;
+    for (node, text) in [(&a, "f"), (&b, "g"), (&a, "h")] {
+        node.call(offer(text)).await;
+        let fence = handler.last().fence;
+        assert!(fence > last, "{fence:?} after {last:?}");
+        last = fence;
+    }
+}
+
+/// A store that can be made to fail.
+#[derive(Debug)]
+struct Faulty {
+    node: MemoryNode,
+    is_down: Arc<AtomicBool>,
+    /// `true` if failing calls take effect all the same.
+    loses_replies: bool,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Faulty {
+    fn new(store: &MemoryStore, loses_replies: bool) -> (Self, Arc<AtomicBool>) {
+        let is_down = Arc::new(AtomicBool::new(false));
+        let faulty = Self {
+            node: store.node(),
+            is_down: Arc::clone(&is_down),
+            loses_replies,
+            calls: Arc::default(),
+        };
+        (faulty, is_down)
+    }
+
+    fn run<T: Send + 'static>(&self, call: impl FnOnce(&MemoryNode) -> StoreFuture<T>) -> StoreFuture<T> {
+        self.calls.fetch_add(1, Relaxed);
+        if !self.is_down.load(Relaxed) {
+            return call(&self.node);
+        }
+        if self.loses_replies {
+            drop(call(&self.node));
+        }
+        Box::pin(ready(Err(StoreError::new("down"))))
+    }
+}
+
+impl SharedStore for Faulty {
+    fn node(&self) -> NodeId {
+        self.node.node()
+    }
+    fn claim(&self, ask: Ask) -> StoreFuture<Claimed> {
+        self.run(|node| node.claim(ask))
+    }
+    fn renew(&self, held: Held, lease: Duration, is_abandoned: bool) -> StoreFuture<Renewed> {
+        self.run(|node| node.renew(held, lease, is_abandoned))
+    }
+    fn complete(&self, held: Held, completion: Completion) -> StoreFuture<Completed> {
+        self.run(|node| node.complete(held, completion))
+    }
+    fn release(&self, held: Held) -> StoreFuture<()> {
+        self.run(|node| node.release(held))
+    }
+    fn forget(&self, peer: tower_offer_dedup::PeerKey, scope: Scope) -> StoreFuture<bool> {
+        self.run(|node| node.forget(peer, scope))
+    }
+    fn announce(&self, uri: tower_offer_dedup::extract::SessionUri) -> StoreFuture<()> {
+        self.run(|node| node.announce(uri))
+    }
+    fn clear(&self) -> StoreFuture<()> {
+        self.run(SharedStore::clear)
+    }
+    fn ping(&self) -> StoreFuture<()> {
+        self.run(SharedStore::ping)
+    }
+    fn listen(&self) -> Notices {
+        self.node.listen()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_decides_alone_when_failing_open() {
+    let handler = Handler::ready();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = Faulty::new(&store, false);
+    let a = node(faulty, &handler, &OPTIONS);
+    let b = node(store.node(), &handler, &OPTIONS);
+    is_down.store(true, Relaxed);
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    assert_eq!(b.call(offer("f")).await, answered(2));
+    assert_eq!(handler.calls.lock().unwrap()[0].fence, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_offers_are_refused_when_failing_closed() {
+    let handler = Handler::ready();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = Faulty::new(&store, false);
+    let closed = Options {
+        on_store_error: OnStoreError::FailClosed,
+        ..OPTIONS
+    };
+    let a = node(faulty, &handler, &closed);
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    is_down.store(true, Relaxed);
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    assert_eq!(a.call(offer("g")).await, refused(503, "store_unavailable"));
+    is_down.store(false, Relaxed);
+    assert_eq!(a.call(offer("g")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_claim_reply_is_released_when_failing_closed() {
+    let handler = Handler::ready();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = Faulty::new(&store, true);
+    let closed = Options {
+        on_store_error: OnStoreError::FailClosed,
+        ..OPTIONS
+    };
+    let a = node(faulty, &handler, &closed);
+    let b = node(store.node(), &handler, &closed);
+    is_down.store(true, Relaxed);
+    assert_eq!(a.call(offer("f")).await, refused(503, "store_unavailable"));
+    is_down.store(false, Relaxed);
+    sleep(SECOND).await;
+    assert_eq!(b.call(offer("g")).await, answered(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_claim_reply_is_completed_when_failing_open() {
+    let handler = Handler::held();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = Faulty::new(&store, true);
+    let a = node(faulty, &handler, &OPTIONS);
+    let b = node(store.node(), &handler, &OPTIONS);
+    is_down.store(true, Relaxed);
+    let first = a.send(offer("f"));
+    settle().await;
+    is_down.store(false, Relaxed);
+    handler.answer();
+    assert_eq!(first.await.unwrap(), answered(1));
+    assert_eq!(b.call(offer("f")).await, answered(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unacknowledged_completion_is_repeated() {
+    let handler = Handler::held();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = Faulty::new(&store, false);
+    let a = node(faulty, &handler, &OPTIONS);
+    let b = node(store.node(), &handler, &OPTIONS);
+    let first = a.send(offer("f"));
+    settle().await;
+    is_down.store(true, Relaxed);
+    handler.answer();
+    assert_eq!(first.await.unwrap(), answered(1));
+    is_down.store(false, Relaxed);
+    sleep(SECOND).await;
+    assert_eq!(b.call(offer("f")).await, answered(1));
+    a.handle.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn breaker_spares_calls() {
+    let handler = Handler::ready();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = Faulty::new(&store, false);
+    let calls = Arc::clone(&faulty.calls);
+    let a = node(faulty, &handler, &OPTIONS);
+    is_down.store(true, Relaxed);
+    for text in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
+        a.call(offer(text)).await;
+    }
+    assert_eq!((handler.calls(), calls.load(Relaxed)), (9, 5));
+    is_down.store(false, Relaxed);
+    sleep(SECOND).await;
+    a.call(offer("j")).await;
+    assert!(handler.last().fence.is_some());
+}
