@@ -123,7 +123,8 @@ impl StoreClient {
 
     /// Asks for a claim, after everything that was sent for this peer before has arrived.
     pub(crate) async fn claim(self: &Arc<Self>, ask: Ask) -> Result<Claimed, CallError> {
-        if timeout(CALL_TIMEOUT, self.outbox.delivered(ask.peer)).await.is_err() {
+        let is_late = || async { timeout(CALL_TIMEOUT, self.outbox.delivered(ask.peer)).await.is_err() };
+        if self.breaker.is_open() || is_late().await {
             return Err(CallError::NotSent);
         }
         self.call("claim", |store| store.claim(ask)).await
