@@ -134,14 +134,14 @@ impl LockTable {
     /// Sets when the lease of a claim ends.
     pub(super) fn set_lease(&mut self, peer: PeerKey, number: ClaimNumber, lease_end: Tick) {
         if let Some(active) = self.active(peer) {
-            active.set_lease(number, lease_end);
+            active.lock.set_lease(number, lease_end);
         }
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
     pub(super) fn follow_again(&self, peer: PeerKey, id: ClaimNumber, now: Tick, settings: &Settings) -> Option<Tick> {
         let active = self.peers.get(&peer)?.active.as_ref()?;
-        active.follow_again(id, now, settings)
+        active.lock.follow_again(id, now, settings)
     }
 
     /// Ends a claim: the lock is free or cools down, and the history may have to be written to the cache.
@@ -235,7 +235,7 @@ impl LockTable {
 
     pub(super) fn is_processing(&self, peer: PeerKey) -> bool {
         let active = self.peers.get(&peer).and_then(|peer| peer.active.as_ref());
-        active.is_some_and(|active| active.is_processing())
+        active.is_some_and(|active| active.lock.holder.is_some())
     }
 
     /// Removes up to `most` peers that have cooled down.
@@ -282,7 +282,7 @@ impl LockTable {
                 peer.cooling_until = Tick::default();
                 effects.cooldowns_evicted += 1;
                 if let Some(active) = &peer.active {
-                    active.call_front(effects);
+                    active.lock.call_front(effects);
                 }
                 let vacant = self.settle(id, rules.now);
                 debug_assert!(vacant.is_none(), "a vacant entry is removed when it becomes vacant");
