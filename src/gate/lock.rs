@@ -35,6 +35,10 @@ impl Lock {
         let (now, settings) = (rules.now, rules.settings);
         let is_same = |in_flight: &InFlight| in_flight.fingerprint == arrival.fingerprint();
         let (in_flight, wake) = match &mut self.holder {
+            // It counts as superseded for as long as the newer offer waits, also where nothing is remembered.
+            Some(holder) if is_same(&holder.in_flight) && holder.is_superseded && !self.queue.is_empty() => {
+                return Some(Verdict::refused(Reason::Superseded, Duration::ZERO));
+            }
             Some(holder) if is_same(&holder.in_flight) => {
                 let wake = holder.wake(now, settings);
                 (&mut holder.in_flight, wake)
