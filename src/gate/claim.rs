@@ -91,9 +91,10 @@ impl Claim {
     /// If a subscriber, a recorder or a waker panics, after the state is settled.
     pub(crate) fn complete(mut self, outcome: Outcome, record: Option<Record>, replays: bool) {
         let is_unrecorded = replays && outcome == Outcome::Success && record.is_none();
-        let (effects, now) = self.end(outcome, record);
+        let mut effects = Effects::default();
+        let now = self.end(outcome, record, &mut effects);
         let is_unrecorded = is_unrecorded || effects.trimmed.answers > 0;
-        let ran = catch(|| self.gate.run(self.offer.peer(), effects));
+        let ran = catch(|| self.gate.run(self.offer.peer(), &mut effects));
         observe::ended(
             self.gate.counters(),
             &self.offer,
@@ -105,18 +106,19 @@ impl Claim {
     }
 
     /// Settles the state of the peer. Nothing in here calls out, so nothing panics.
-    fn end(&mut self, outcome: Outcome, record: Option<Record>) -> (Effects, Tick) {
+    fn end(&mut self, outcome: Outcome, record: Option<Record>, effects: &mut Effects) -> Tick {
         self.has_ended = true;
         self.gate
-            .release(self.offer.peer(), self.number, End { outcome, record })
+            .release(self.offer.peer(), self.number, End { outcome, record }, effects)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.has_ended {
-            let (effects, now) = self.end(Outcome::Abandoned, None);
-            quietly(|| self.gate.run(self.offer.peer(), effects));
+            let mut effects = Effects::default();
+            let now = self.end(Outcome::Abandoned, None, &mut effects);
+            quietly(|| self.gate.run(self.offer.peer(), &mut effects));
             quietly(|| {
                 let held = now.since(self.since);
                 observe::ended(self.gate.counters(), &self.offer, Outcome::Abandoned, held, false);

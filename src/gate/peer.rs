@@ -29,8 +29,21 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn is_idle(&self, now: Tick) -> bool {
-        self.active.is_none() && self.cooling_until <= now
+    /// Returns the active state, which starts from `known` if there is none.
+    pub(super) fn activate(&mut self, known: Option<History>, effects: &mut Effects) -> &mut Active {
+        match &mut self.active {
+            Some(active) => {
+                // Not dropped here: its answers may call back into the gate.
+                effects.discard(known);
+                active
+            }
+            vacant => vacant.insert(Active::new(known)),
+        }
+    }
+
+    /// Returns whether nothing is left of the peer but perhaps a memory.
+    pub(super) fn is_idle(&self, now: impl FnOnce() -> Tick) -> bool {
+        self.active.is_none() && (self.cooling_until == Tick::default() || self.cooling_until <= now())
     }
 }
 
