@@ -772,7 +772,11 @@ async fn breaker_spares_calls() {
     let a = node(faulty, &handler, &OPTIONS);
     is_down.store(true, Relaxed);
     for text in ["a", "b", "c", "d", "e", "f", "g", "h", "i"] {
-        a.call(Message { peer: text, ..offer(text) }).await;
+        a.call(Message {
+            peer: text,
+            ..offer(text)
+        })
+        .await;
     }
     assert_eq!((handler.calls(), calls.load(Relaxed)), (9, 5));
     is_down.store(false, Relaxed);

@@ -6,10 +6,10 @@ use super::{
     clock::Tick,
     decision::{Grant, Scope, Verdict},
     effects::Effects,
+    end::{Elsewhere, End},
     gate::Gate,
     history::Record,
     number::ClaimNumber,
-    peer::{Elsewhere, End},
     revocation::{Revocation, Revoked},
     sync::Instant,
 };
@@ -128,9 +128,10 @@ impl Claim {
     /// If a subscriber, a recorder or a waker panics, after the state is settled.
     pub(crate) fn complete(mut self, outcome: Outcome, record: Option<Record>, replays: bool) {
         let is_unrecorded = replays && outcome == Outcome::Success && record.is_none();
-        let (effects, now) = self.end(End::Here(outcome, record));
+        let mut effects = Effects::default();
+        let now = self.end(End::Here(outcome, record), &mut effects);
         let is_unrecorded = is_unrecorded || effects.trimmed.answers > 0;
-        let ran = catch(|| self.gate.run(self.offer.peer(), effects));
+        let ran = catch(|| self.gate.run(self.offer.peer(), &mut effects));
         observe::ended(
             self.gate.counters(),
             &self.offer,
@@ -173,26 +174,28 @@ impl Claim {
     }
 
     fn resolve(mut self, end: End, verdict: Concluded) -> Concluded {
-        let (effects, _) = self.end(end);
+        let mut effects = Effects::default();
+        self.end(end, &mut effects);
         observe::count_decided(self.gate.counters(), &verdict);
-        let ran = catch(|| self.gate.run(self.offer.peer(), effects));
+        let ran = catch(|| self.gate.run(self.offer.peer(), &mut effects));
         observe::decided(&self.offer, &verdict);
         ran.resume();
         verdict
     }
 
     /// Settles the state of the peer. Nothing in here calls out, so nothing panics.
-    fn end(&mut self, end: End) -> (Effects, Tick) {
+    fn end(&mut self, end: End, effects: &mut Effects) -> Tick {
         self.has_ended = true;
-        self.gate.release(self.offer.peer(), self.number, end)
+        self.gate.release(self.offer.peer(), self.number, end, effects)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.has_ended {
-            let (effects, now) = self.end(End::Here(Outcome::Abandoned, None));
-            quietly(|| self.gate.run(self.offer.peer(), effects));
+            let mut effects = Effects::default();
+            let now = self.end(End::Here(Outcome::Abandoned, None), &mut effects);
+            quietly(|| self.gate.run(self.offer.peer(), &mut effects));
             quietly(|| {
                 let held = now.since(self.since);
                 if self.is_admitted {

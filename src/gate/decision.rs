@@ -32,23 +32,13 @@ impl<C, W> Verdict<C, W> {
         }
     }
 
-    /// Converts the claim.
-    pub(super) fn map_claim<D>(self, map: impl FnOnce(C) -> D) -> Verdict<D, W> {
+    /// Converts the claim and how the offer waits.
+    pub(super) fn map<D, V>(self, claim: impl FnOnce(C) -> D, wait: impl FnOnce(W) -> V) -> Verdict<D, V> {
         match self {
-            Self::Admitted(claim) => Verdict::Admitted(map(claim)),
+            Self::Admitted(grant) => Verdict::Admitted(claim(grant)),
             Self::Replay { record, age } => Verdict::Replay { record, age },
             Self::Refused { refusal, age } => Verdict::Refused { refusal, age },
-            Self::Wait(wait) => Verdict::Wait(wait),
-        }
-    }
-
-    /// Converts how the offer waits.
-    pub(super) fn map_wait<V>(self, map: impl FnOnce(W) -> V) -> Verdict<C, V> {
-        match self {
-            Self::Admitted(claim) => Verdict::Admitted(claim),
-            Self::Replay { record, age } => Verdict::Replay { record, age },
-            Self::Refused { refusal, age } => Verdict::Refused { refusal, age },
-            Self::Wait(wait) => Verdict::Wait(map(wait)),
+            Self::Wait(place) => Verdict::Wait(wait(place)),
         }
     }
 

@@ -1,9 +1,6 @@
 //! [`Effects`]: the work that a change of the lock table leaves for when the shard's mutex is free.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
-};
+use std::{panic::resume_unwind, sync::Arc};
 
 use super::{
     clock::Tick,
@@ -13,6 +10,7 @@ use super::{
     peer::Active,
     revocation::{Revocation, Revoked},
 };
+use crate::quiet::{Caught, catch};
 
 /// The work that a change of the lock table leaves for when the shard's mutex is free.
 ///
@@ -95,13 +93,13 @@ impl Effects {
     /// # Panics
     ///
     /// If a waker panics, after everything else is done.
-    pub(super) fn run(mut self, write: impl FnOnce(PendingWrite)) {
-        let pending = self.write.take();
-        let woken = catch_unwind(AssertUnwindSafe(|| self.wake()));
-        if let Some(pending) = pending {
+    pub(super) fn run(&mut self, write: impl FnOnce(PendingWrite)) {
+        let wakes = self.revoked.is_some() || !self.woken.is_empty();
+        let woken = wakes.then(|| catch(|| self.wake()));
+        if let Some(pending) = self.write.take() {
             write(pending);
         }
-        if let Err(panic) = woken {
+        if let Some(panic) = woken.and_then(Caught::panic) {
             // The rest is woken too, unless wakers panic again and again.
             self.wake();
             resume_unwind(panic);

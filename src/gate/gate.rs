@@ -8,11 +8,12 @@ use super::{
     collector::{Collect, Flag},
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     effects::{Effects, TakenOver},
+    end::End,
     history::Cutoff,
     live::Live,
     memory::Memory,
     number::{ClaimNumber, Floor, Numbers},
-    peer::{Active, End},
+    peer::Active,
     sync::SHARDS,
     table::{COOLDOWN_BYTES, LockTable, Shard},
     waiter::Waiter,
@@ -52,9 +53,9 @@ impl Gate {
 
     /// Decides what becomes of an offer.
     pub(crate) fn admit(self: &Arc<Self>, arrival: Arrival<'_>) -> Verdict<Claim, Pin<Box<Waiter>>> {
-        let verdict = self.decide(&arrival, |verdict, now| {
+        let verdict = self.decide(&arrival, |place, now| {
             // Boxed: few requests wait, and all would pay for the size.
-            verdict.map_wait(|place| Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now)))
+            Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now))
         });
         if let Verdict::Wait(_) = verdict {
             observe::waiting();
@@ -80,7 +81,7 @@ impl Gate {
                 break was_known;
             }
         };
-        self.run(peer, effects);
+        self.run(peer, &mut effects);
         if was_known {
             observe::forgotten(&self.counters, peer);
         }
@@ -95,9 +96,9 @@ impl Gate {
         self.floor.raise(floor);
         let mut panicked = None;
         for shard in &self.shards {
-            for (peer, effects) in shard.with(|table| table.clear(floor)) {
+            for (peer, mut effects) in shard.with(|table| table.clear(floor)) {
                 // A waker that panics must not keep the other peers from being cleared.
-                let ran = catch(|| self.run(peer, effects));
+                let ran = catch(|| self.run(peer, &mut effects));
                 panicked = panicked.or(ran.panic());
             }
         }
@@ -146,25 +147,22 @@ impl Gate {
         &self.counters
     }
 
-    /// Decides on an offer, and counts and emits what was decided. `guard` takes the verdict at once and makes the guard
-    /// of a waiting offer.
+    /// Decides on an offer, and counts and emits what was decided. `guard` makes the guard of a waiting offer.
     ///
     /// A granted lock and a place in the queue have their guards before anything runs that may panic.
     pub(super) fn decide<W>(
         self: &Arc<Self>,
         arrival: &Arrival<'_>,
-        guard: impl FnOnce(Verdict<Claim, Place>, Tick) -> Verdict<Claim, W>,
+        guard: impl FnOnce(Place, Tick) -> W,
     ) -> Verdict<Claim, W> {
-        let mut effects = Effects::default();
+        let mut effects = None;
         let (verdict, now) = self.look_up(arrival, &mut effects);
-        let verdict = verdict.map_claim(|grant| self.claim(arrival.offer, grant));
+        let verdict = verdict.map(|grant| self.claim(arrival.offer, grant), |place| guard(place, now));
         let is_decided = !self.awaits_store(&verdict);
         if is_decided {
             observe::count_decided(&self.counters, &verdict);
         }
-        let verdict = guard(verdict, now);
-        // Most decisions have no effects. They are spared the move.
-        if !effects.is_empty() {
+        if let Some(effects) = effects.as_mut().filter(|effects| !effects.is_empty()) {
             self.run_and_emit(arrival.offer, effects, now);
         }
         if is_decided {
@@ -203,36 +201,34 @@ impl Gate {
             Turn::NotYet(wake) => Turn::NotYet(wake),
             Turn::Removed => Turn::Removed,
         };
-        self.run_and_emit(offer, effects, now);
+        self.run_and_emit(offer, &mut effects, now);
         turn
     }
 
-    /// Ends a claim. Returns what is left to do, and the time of the end.
-    pub(super) fn release(&self, peer: PeerKey, number: ClaimNumber, end: End) -> (Effects, Tick) {
-        let mut effects = Effects::default();
-        let now = self.with(peer, |table, now| {
-            table.release(peer, number, end, &self.rules(now), &mut effects);
+    /// Ends a claim. Returns the time of the end.
+    pub(super) fn release(&self, peer: PeerKey, number: ClaimNumber, end: End, effects: &mut Effects) -> Tick {
+        self.with(peer, |table, now| {
+            table.release(peer, number, end, &self.rules(now), effects);
             now
-        });
-        (effects, now)
+        })
     }
 
     /// Sets when the lease of a claim ends, if it still holds the lock.
     pub(super) fn set_lease(&self, peer: PeerKey, number: ClaimNumber, lease_end: impl FnOnce(Tick) -> Tick) {
         self.with(peer, |table, now| {
-            table.with_active(peer, |active| active.set_lease(number, lease_end(now)));
+            table.with_lock(peer, |lock| lock.set_lease(number, lease_end(now)));
         });
     }
 
     /// Notes the number that the shared store has given a claim.
     pub(super) fn set_fence(&self, peer: PeerKey, number: ClaimNumber, fence: Fence) {
         self.shard(peer)
-            .with(|table| table.with_active(peer, |active| active.set_fence(number, fence)));
+            .with(|table| table.with_lock(peer, |lock| lock.set_fence(number, fence)));
     }
 
     /// Returns whether a claim holds the lock and no response future waits for it any more.
     pub(super) fn is_abandoned(&self, peer: PeerKey, number: ClaimNumber) -> bool {
-        let is_abandoned = |table: &mut LockTable| table.with_active(peer, |active| active.is_abandoned(number));
+        let is_abandoned = |table: &mut LockTable| table.with_lock(peer, |lock| lock.is_abandoned(number));
         self.shard(peer).with(is_abandoned).unwrap_or(false)
     }
 
@@ -243,7 +239,7 @@ impl Gate {
             table.change(offer.peer(), now, &mut effects, act);
             now
         });
-        self.run_and_emit(offer, effects, now);
+        self.run_and_emit(offer, &mut effects, now);
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
@@ -252,7 +248,7 @@ impl Gate {
     }
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
-    fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: Effects, now: Tick) {
+    fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: &mut Effects, now: Tick) {
         let taken_over = effects.taken_over;
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
@@ -265,8 +261,7 @@ impl Gate {
     }
 
     /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back.
-    pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: Effects) {
-        let expires = effects.expires;
+    pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: &mut Effects) {
         let evicted = effects.trimmed.offers + effects.cooldowns_evicted;
         if evicted > 0 {
             self.memory.count_evicted(evicted as u64);
@@ -275,10 +270,11 @@ impl Gate {
             self.memory.write_back(peer, write, |version| {
                 let mut vacant = None;
                 // Returned out of the mutex before the vacant entry is dropped: its history may hold answers.
-                self.with(peer, |table, now| table.written(peer, version, now, &mut vacant))
+                self.shard(peer)
+                    .with(|table| table.written(peer, version, || self.clock.now(), &mut vacant))
             });
         });
-        if expires {
+        if effects.expires {
             self.collecting.register(self);
         }
     }
@@ -288,7 +284,7 @@ impl Gate {
     /// The lock table is asked first: an active peer's entry also holds its newest history. Otherwise the cache is read.
     /// If the offer is not in it, the lock table decides, unless a write to the cache has arrived in between: it may
     /// have been the history with this very offer, and then everything is read again.
-    fn look_up(&self, arrival: &Arrival<'_>, effects: &mut Effects) -> (Verdict<Grant, Place>, Tick) {
+    fn look_up(&self, arrival: &Arrival<'_>, effects: &mut Option<Effects>) -> (Verdict<Grant, Place>, Tick) {
         let peer = arrival.offer.peer();
         let shard = self.shard(peer);
         loop {
@@ -311,6 +307,7 @@ impl Gate {
                 return (Verdict::known(found, arrival, now), now);
             }
             let decided = shard.with(|table| {
+                let effects = effects.get_or_insert_default();
                 if table.writes != writes {
                     effects.discard(known);
                     return None;

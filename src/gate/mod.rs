@@ -6,8 +6,8 @@
 //! # Where the state is
 //!
 //! - The **lock table** (`table`, sharded by peer) has an entry for each peer that is busy, cooling down or waited for. An
-//!   active entry (`peer`) holds the lock, the queue and the newest history of its peer (`draft`). One mutex per shard
-//!   protects it.
+//!   active entry (`peer`) holds the lock with its queue (`lock`) and the newest history of its peer (`draft`). One mutex
+//!   per shard protects it.
 //! - The **memory** (`memory`) is a moka cache with the history (`history`) of every peer that has one.
 //! - The **leader** of an offer is the request that processes it or queues for it; its **followers** are duplicates that
 //!   wait. A **detached** claim is processed in a task of its own.
@@ -27,8 +27,8 @@
 //!    arrives last, and only then may the entry be removed.
 //! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
 //!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes**, which
-//!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been this very offer: the decision starts over
-//!    (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
+//!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been
+//!    this very offer: the decision starts over (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
 //!
 //! So between the check and the claim no request can change what the decision was based on.
 //!
@@ -77,11 +77,13 @@ mod completion;
 pub(crate) mod decision;
 mod draft;
 mod effects;
+mod end;
 #[allow(clippy::module_inception, reason = "the file of the type `Gate`")]
 mod gate;
 mod history;
 mod in_flight;
 mod live;
+mod lock;
 mod memory;
 mod number;
 mod peer;
@@ -102,9 +104,9 @@ pub(crate) use self::{
     claim::{Attendance, Claim, ClaimMemory},
     clock::{Clock, Tick},
     decision::{Arrival, DuplicatePolicy, Scope, Verdict},
+    end::Elsewhere,
     gate::Gate,
     history::Record,
-    peer::Elsewhere,
     revocation::Revoked,
     waiter::Waiter,
 };

@@ -6,7 +6,10 @@
 //! Plain state under the shard's mutex, like [`Active`].
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{
+        HashMap, VecDeque,
+        hash_map::{Entry, OccupiedEntry},
+    },
     sync::PoisonError,
 };
 
@@ -16,10 +19,12 @@ use super::{
     clock::Tick,
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     effects::Effects,
+    end::End,
     history::{Cutoff, History},
+    lock::Lock,
     memory::PendingWrite,
     number::ClaimNumber,
-    peer::{Active, End, Peer},
+    peer::{Active, Peer},
     sync::{Mutex, SHARDS},
 };
 use crate::{PeerKey, WhenBusy, settings::Settings};
@@ -59,7 +64,7 @@ impl LockTable {
         &mut self,
         arrival: &Arrival<'_>,
         rules: impl Fn() -> Rules<'a>,
-        effects: &mut Effects,
+        effects: &mut Option<Effects>,
     ) -> Option<(Verdict<Grant, Place>, Tick)> {
         if !self.cooling.is_empty() {
             self.sweep(rules().now, 2);
@@ -67,7 +72,7 @@ impl LockTable {
         let id = arrival.offer.peer();
         let peer = self.peers.get_mut(&id)?;
         let active = peer.active.as_mut()?;
-        let rules = rules();
+        let (rules, effects) = (rules(), effects.get_or_insert_default());
         let verdict = active.decide(arrival, peer.cooling_until, &rules, effects);
         if active.is_vacant() {
             effects.vacant = self.settle(id, rules.now);
@@ -90,7 +95,7 @@ impl LockTable {
             effects.discard(known);
             return Verdict::cooling(until, rules.now);
         }
-        let active = activate(&mut peer.active, known, effects);
+        let active = peer.activate(known, effects);
         let verdict = active.decide(arrival, until, rules, effects);
         if active.is_vacant() {
             effects.vacant = self.settle(id, rules.now);
@@ -113,7 +118,9 @@ impl LockTable {
             }) => active.turn(id, *cooling_until, rules, effects),
             _ => Turn::Removed,
         };
-        effects.vacant = self.settle(peer, rules.now);
+        if !matches!(turn, Turn::Granted(_)) {
+            effects.vacant = self.settle(peer, rules.now);
+        }
         turn
     }
 
@@ -131,15 +138,15 @@ impl LockTable {
         }
     }
 
-    /// Changes the state of an active peer by `act`, which leaves nothing to be run.
-    pub(super) fn with_active<T>(&mut self, peer: PeerKey, act: impl FnOnce(&mut Active) -> T) -> Option<T> {
-        self.active(peer).map(act)
+    /// Changes the lock of an active peer by `act`, which leaves nothing to be run.
+    pub(super) fn with_lock<T>(&mut self, peer: PeerKey, act: impl FnOnce(&mut Lock) -> T) -> Option<T> {
+        self.active(peer).map(|active| act(&mut active.lock))
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.
     pub(super) fn follow_again(&self, peer: PeerKey, id: ClaimNumber, now: Tick, settings: &Settings) -> Option<Tick> {
         let active = self.peers.get(&peer)?.active.as_ref()?;
-        active.follow_again(id, now, settings)
+        active.lock.follow_again(id, now, settings)
     }
 
     /// Ends a claim: the lock is free or cools down, and the history may have to be written to the cache.
@@ -157,7 +164,11 @@ impl LockTable {
             return;
         };
         let active = peer.active.as_mut();
-        let cools = active.is_some_and(|active| active.release(number, end, rules, effects));
+        let (mut cools, mut is_vacant) = (false, true);
+        if let Some(active) = active {
+            cools = active.release(number, end, rules, effects);
+            is_vacant = active.is_vacant();
+        }
         let until = rules.now.after(rules.settings.cooldown);
         if cools && until > rules.now {
             peer.cooling_until = until;
@@ -166,7 +177,9 @@ impl LockTable {
             effects.expires = true;
             self.bound_cooldowns(id, rules, effects);
         }
-        effects.vacant = self.settle(id, rules.now);
+        if is_vacant {
+            effects.vacant = self.settle(id, rules.now);
+        }
     }
 
     /// Ends what `scope` names. `known` is the peer's history in the cache. Returns whether there was anything.
@@ -187,7 +200,7 @@ impl LockTable {
             peer.cooling_until = Tick::default();
         }
         if peer.active.is_some() || is_known {
-            let active = activate(&mut peer.active, known, effects);
+            let active = peer.activate(known, effects);
             was_known |= active.forget(scope, cutoff, now, effects);
         }
         effects.vacant = self.settle(id, now);
@@ -220,20 +233,24 @@ impl LockTable {
         &mut self,
         peer: PeerKey,
         version: u64,
-        now: Tick,
+        now: impl FnOnce() -> Tick,
         vacant: &mut Option<Box<Active>>,
     ) -> Option<PendingWrite> {
         self.writes += 1;
-        let newer = self.active(peer)?.written(version);
+        let Entry::Occupied(mut entry) = self.peers.entry(peer) else {
+            return None;
+        };
+        let newer = entry.get_mut().active.as_mut()?.written(version);
         if newer.is_none() {
-            *vacant = self.settle(peer, now);
+            *vacant = settle(entry, now);
+            self.give_back_room();
         }
         newer
     }
 
     pub(super) fn is_processing(&self, peer: PeerKey) -> bool {
         let active = self.peers.get(&peer).and_then(|peer| peer.active.as_ref());
-        active.is_some_and(|active| active.is_processing())
+        active.is_some_and(|active| active.lock.holder.is_some())
     }
 
     /// Removes up to `most` peers that have cooled down.
@@ -280,7 +297,7 @@ impl LockTable {
                 peer.cooling_until = Tick::default();
                 effects.cooldowns_evicted += 1;
                 if let Some(active) = &peer.active {
-                    active.call_front(effects);
+                    active.lock.call_front(effects);
                 }
                 let vacant = self.settle(id, rules.now);
                 debug_assert!(vacant.is_none(), "a vacant entry is removed when it becomes vacant");
@@ -297,20 +314,22 @@ impl LockTable {
         }
     }
 
-    /// Removes what is vacant of an entry, and gives room back after a crowd.
+    /// Removes what is vacant of an entry.
     fn settle(&mut self, id: PeerKey, now: Tick) -> Option<Box<Active>> {
-        let Entry::Occupied(mut entry) = self.peers.entry(id) else {
+        let Entry::Occupied(entry) = self.peers.entry(id) else {
             return None;
         };
-        let vacant = entry.get_mut().active.take_if(|active| active.is_vacant());
-        if entry.get().is_idle(now) {
-            entry.remove();
-            if self.peers.capacity() > SMALL && self.peers.len() < self.peers.capacity() / 8 {
-                self.peers.shrink_to(self.peers.capacity() / 2);
-                self.cooling.shrink_to(self.cooling.capacity() / 2);
-            }
-        }
+        let vacant = settle(entry, || now);
+        self.give_back_room();
         vacant
+    }
+
+    /// Gives room back after a crowd.
+    fn give_back_room(&mut self) {
+        if self.peers.capacity() > SMALL && self.peers.len() < self.peers.capacity() / 8 {
+            self.peers.shrink_to(self.peers.capacity() / 2);
+            self.cooling.shrink_to(self.cooling.capacity() / 2);
+        }
     }
 
     fn active(&mut self, peer: PeerKey) -> Option<&mut Active> {
@@ -318,14 +337,11 @@ impl LockTable {
     }
 }
 
-/// Returns the active state of a peer, which starts from `known` if there is none.
-fn activate<'a>(active: &'a mut Option<Box<Active>>, known: Option<History>, effects: &mut Effects) -> &'a mut Active {
-    match active {
-        Some(active) => {
-            // Not dropped here: its answers may call back into the gate.
-            effects.discard(known);
-            active
-        }
-        None => active.insert(Active::new(known)),
+/// Removes what is vacant of an entry. The time is read only for a peer that may cool down.
+fn settle(mut entry: OccupiedEntry<'_, PeerKey, Peer>, now: impl FnOnce() -> Tick) -> Option<Box<Active>> {
+    let vacant = entry.get_mut().active.take_if(|active| active.is_vacant());
+    if entry.get().is_idle(now) {
+        entry.remove();
     }
+    vacant
 }

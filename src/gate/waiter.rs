@@ -249,11 +249,12 @@ impl Waiting {
                 rank: self.rank,
             }),
         };
-        // Noted at once: an event of the decision may panic, and then this is dropped.
+        // Noted before anything is observed: an event of the decision may panic, and then this is dropped.
         let (place, has_verdict) = (&mut self.place, &mut self.has_verdict);
-        let verdict = self.gate.decide(&arrival, |verdict, _| {
-            *has_verdict = !matches!(verdict, Verdict::Wait(_));
-            verdict.map_wait(|new_place| *place = Some(new_place))
+        *has_verdict = true;
+        let verdict = self.gate.decide(&arrival, |new_place, _| {
+            *has_verdict = false;
+            *place = Some(new_place);
         });
         match verdict {
             Verdict::Wait(()) => Step::Moved,

@@ -107,6 +107,10 @@ impl Model {
         self.expire_places(peer, now);
         self.take_over_if_overdue(peer, now);
         if let Some(leader) = self.active_offer(peer, offer) {
+            if self.requests[leader].must_end(Cause::Superseded) && !self.queue(peer).is_empty() {
+                self.note("loser met without a memory");
+                return self.refuse(id, Reason::Superseded);
+            }
             let (limit, _) = self.rules.duplicates;
             let is_full = self.followers_of_peer(peer) >= limit;
             return if !self.rules.replays {

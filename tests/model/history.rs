@@ -32,6 +32,8 @@ fn corners(peer: Peer, old: u8, new: u8) -> Vec<Vec<Op>> {
         vec![forget, old, Hold(0), old, Hold(0), new, Drop(0), old, Drop(1), old],
         // The loser is not polled before its time is over.
         vec![forget, old, Hold(0), new, Clock(1), Resume(0)],
+        // The loser is sent again before its processing has ended.
+        vec![forget, old, Hold(0), new, old, Resume(0)],
         // The client of a detached offer leaves and comes back.
         vec![forget, old, Drop(0), old, new],
         // The first in line is not polled.
