@@ -13,9 +13,12 @@ const ENTRY_BYTES: usize = 336;
 
 /// A recorded answer. The layer does not know the response types of its services, so the type is erased.
 #[derive(Clone)]
-pub(crate) struct Record {
-    answer: Arc<dyn Any + Send + Sync>,
+pub(crate) struct Record(Arc<Weighed<dyn Any + Send + Sync>>);
+
+/// The weight is kept with the answer, so that a memory stays small.
+struct Weighed<T: ?Sized> {
     bytes: usize,
+    answer: T,
 }
 
 /// A recorded value whose `Drop` may panic. It is dropped inside moka and in other callers' requests.
@@ -30,23 +33,27 @@ impl<T> Drop for Recorded<T> {
 
 impl Record {
     pub(crate) fn new<T: Send + Sync + 'static>(answer: T, bytes: usize) -> Self {
-        Self {
-            answer: Arc::new(Recorded(Some(answer))),
+        Self(Arc::new(Weighed {
             // Whatever a weigher returns, the sum of a peer's answers must not overflow.
             bytes: bytes.min(usize::MAX / (2 * MAX_OFFERS)),
-        }
+            answer: Recorded(Some(answer)),
+        }))
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes
     }
 
     /// Returns the answer, or `None` if a service with another response type recorded it.
     pub(crate) fn answer<T: 'static>(&self) -> Option<&T> {
-        self.answer.downcast_ref::<Recorded<T>>()?.0.as_ref()
+        self.0.answer.downcast_ref::<Recorded<T>>()?.0.as_ref()
     }
 }
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
-            .field("bytes", &self.bytes)
+            .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }
@@ -75,7 +82,7 @@ pub(super) enum Kind {
 impl Remembered {
     fn record_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Processed(Some(record)) => record.bytes,
+            Kind::Processed(Some(record)) => record.bytes(),
             Kind::Processed(None) | Kind::Superseded => 0,
         }
     }
@@ -230,7 +237,7 @@ fn trim(offers: &mut Vec<Remembered>, max_memory: u64) -> Trimmed {
             break;
         }
         if let Kind::Processed(record @ Some(_)) = &mut offer.kind {
-            record_bytes -= record.take().map_or(0, |record| record.bytes);
+            record_bytes -= record.take().map_or(0, |record| record.bytes());
             answers += 1;
         }
     }

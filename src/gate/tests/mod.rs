@@ -219,6 +219,7 @@ fn list_of_offers_counts_on_top_of_its_entry() {
     let now = gate.clock.now();
     let remembered = |n: u64| Remembered {
         number: gate.numbers.next(),
+        fence: crate::fence::Fence::NONE,
         fingerprint: Fingerprint::exact(&n.to_le_bytes()),
         at: now,
         kind: Kind::Processed(None),
