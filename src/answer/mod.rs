@@ -42,6 +42,7 @@
 //! assert_eq!(settled, Settled::failure(Reply::Failed));
 //! ```
 
+mod codec;
 mod duplicates;
 pub(crate) mod refusal;
 pub(crate) mod refuse;
@@ -50,7 +51,10 @@ mod settled;
 mod success;
 mod traits;
 
+#[cfg(feature = "json")]
+pub use self::codec::AsJson;
 pub use self::{
+    codec::{Codec, Unshared, WithClosures},
     duplicates::Duplicates,
     refuse::{BuildRefusal, WithError},
     replay::{SizeOf, Weigh},

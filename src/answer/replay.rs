@@ -4,7 +4,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Answer, BuildRefusal, Duplicates, EveryOk, Settled, Success, WithError};
+#[cfg(feature = "json")]
+use super::AsJson;
+use super::{
+    Answer, BuildRefusal, Codec, Duplicates, EncodedRecord, EveryOk, Settled, Success, Unshared, WithClosures,
+    WithError,
+};
 use crate::{Offer, Refusal};
 
 /// Answers duplicates with a clone of the first response, as a SIP server does for a retransmitted INVITE (RFC 3261
@@ -30,10 +35,11 @@ use crate::{Offer, Refusal};
 /// assert_eq!(settle.into_inner().record(), Some(&Ok("v=0".to_owned())));
 /// ```
 #[derive(Clone, Copy)]
-pub struct Replay<F, P = EveryOk, W = SizeOf> {
+pub struct Replay<F, P = EveryOk, W = SizeOf, C = Unshared> {
     refuse: F,
     success: P,
     weigher: W,
+    codec: C,
     max_waiters: usize,
     wait_timeout: Duration,
 }
@@ -64,13 +70,14 @@ impl<F> Replay<F> {
             refuse,
             success: EveryOk,
             weigher: SizeOf,
+            codec: Unshared,
             max_waiters: Duplicates::MAX_WAITERS,
             wait_timeout: Duplicates::WAIT_TIMEOUT,
         }
     }
 }
 
-impl<F, P, W> Replay<F, P, W> {
+impl<F, P, W, C> Replay<F, P, W, C> {
     /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer in
     /// flight is refused.
     #[must_use]
@@ -85,7 +92,7 @@ impl<F, P, W> Replay<F, P, W> {
     }
 
     /// Remembers an offer only if `success` returns `true` for its response. By default every `Ok` is a success.
-    pub fn success_if<Res, Q>(self, success: Q) -> Replay<F, Q, W>
+    pub fn success_if<Res, Q>(self, success: Q) -> Replay<F, Q, W, C>
     where
         Q: Fn(&Res) -> bool,
     {
@@ -93,6 +100,7 @@ impl<F, P, W> Replay<F, P, W> {
             refuse: self.refuse,
             success,
             weigher: self.weigher,
+            codec: self.codec,
             max_waiters: self.max_waiters,
             wait_timeout: self.wait_timeout,
         }
@@ -103,7 +111,7 @@ impl<F, P, W> Replay<F, P, W> {
     ///
     /// `None` keeps no answer: duplicates are then refused as [`NotRecorded`](crate::Reason::NotRecorded), or, where the
     /// response is a failure, those that wait already as [`InFlight`](crate::Reason::InFlight).
-    pub fn weigher<Res, V>(self, weigher: V) -> Replay<F, P, V>
+    pub fn weigher<Res, V>(self, weigher: V) -> Replay<F, P, V, C>
     where
         V: Fn(&Res) -> Option<usize>,
     {
@@ -111,17 +119,71 @@ impl<F, P, W> Replay<F, P, W> {
             refuse: self.refuse,
             success: self.success,
             weigher,
+            codec: self.codec,
+            max_waiters: self.max_waiters,
+            wait_timeout: self.wait_timeout,
+        }
+    }
+
+    /// Shares recorded responses with other nodes by the layer's [store](crate::OfferDedupBuilder::store). Without a
+    /// codec, a duplicate on another node is refused as [`NotRecorded`](crate::Reason::NotRecorded).
+    ///
+    /// `tag` names the type of the response and the version of its encoding. A node with another tag does not decode it.
+    /// `encode` returns `None` for a response that stays on its node, `decode` for bytes that it cannot read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::Replay;
+    ///
+    /// let answer = Replay::with(|refusal| refusal.to_string()).codec(
+    ///     1,
+    ///     |response: &String| Some(response.clone().into_bytes()),
+    ///     |bytes| String::from_utf8(bytes.to_vec()).ok(),
+    /// );
+    /// # let _ = answer;
+    /// ```
+    pub fn codec<Res, N, D>(self, tag: u32, encode: N, decode: D) -> Replay<F, P, W, WithClosures<N, D>>
+    where
+        N: Fn(&Res) -> Option<Vec<u8>>,
+        D: Fn(&[u8]) -> Option<Res>,
+    {
+        self.with_codec(WithClosures { tag, encode, decode })
+    }
+
+    /// Shares recorded responses with other nodes as JSON. See [`codec`](Self::codec).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::Replay;
+    ///
+    /// let answer = Replay::with(|refusal| refusal.to_string()).json_codec(1);
+    /// # let _ = answer;
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json_codec(self, tag: u32) -> Replay<F, P, W, AsJson> {
+        self.with_codec(AsJson { tag })
+    }
+
+    fn with_codec<D>(self, codec: D) -> Replay<F, P, W, D> {
+        Replay {
+            refuse: self.refuse,
+            success: self.success,
+            weigher: self.weigher,
+            codec,
             max_waiters: self.max_waiters,
             wait_timeout: self.wait_timeout,
         }
     }
 }
 
-impl<F, P, W, Res, E> Answer<Res, E> for Replay<F, P, W>
+impl<F, P, W, C, Res, E> Answer<Res, E> for Replay<F, P, W, C>
 where
     F: BuildRefusal<Res, E>,
     P: Success<Res>,
     W: Weigh<Res>,
+    C: Codec<Res>,
     Res: Clone + Send + Sync + 'static,
 {
     type Response = Res;
@@ -156,6 +218,14 @@ where
     fn refuse(&self, refusal: &Refusal) -> Result<Res, E> {
         self.refuse.build(refusal)
     }
+
+    fn encode(&self, record: &Res) -> Option<EncodedRecord> {
+        self.codec.encode(record)
+    }
+
+    fn decode(&self, record: &EncodedRecord) -> Option<Res> {
+        self.codec.decode(record)
+    }
 }
 
 /// Returns what a response takes in memory; see [`Replay::weigher`]. A closure `Fn(&Res) -> Option<usize>` is one.
@@ -180,7 +250,7 @@ impl<Res> Weigh<Res> for SizeOf {
     }
 }
 
-impl<F, P, W> fmt::Debug for Replay<F, P, W> {
+impl<F, P, W, C> fmt::Debug for Replay<F, P, W, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replay")
             .field("max_waiters", &self.max_waiters)
