@@ -1,35 +1,22 @@
-//! [`ResponseFuture`]: reads the request, asks the gate, waits, processes and answers.
+//! [`ResponseFuture`]: the future of one request.
 
 use std::{
-    convert::Infallible,
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project::pin_project;
 use tower_service::Service;
 
 use crate::{
-    Offer, Refusal,
     answer::Answer,
-    extract::{Admission, ExtractOffer, Found, SessionUri},
-    gate::{Arrival, Claim, DuplicatePolicy, Elsewhere, Record, Verdict, Waiter},
+    extract::ExtractOffer,
     layer::{Core, Route},
-    observe,
-    process::{
-        arbitrate::{Arbitration, Ruling, arbitrate},
-        invoke::Invoke,
-        lead::Lead,
-        listen::listen,
-        pass::{poll_ending, poll_passing},
-        shared_claim::SharedClaim,
-        spawn::{Running, Spawn},
-    },
-    resume::{Resume, Target},
-    session::OfferSession,
-    store::client::StoreClient,
+    process::{pass::poll_passing, spawn::Spawn},
+    resume::Target,
+    state::{State, StateProj},
 };
 
 /// The response future of [`OfferDedup`](crate::OfferDedup).
@@ -56,46 +43,6 @@ where
 {
     #[pin]
     state: State<S, X, A, Req>,
-}
-
-#[pin_project(project = StateProj, project_replace = StateOwned)]
-enum State<S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request>,
-    A: Answer<S::Response, S::Error>,
-{
-    Reading {
-        #[pin]
-        read: X::Read,
-        resume: Resume<S, X, A, Req>,
-    },
-    Waiting {
-        waiter: Pin<Box<Waiter>>,
-        request: X::Request,
-        resume: Resume<S, X, A, Req>,
-    },
-    /// The shared store decides.
-    Asking {
-        arbitration: Arbitration,
-        request: X::Request,
-        resume: Resume<S, X, A, Req>,
-    },
-    Running(#[pin] Running<S, X::Request, A>),
-    Passing {
-        #[pin]
-        invoke: Invoke<S, X::Request>,
-        core: Arc<Core<A>>,
-    },
-    /// A request that may end a session.
-    Ending {
-        #[pin]
-        invoke: Invoke<S, X::Request>,
-        uri: SessionUri,
-        core: Arc<Core<A>>,
-    },
-    Answered(Result<A::Response, S::Error>),
-    Done,
 }
 
 impl<S, X, A, Req> ResponseFuture<S, X, A, Req>
@@ -144,226 +91,6 @@ where
     }
 }
 
-impl<S, X, A, Req> Future for State<S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request> + Clone,
-    A: Answer<S::Response, S::Error>,
-{
-    type Output = Result<A::Response, S::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let next = match self.as_mut().project() {
-                StateProj::Running(running) => return running.poll(cx),
-                StateProj::Passing { invoke, core } => return poll_passing(invoke, core, cx),
-                StateProj::Ending { invoke, uri, core } => return poll_ending(invoke, uri, core, cx),
-                StateProj::Reading { read, resume } => {
-                    let found = ready!(read.poll(cx)).read();
-                    State::found(found, resume.target())
-                }
-                StateProj::Waiting { waiter, .. } => {
-                    let verdict = ready!(waiter.as_mut().poll(cx));
-                    match self.as_mut().project_replace(State::Done) {
-                        StateOwned::Waiting {
-                            request, mut resume, ..
-                        } => match verdict {
-                            Verdict::Admitted(claim) => State::admitted(claim, request, resume.target()),
-                            Verdict::Replay { record, .. } => State::replay(&record, &resume.core),
-                            Verdict::Refused { refusal, .. } => State::refused(&refusal, &resume.core),
-                        },
-                        _ => unreachable!("the state was `Waiting` above"),
-                    }
-                }
-                StateProj::Asking { arbitration, .. } => {
-                    let ruling = ready!(arbitration.as_mut().poll(cx));
-                    match self.as_mut().project_replace(State::Done) {
-                        StateOwned::Asking {
-                            request, mut resume, ..
-                        } => State::ruled(ruling, request, resume.target()),
-                        _ => unreachable!("the state was `Asking` above"),
-                    }
-                }
-                StateProj::Answered(_) => match self.project_replace(State::Done) {
-                    StateOwned::Answered(answer) => return Poll::Ready(answer),
-                    _ => unreachable!("the state was `Answered` above"),
-                },
-                StateProj::Done => panic!("`ResponseFuture` polled after completion"),
-            };
-            self.set(next);
-        }
-    }
-}
-
-impl<S, X, A, Req> State<S, X, A, Req>
-where
-    X: ExtractOffer<Req>,
-    S: Service<X::Request> + Clone,
-    A: Answer<S::Response, S::Error>,
-{
-    // Requests that are not offers take this path, which must stay short.
-    #[inline(always)]
-    fn found(found: Found<X::Request, X::Read>, target: Target<'_, S, X, A, Req>) -> Self {
-        match found {
-            Found::Pass(request) => {
-                observe::passed(target.core.gate.counters());
-                Self::pass(request, target)
-            }
-            Found::Offer(request, offer) => Self::offer(request, &offer, target),
-            found => Self::found_more(found, target),
-        }
-    }
-
-    #[inline(never)]
-    fn found_more(found: Found<X::Request, X::Read>, target: Target<'_, S, X, A, Req>) -> Self {
-        let counters = target.core.gate.counters();
-        match found {
-            Found::Offer(request, offer) => Self::offer(request, &offer, target),
-            Found::Read(read) => Self::Reading {
-                read,
-                resume: target.into_resume(),
-            },
-            Found::Refused(refusal) => {
-                observe::refused_unread(counters, &refusal);
-                Self::refused(&refusal, target.core)
-            }
-            Found::Unchecked(request) => {
-                observe::unchecked(counters);
-                Self::pass(request, target)
-            }
-            Found::Other(request) if target.route.has_admitted() => {
-                observe::unchecked(counters);
-                Self::pass(request, target)
-            }
-            Found::Ending(request, uri) => {
-                observe::passed(counters);
-                Self::Ending {
-                    invoke: Invoke::new(target.service, request),
-                    uri,
-                    core: Arc::clone(target.core),
-                }
-            }
-            Found::Pass(request) | Found::Other(request) => {
-                observe::passed(counters);
-                Self::pass(request, target)
-            }
-        }
-    }
-
-    fn pass(request: X::Request, Target { service, core, .. }: Target<'_, S, X, A, Req>) -> Self {
-        Self::Passing {
-            invoke: Invoke::new(service, request),
-            core: Arc::clone(core),
-        }
-    }
-
-    #[inline(never)]
-    fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
-        let core = target.core;
-        let carried = target.route.offers.carried(&request);
-        if carried.is_some_and(|admission| admission.is_by(&core.gate)) {
-            core.note_nested();
-            return Self::pass(request, target);
-        }
-        let policy = DuplicatePolicy {
-            duplicates: core.answer.duplicates(),
-            can_replay: |record| record.answer::<A::Record>().is_some(),
-        };
-        let arrival = Arrival::new(offer, policy, target.spawn.is_detached);
-        match core.gate.admit(arrival) {
-            Verdict::Admitted(claim) => Self::admitted(claim, request, target),
-            Verdict::Replay { record, .. } => Self::replay(&record, core),
-            Verdict::Refused { refusal, .. } => Self::refused(&refusal, core),
-            Verdict::Wait(waiter) => Self::Waiting {
-                waiter,
-                request,
-                resume: target.into_resume(),
-            },
-        }
-    }
-
-    fn admitted(claim: Claim, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        match &target.core.store {
-            None => Self::run(claim, None, request, target),
-            Some(store) => Self::ask(claim, store, request, target),
-        }
-    }
-
-    #[inline(never)]
-    fn ask(claim: Claim, store: &Arc<StoreClient>, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        let core = target.core;
-        listen(core, store);
-        let (settings, duplicates) = (*core.gate.settings(), core.answer.duplicates());
-        Self::Asking {
-            arbitration: arbitrate(Arc::clone(store), claim, settings, duplicates),
-            request,
-            resume: target.into_resume(),
-        }
-    }
-
-    /// Does what the shared store has decided.
-    #[inline(never)]
-    fn ruled(ruling: Ruling, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        let core = target.core;
-        match ruling {
-            Ruling::Granted(mut claim, shared) => {
-                claim.note_admitted(shared.fence());
-                Self::run(claim, Some(shared), request, target)
-            }
-            Ruling::Elsewhere(claim, found) => {
-                let record = found.record.and_then(|record| {
-                    let bytes = record.bytes().len();
-                    core.answer.decode(&record).map(|record| Record::new(record, bytes))
-                });
-                let elsewhere = Elsewhere {
-                    record,
-                    left: found.left,
-                    fence: found.fence,
-                };
-                Self::concluded(claim.resolve_elsewhere(elsewhere, core.answer.duplicates()), core)
-            }
-            Ruling::Refused(claim, refusal) => Self::concluded(claim.refuse(refusal), core),
-        }
-    }
-
-    fn run(
-        claim: Claim,
-        shared: Option<Box<SharedClaim>>,
-        mut request: X::Request,
-        target: Target<'_, S, X, A, Req>,
-    ) -> Self {
-        let Target {
-            service,
-            route,
-            core,
-            spawn,
-        } = target;
-        route.note_admitted();
-        let fence = shared.as_ref().and_then(|shared| shared.fence());
-        let session = OfferSession::new(claim.memory(), shared.as_ref().and_then(|shared| shared.memory()));
-        let admission = Admission::new(session, fence, route.offers.carried(&request));
-        route.offers.prepare(&mut request, &admission);
-        let lead = Lead::new(service, request, claim, shared, Arc::clone(core));
-        Self::Running((spawn.start)(lead))
-    }
-
-    fn concluded(verdict: Verdict<Infallible, Infallible>, core: &Core<A>) -> Self {
-        match verdict {
-            Verdict::Replay { record, .. } => Self::replay(&record, core),
-            Verdict::Refused { refusal, .. } => Self::refused(&refusal, core),
-        }
-    }
-
-    fn replay(record: &Record, core: &Core<A>) -> Self {
-        let answer = record.answer().expect("the gate replays only what fits");
-        Self::Answered(Ok(core.answer.replay(answer)))
-    }
-
-    fn refused(refusal: &Refusal, core: &Core<A>) -> Self {
-        Self::Answered(core.answer.refuse(refusal))
-    }
-}
-
 impl<S, X, A, Req> fmt::Debug for ResponseFuture<S, X, A, Req>
 where
     X: ExtractOffer<Req>,
@@ -371,18 +98,8 @@ where
     A: Answer<S::Response, S::Error>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Reading { .. } => "Reading",
-            State::Waiting { .. } => "Waiting",
-            State::Asking { .. } => "Asking",
-            State::Running(_) => "Running",
-            State::Passing { .. } => "Passing",
-            State::Ending { .. } => "Ending",
-            State::Answered(_) => "Answered",
-            State::Done => "Done",
-        };
         f.debug_struct("ResponseFuture")
-            .field("state", &format_args!("{state}"))
+            .field("state", &format_args!("{}", self.state.name()))
             .finish_non_exhaustive()
     }
 }

@@ -148,6 +148,7 @@ mod service;
 mod session;
 mod sessions;
 mod settings;
+mod state;
 mod stats;
 pub mod store;
 
