@@ -189,7 +189,6 @@ where
                 observe::passed(target.core.gate.counters());
                 Self::pass(request, target)
             }
-            Found::Offer(request, offer) => Self::offer(request, &offer, target),
             found => Self::found_more(found, target),
         }
     }
@@ -237,7 +236,6 @@ where
         }
     }
 
-    #[inline(never)]
     fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
         let core = target.core;
         let carried = target.route.offers.carried(&request);

@@ -153,7 +153,7 @@ impl Gate {
         let (verdict, now) = self.look_up(arrival, &mut effects);
         let verdict = verdict.map(|grant| self.claim(arrival.offer, grant), |place| guard(place, now));
         observe::count_decided(&self.counters, &verdict);
-        if let Some(effects) = effects.as_mut().filter(|effects| !effects.is_empty()) {
+        if let Some(effects) = &mut effects {
             self.run_and_emit(arrival.offer, effects, now);
         }
         observe::decided(arrival.offer, &verdict);
@@ -217,6 +217,9 @@ impl Gate {
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
     fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: &mut Effects, now: Tick) {
+        if effects.is_empty() {
+            return;
+        }
         let taken_over = effects.taken_over;
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
