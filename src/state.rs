@@ -136,7 +136,6 @@ where
                 observe::passed(target.core.gate.counters());
                 Self::pass(request, target)
             }
-            Found::Offer(request, offer) => Self::offer(request, &offer, target),
             found => Self::found_more(found, target),
         }
     }
@@ -184,7 +183,6 @@ where
         }
     }
 
-    #[inline(never)]
     fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
         let core = target.core;
         let carried = target.route.offers.carried(&request);

@@ -19,7 +19,7 @@ use crate::quiet::{Caught, catch};
 #[must_use = "waiting requests are woken by running the effects"]
 pub(super) struct Effects {
     /// Waiting requests to wake. Without a resolution, it may be their turn.
-    woken: Vec<(Arc<Completion>, Option<Resolution>)>,
+    woken: Few<(Arc<Completion>, Option<Resolution>)>,
     /// A claim to revoke. Without a cause, its processing is only woken.
     revoked: Option<(Arc<Revocation>, Option<Revoked>)>,
     /// The peer's changed history. The peer's entry keeps it until it has been written to the cache.
@@ -30,11 +30,43 @@ pub(super) struct Effects {
     pub(super) cooldowns_evicted: usize,
     /// `true` if the change left something that expires.
     pub(super) expires: bool,
-    /// Mostly one, which needs no allocation here.
-    outdated: Option<History>,
-    more_outdated: Vec<History>,
+    outdated: Few<History>,
     record: Option<Record>,
     pub(super) vacant: Option<Box<Active>>,
+}
+
+/// A list that is mostly empty or has one item, which needs no allocation.
+#[derive(Debug)]
+struct Few<T> {
+    first: Option<T>,
+    more: Vec<T>,
+}
+
+impl<T> Few<T> {
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, item: T) {
+        if self.first.is_none() {
+            self.first = Some(item);
+        } else {
+            self.more.push(item);
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.more.pop().or_else(|| self.first.take())
+    }
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            more: Vec::new(),
+        }
+    }
 }
 
 /// A claim that lost its peer to the next offer.
@@ -76,10 +108,8 @@ impl Effects {
     }
 
     pub(super) fn discard(&mut self, history: Option<History>) {
-        if self.outdated.is_none() {
-            self.outdated = history;
-        } else {
-            self.more_outdated.extend(history);
+        if let Some(history) = history {
+            self.outdated.push(history);
         }
     }
 

@@ -162,7 +162,7 @@ impl Gate {
         if is_decided {
             observe::count_decided(&self.counters, &verdict);
         }
-        if let Some(effects) = effects.as_mut().filter(|effects| !effects.is_empty()) {
+        if let Some(effects) = &mut effects {
             self.run_and_emit(arrival.offer, effects, now);
         }
         if is_decided {
@@ -249,6 +249,9 @@ impl Gate {
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
     fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: &mut Effects, now: Tick) {
+        if effects.is_empty() {
+            return;
+        }
         let taken_over = effects.taken_over;
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
