@@ -21,7 +21,7 @@ use crate::{
     stats::Counters,
 };
 
-const TARGET: &str = "tower_offer_dedup";
+pub(crate) const TARGET: &str = "tower_offer_dedup";
 
 const PROCESSING: &str = "offer_dedup_processing_seconds";
 const WAIT: &str = "offer_dedup_wait_seconds";
