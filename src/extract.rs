@@ -207,6 +207,38 @@ impl SessionUri {
         }
     }
 
+    /// Returns the digests as bytes, for a store that several nodes share.
+    pub fn to_bytes(self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        bytes[..16].copy_from_slice(&self.path_and_query);
+        bytes[16..32].copy_from_slice(&self.authority);
+        bytes[32..].copy_from_slice(&self.credentials);
+        bytes
+    }
+
+    /// Returns the value that [`to_bytes`](Self::to_bytes) gave these bytes for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::extract::SessionUri;
+    ///
+    /// let uri = SessionUri::new(b"/session/7", b"example.com", b"");
+    /// assert_eq!(SessionUri::from_bytes(uri.to_bytes()), uri);
+    /// ```
+    pub fn from_bytes(bytes: [u8; 48]) -> Self {
+        let part = |index: usize| {
+            let mut part = [0; 16];
+            part.copy_from_slice(&bytes[16 * index..16 * (index + 1)]);
+            part
+        };
+        Self {
+            path_and_query: part(0),
+            authority: part(1),
+            credentials: part(2),
+        }
+    }
+
     pub(crate) fn path_and_query(&self) -> &[u8; 16] {
         &self.path_and_query
     }

@@ -22,7 +22,7 @@ use crate::{
     store::StoreError,
 };
 
-const TARGET: &str = "tower_offer_dedup";
+pub(crate) const TARGET: &str = "tower_offer_dedup";
 
 const PROCESSING: &str = "offer_dedup_processing_seconds";
 const WAIT: &str = "offer_dedup_wait_seconds";

@@ -47,8 +47,12 @@ pub mod conformance;
 mod error;
 mod memory;
 mod notices;
+#[cfg(feature = "redis")]
+mod redis;
 mod shared;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisOptions, RedisStore};
 pub use self::{
     claim::{Ask, ClaimToken, Claimed, Completed, Completion, Held, NodeId, Renewed, Scope},
     error::{OnStoreError, StoreError},

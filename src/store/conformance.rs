@@ -1,1 +1,0 @@
-//! Checks of a [`SharedStore`](super::SharedStore): every implementation must pass them.

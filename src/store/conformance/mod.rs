@@ -1,0 +1,113 @@
+//! Checks of a [`SharedStore`](super::SharedStore): every implementation must pass them.
+//!
+//! # Examples
+//!
+//! The test of an implementation:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tower_offer_dedup::store::{MemoryStore, conformance};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! let store = MemoryStore::new();
+//! let (first, second) = (store.node(), store.node());
+//! conformance::check([Arc::new(first), Arc::new(second)]).await;
+//! # }
+//! ```
+
+mod abandoned;
+mod cleared;
+mod completed;
+mod decided;
+mod forgotten;
+mod node;
+mod released;
+mod superseded;
+
+use std::sync::Arc;
+
+use self::node::Pair;
+use super::SharedStore;
+
+/// Runs all checks on two nodes of one store.
+///
+/// The nodes must be fresh, and the store theirs alone, because one check clears it. The checks wait for deadlines of up
+/// to half a second, so that they work with a store on another machine. They take about 10 seconds; on a runtime whose
+/// time is paused, as long as the calls.
+///
+/// # Panics
+///
+/// Panics with the rule that is broken.
+pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
+    let mut pair = Pair::new(nodes);
+    macro_rules! check {
+        ($($module:ident: $($case:ident),+;)+) => {
+            $($({
+                pair.next_case(concat!(stringify!($module), "::", stringify!($case)));
+                $module::$case(&mut pair).await;
+            })+)+
+        };
+    }
+    check! {
+        decided:
+            free_peer_admits,
+            same_token_gets_same_claim,
+            same_offer_is_in_flight,
+            different_offer_is_busy,
+            peers_are_independent,
+            claim_past_lease_is_taken_over,
+            renewal_extends_lease,
+            renewal_never_acquires,
+            unclaimed_renewal_is_lost,
+            late_renewal_keeps_claim;
+        completed:
+            completed_offer_is_processed,
+            memory_ends_with_window,
+            zero_window_remembers_nothing,
+            cooldown_closes_peer,
+            memory_precedes_claim,
+            completion_wakes_waiting_nodes,
+            repeated_completion_is_done,
+            late_completion_counts,
+            overtaken_completion_is_lost,
+            sixteen_offers_are_remembered,
+            record_travels_intact,
+            unwanted_record_stays;
+        released:
+            released_offer_is_admitted_again,
+            release_wakes_waiting_nodes,
+            foreign_release_does_nothing,
+            repeated_release_leaves_next_claim;
+        abandoned:
+            different_offer_takes_abandoned_claim,
+            same_offer_attends_claim_again,
+            renewal_attends_claim_again,
+            abandonment_wakes_waiting_nodes;
+        superseded:
+            newer_offer_displaces_older,
+            displaced_node_confirms_stop,
+            marks_name_newest_claim,
+            released_claim_frees_its_marks,
+            completed_claim_keeps_its_marks,
+            overdue_claim_frees_its_marks,
+            supersede_ignores_cooldown,
+            same_offer_does_not_displace;
+        forgotten:
+            forgotten_peer_is_free,
+            forgotten_claim_cannot_complete,
+            forget_wakes_waiting_nodes,
+            forgotten_offer_keeps_cooldown,
+            forgotten_offer_in_flight_frees_peer,
+            forget_of_other_offer_keeps_claim,
+            forgotten_claim_number_is_exact,
+            forgotten_claim_in_flight_goes_on,
+            other_node_is_notified;
+        cleared:
+            cleared_store_is_empty,
+            cleared_claim_cannot_complete,
+            numbers_rise_through_clear,
+            announcement_reaches_other_node,
+            ping_succeeds;
+    }
+}

@@ -1,0 +1,118 @@
+//! `Ask::supersede`: the newest offer wins.
+
+use super::{
+    super::{Claimed, Completed, Completion, Held, Lost, Notice, Renewed, Scope},
+    node::{LONG, Pair, SHORT, after_short, assert_admitted, assert_superseded, fingerprint, plain},
+};
+
+/// Has the second node displace the claim of the first. Returns both.
+async fn displaced(pair: &mut Pair) -> (Held, Held) {
+    let (old, _) = pair.first.admitted("f").await;
+    let (new, claimed) = pair.second.supersede("g").await;
+    assert_admitted(&claimed, "a newer offer takes the claim away");
+    (old, new)
+}
+
+pub(super) async fn newer_offer_displaces_older(pair: &mut Pair) {
+    let (old, lower) = pair.first.admitted("f").await;
+    pair.wait_for("f").await;
+    let (_, claimed) = pair.second.supersede("g").await;
+    let Claimed::Admitted { fence, displaced } = claimed else {
+        panic!("a newer offer takes the claim away, but the answer is {claimed:?}");
+    };
+    assert!(fence > lower, "numbers rise: {fence:?} comes after {lower:?}");
+    assert_eq!(
+        displaced,
+        Some(old.token),
+        "the grant names the claim that it displaced"
+    );
+    let notice = Notice::Lost(old.token, Lost::Superseded);
+    pair.first
+        .expect(notice, "the node of a displaced claim is notified")
+        .await;
+    pair.second.expect_wake().await;
+    let renewed = pair.first.renew(old, LONG, false).await;
+    assert_eq!(renewed, Renewed::Lost, "a displaced claim is not renewed");
+    let completed = pair.first.try_complete(old, plain()).await;
+    assert_eq!(completed, Completed::Lost, "a displaced claim does not complete");
+    let claimed = pair.first.ask("f").await;
+    let Claimed::Superseded { left } = claimed else {
+        panic!("a displaced offer is remembered as superseded, but the answer is {claimed:?}");
+    };
+    assert!(
+        left <= LONG,
+        "a mark lasts as long as the newer offer asked for, not {left:?}"
+    );
+}
+
+pub(super) async fn displaced_node_confirms_stop(pair: &mut Pair) {
+    let (old, new) = displaced(pair).await;
+    pair.first.release(old).await;
+    let rule = "the node that displaced a claim is notified when it has stopped";
+    pair.second.expect(Notice::Stopped(old.token), rule).await;
+    let claimed = pair.first.ask("f").await;
+    assert_superseded(&claimed, "the release of a displaced claim leaves its mark");
+    pair.second.complete(new, plain()).await;
+}
+
+pub(super) async fn marks_name_newest_claim(pair: &mut Pair) {
+    displaced(pair).await;
+    let (newest, claimed) = pair.first.supersede("h").await;
+    assert_admitted(&claimed, "the newest offer takes the claim away");
+    for offer in ["f", "g"] {
+        let claimed = pair.first.ask(offer).await;
+        assert_superseded(&claimed, "every displaced offer is remembered as superseded");
+    }
+    pair.first.release(newest).await;
+    let (held, _) = pair.first.admitted("f").await;
+    pair.first.release(held).await;
+    let claimed = pair.second.ask("g").await;
+    assert_admitted(&claimed, "marks name the newest claim, and go with it");
+}
+
+pub(super) async fn released_claim_frees_its_marks(pair: &mut Pair) {
+    let (_, new) = displaced(pair).await;
+    pair.second.release(new).await;
+    let claimed = pair.first.ask("f").await;
+    assert_admitted(&claimed, "a released claim forgets what it superseded");
+}
+
+pub(super) async fn completed_claim_keeps_its_marks(pair: &mut Pair) {
+    let (_, new) = displaced(pair).await;
+    pair.second.complete(new, plain()).await;
+    let claimed = pair.first.ask("f").await;
+    assert_superseded(&claimed, "a completed claim keeps what it superseded");
+    let was_known = pair.second.forget(Scope::Offer(fingerprint("g"))).await;
+    assert!(was_known, "a forget returns that there was something");
+    let claimed = pair.first.ask("f").await;
+    assert_admitted(&claimed, "the marks of an offer go when that is forgotten");
+}
+
+pub(super) async fn overdue_claim_frees_its_marks(pair: &mut Pair) {
+    let (_, new) = displaced(pair).await;
+    pair.second.renew(new, SHORT, false).await;
+    after_short().await;
+    let (held, _) = pair.first.admitted("h").await;
+    pair.first.release(held).await;
+    let claimed = pair.first.ask("f").await;
+    assert_admitted(&claimed, "the marks of a claim go when that is taken over");
+}
+
+pub(super) async fn supersede_ignores_cooldown(pair: &mut Pair) {
+    let completion = Completion {
+        cooldown: LONG,
+        ..plain()
+    };
+    pair.process("f", completion).await;
+    let (_, claimed) = pair.second.supersede("g").await;
+    assert_admitted(&claimed, "a newer offer does not wait for the cooldown");
+}
+
+pub(super) async fn same_offer_does_not_displace(pair: &mut Pair) {
+    pair.first.admitted("f").await;
+    let (_, claimed) = pair.second.supersede("f").await;
+    assert!(
+        matches!(claimed, Claimed::InFlight { .. }),
+        "an offer does not displace itself, but the answer is {claimed:?}"
+    );
+}

@@ -1,0 +1,15 @@
+-- ARGV  3 token
+
+local token = ARGV[3]
+if fields.o == token then
+    allow_writes()
+    drop_marks(fields.n)
+    end_claim()
+    commit(lease_end)
+elseif fields.p == token then
+    allow_writes()
+    put('p', nil)
+    commit(lease_end)
+    notify(node_of(fields.o), 's' .. token)
+end
+return 1
