@@ -26,8 +26,10 @@ use crate::{Offer, Refusal};
 ///     .weigher(|reply: &Result<String, _>| reply.as_ref().ok().map(String::len));
 ///
 /// let offer = Offer::new("alice", Fingerprint::exact(b"v=0"));
-/// let settle = Answer::<_, Infallible>::settle(&answer, Ok("v=0".to_owned()), &offer);
-/// assert_eq!(settle.into_inner().record(), Some(&Ok("v=0".to_owned())));
+/// let response = Ok("v=0".to_owned());
+/// let settle =
+///     Answer::<_, Infallible>::settle(&answer, response.clone(), &offer);
+/// assert_eq!(settle.into_inner().record(), Some(&response));
 /// ```
 #[derive(Clone, Copy)]
 pub struct Replay<F, P = EveryOk, W = SizeOf> {
@@ -71,8 +73,8 @@ impl<F> Replay<F> {
 }
 
 impl<F, P, W> Replay<F, P, W> {
-    /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer in
-    /// flight is refused.
+    /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer
+    /// in flight is refused.
     #[must_use]
     pub fn max_waiters(self, max_waiters: usize) -> Self {
         Self { max_waiters, ..self }
@@ -98,11 +100,11 @@ impl<F, P, W> Replay<F, P, W> {
         }
     }
 
-    /// Sets how many bytes a response takes in the layer's memory. By default that is the size of its type, without what
-    /// it points to.
+    /// Sets how many bytes a response takes in the layer's memory. By default that is the size of its type, without
+    /// what it points to.
     ///
-    /// `None` keeps no answer: duplicates are then refused as [`NotRecorded`](crate::Reason::NotRecorded), or, where the
-    /// response is a failure, those that wait already as [`InFlight`](crate::Reason::InFlight).
+    /// `None` keeps no answer: duplicates are then refused as [`NotRecorded`](crate::Reason::NotRecorded), or, where
+    /// the response is a failure, those that wait already as [`InFlight`](crate::Reason::InFlight).
     pub fn weigher<Res, V>(self, weigher: V) -> Replay<F, P, V>
     where
         V: Fn(&Res) -> Option<usize>,
@@ -158,7 +160,8 @@ where
     }
 }
 
-/// Returns what a response takes in memory; see [`Replay::weigher`]. A closure `Fn(&Res) -> Option<usize>` is one.
+/// Returns what a response takes in memory; see [`Replay::weigher`]. Implemented for closures
+/// `Fn(&Res) -> Option<usize>`.
 pub trait Weigh<Res> {
     /// Returns how many bytes `response` takes, or `None` not to keep it.
     fn weigh(&self, response: &Res) -> Option<usize>;

@@ -245,8 +245,8 @@ impl Gate {
 
     /// Collects in the background, as long as there is something to collect.
     pub(super) fn keep_collecting(self: &Arc<Self>) {
-        // Most calls find the flag set, and are spared the write. AcqRel pairs with `stop_collecting`: who finds the
-        // flag set has made its change before the collector checks for work.
+        // Most calls find the flag set, and are spared the write. AcqRel pairs with `stop_collecting`: a thread that
+        // finds the flag set has made its change before the collector checks for work.
         if !self.is_collecting.load(Relaxed) && !self.is_collecting.swap(true, AcqRel) {
             let state: Weak<Self> = Arc::downgrade(self);
             let state: Weak<dyn Collect> = state;

@@ -27,8 +27,9 @@
 //!    arrives last, and only then may the entry be removed.
 //! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
 //!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes**, which
-//!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been this very offer: the decision starts over
-//!    (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
+//!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been
+//!    this very offer: the decision starts over (`look_up`). Each repetition means that another offer was completed,
+//!    so some request always makes progress.
 //!
 //! So between the check and the claim no request can change what the decision was based on.
 //!

@@ -1,4 +1,4 @@
-//! The target of a request and its credentials, in the normal form that peers and sessions are told apart by.
+//! The target of a request and its credentials, in the normal form that peers and sessions are compared by.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -77,9 +77,9 @@ pub(super) fn path(head: &Parts) -> Cow<'_, str> {
     rooted(request_uri(head).path())
 }
 
-/// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded, all
-/// others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty path
-/// becomes `/`.
+/// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded,
+/// all others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty
+/// path becomes `/`.
 pub(super) fn normalise(path_and_query: &str) -> String {
     rooted(path_and_query).into_owned()
 }
@@ -219,8 +219,8 @@ pub(super) fn credentials(headers: &HeaderMap) -> [u8; 16] {
     short
 }
 
-/// Where an offer came from: what [`HttpOffers`](super::HttpOffers) attaches to it and
-/// [`HttpAnswer`](super::HttpAnswer) resolves the answer's `Location` against.
+/// The origin of an offer: [`HttpOffers`](super::HttpOffers) attaches it, and [`HttpAnswer`](super::HttpAnswer)
+/// resolves the answer's `Location` against it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) target: Target,
