@@ -73,9 +73,9 @@ impl OfferDedupBuilder {
 impl<X, A, M> OfferDedupBuilder<X, A, M> {
     /// Sets how offers are found.
     ///
-    /// A closure `|request: &Req| -> Option<Offer>`, whose argument needs its type written out; `JsonOffers` for
-    /// messages that are JSON text; `http::HttpOffers` for HTTP requests; or any
-    /// [`ExtractOffer`](crate::extract::ExtractOffer).
+    /// Pass a closure `|request: &Req| -> Option<Offer>` with the type of its argument written out,
+    /// [`JsonOffers`](crate::JsonOffers) for messages that are JSON text, [`HttpOffers`](crate::http::HttpOffers) for
+    /// HTTP requests, or any [`ExtractOffer`](crate::extract::ExtractOffer).
     pub fn offers<Y>(self, offers: Y) -> OfferDedupBuilder<Y, A, M> {
         OfferDedupBuilder {
             offers,
@@ -87,8 +87,8 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
 
     /// Sets how requests are answered.
     ///
-    /// [`Refuse`](crate::Refuse) and [`Replay`](crate::Replay) for messages, `http::HttpAnswer` for HTTP, or any
-    /// [`Answer`](crate::answer::Answer).
+    /// Pass [`Refuse`](crate::Refuse) or [`Replay`](crate::Replay) for messages, [`HttpAnswer`](crate::http::HttpAnswer)
+    /// for HTTP, or any [`Answer`](crate::answer::Answer).
     pub fn answer<B>(self, answer: B) -> OfferDedupBuilder<X, B, M> {
         OfferDedupBuilder {
             offers: self.offers,
