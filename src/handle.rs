@@ -40,8 +40,8 @@ impl OfferDedupHandle {
         Self { gate, sessions, store }
     }
 
-    /// Forgets a peer: its memories, its cooldown, its claim in flight and its queue. Returns whether there was anything
-    /// to forget.
+    /// Forgets a peer: its memories, its cooldown, its claim in flight and its queue. Returns whether there was
+    /// anything to forget.
     ///
     /// It takes effect at once: the peer's next offer is admitted. When the offer in flight completes, it is neither
     /// remembered nor does it start a cooldown or release a newer claim. Followers and queued offers decide again, with
@@ -52,8 +52,8 @@ impl OfferDedupHandle {
         self.gate.forget(peer, Scope::Peer)
     }
 
-    /// Forgets one offer of a peer: its memory, its claim in flight or its place in the queue. Returns whether there was
-    /// anything to forget.
+    /// Forgets one offer of a peer: its memory, its claim in flight or its place in the queue. Returns whether there
+    /// was anything to forget.
     ///
     /// Everything else of the peer stays, a cooldown included.
     ///
@@ -90,7 +90,8 @@ impl OfferDedupHandle {
         self.gate.forget(peer, Scope::Offer(fingerprint))
     }
 
-    /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or not.
+    /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or
+    /// not.
     pub fn clear(&self) {
         self.send(Message::Clear);
         self.gate.clear();

@@ -27,8 +27,8 @@ use crate::{
 ///
 /// `X` finds the offers, `A` builds the answers, and `M` is [`Inline`] or [`Detached`](crate::builder::Detached).
 ///
-/// The memory and the locks live in the layer. Its clones share them, and so do all services that it wraps: one layer on
-/// several routes is one layer.
+/// The memory and the locks live in the layer. Its clones share them, and so do all services that it wraps: one layer
+/// on several routes is one layer.
 #[must_use]
 pub struct OfferDedupLayer<X, A, M = Inline> {
     offers: Arc<X>,
@@ -122,8 +122,8 @@ impl OfferDedupLayer<(), ()> {
 
     /// Starts from what peers need that renegotiate, restart ICE or rejoin: the newest offer wins.
     ///
-    /// This is [`builder`](Self::builder) with [`WhenBusy::Supersede`]. You set [`offers`](OfferDedupBuilder::offers) and
-    /// [`answer`](OfferDedupBuilder::answer); [`Refuse`](crate::Refuse) is recommended.
+    /// This is [`builder`](Self::builder) with [`WhenBusy::Supersede`]. You set [`offers`](OfferDedupBuilder::offers)
+    /// and [`answer`](OfferDedupBuilder::answer); [`Refuse`](crate::Refuse) is recommended.
     ///
     /// # Examples
     ///
@@ -140,10 +140,13 @@ impl OfferDedupLayer<(), ()> {
     ///     .build()
     ///     .layer(service_fn(|_: &str| async { Ok::<_, Infallible>("an answer") }));
     ///
+    /// let first = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n";
+    /// assert_eq!(service.call(first).await?, "an answer");
+    ///
     /// // A rejoin with a new offer passes at once; its duplicate is refused.
-    /// assert_eq!(service.call("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n").await?, "an answer");
-    /// assert_eq!(service.call("v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n").await?, "an answer");
-    /// assert_eq!(service.call("v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n").await?, "processed");
+    /// let rejoin = "v=0\r\no=- 2 1 IN IP4 0.0.0.0\r\n";
+    /// assert_eq!(service.call(rejoin).await?, "an answer");
+    /// assert_eq!(service.call(rejoin).await?, "processed");
     /// # Ok(())
     /// # }
     /// ```

@@ -5,12 +5,12 @@
 //! copy breaks the session. [`OfferDedupLayer`] wraps the service that handles offers and makes sure that
 //!
 //! - a **duplicate** is refused, or gets the answer of the first copy, from a memory of processed offers;
-//! - **two offers of one peer** are never processed at once: each peer has one lock, released on every way out.
+//! - **two offers of one peer** are never processed at once: each peer has one lock, released however processing ends.
 //!
 //! # Examples
 //!
-//! A WHIP server on axum needs one more line. A duplicate gets the answer of the first `POST`, and a `DELETE` of the
-//! session ends that:
+//! A WHIP server on axum needs one more line. A duplicate gets the answer of the first `POST`, until a `DELETE` ends
+//! the session:
 //!
 #![cfg_attr(feature = "http", doc = "```")]
 #![cfg_attr(not(feature = "http"), doc = "```text")]
@@ -103,8 +103,8 @@
 //! Time is tokio's. A request that waits and [`finish_abandoned`](OfferDedupBuilder::finish_abandoned) need a tokio
 //! runtime with its timer enabled. Everything that is decided at once needs none.
 //!
-//! While any layer remembers something, one thread of the process, named `offer-dedup`, removes expired memories. It ends
-//! when nothing is left to collect.
+//! While any layer remembers something, one thread of the process, named `offer-dedup`, removes expired memories. It
+//! ends when nothing is left to collect.
 //!
 //! A panic of the inner service or of a closure releases the peer and goes on to the caller.
 //!

@@ -12,7 +12,8 @@ use crate::{Fingerprint, PeerKey};
 /// use tower_offer_dedup::{Fingerprint, Offer};
 ///
 /// let sdp = "v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns=-\r\nt=0 0\r\n";
-/// let offer = Offer::new(("room-7", "alice", "bob"), Fingerprint::sdp(sdp)).label("alice");
+/// let peer = ("room-7", "alice", "bob");
+/// let offer = Offer::new(peer, Fingerprint::sdp(sdp)).label("alice");
 /// assert_eq!(offer.fingerprint(), Fingerprint::sdp(sdp));
 /// ```
 #[derive(Clone, Debug)]
@@ -43,8 +44,8 @@ impl Offer {
         self
     }
 
-    /// Attaches bytes for [`Answer::settle`](crate::answer::Answer::settle): where the offer came from, in whatever form
-    /// the extractor and the answer agree on.
+    /// Attaches bytes for [`Answer::settle`](crate::answer::Answer::settle): where the offer came from, in whatever
+    /// form the extractor and the answer agree on.
     #[must_use]
     pub fn origin(mut self, bytes: impl Into<Arc<[u8]>>) -> Self {
         self.origin = Some(bytes.into());

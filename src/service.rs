@@ -102,7 +102,9 @@ impl<S, X, A, M> OfferDedup<S, X, A, M> {
     ///     .offers(|_: &String| None::<Offer>)
     ///     .answer(Refuse::with(|refusal| refusal.to_string()))
     ///     .build()
-    ///     .layer(service_fn(|request: String| async { Ok::<_, Infallible>(request) }));
+    ///     .layer(service_fn(|request: String| async {
+    ///         Ok::<_, Infallible>(request)
+    ///     }));
     /// assert_eq!(service.oneshot("ping".to_owned()).await?, "ping");
     /// # Ok(())
     /// # }

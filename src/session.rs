@@ -15,8 +15,9 @@ use crate::{
 
 /// The session that an admitted offer created. Ending it lets the same offer start a new one.
 ///
-/// It names one claim: a late end of an old session never touches a newer one of the same peer. While its offer is being
-/// processed, an end only prevents that the offer is remembered; the lock and the followers wait for the completion.
+/// It names one claim: a late end of an old session never touches a newer one of the same peer. While its offer is
+/// being processed, an end only keeps the offer from being remembered; the lock and the followers wait for
+/// the completion.
 ///
 /// An [`ExtractOffer`](crate::extract::ExtractOffer) puts it into the request, for HTTP into the extensions. Where the
 /// answer has a `Location`, a `DELETE` of that URI through the layer ends the session by itself. A server that ends

@@ -1,8 +1,8 @@
 //! [`Sessions`]: the index that finds the claim behind a session's URI.
 //!
-//! Entries are kept per shard in two places: by URI, and in a queue. All entries live for the window, so the queue is in
-//! the order of their deadlines, and its front is what expires or is evicted next. An entry that is removed by its URI
-//! leaves its place in the queue until it comes to the front. The queue is what is bounded.
+//! Entries are kept per shard in two places: by URI, and in a queue. All entries live for the window, so the queue is
+//! in the order of their deadlines, and its front is what expires or is evicted next. An entry that is removed by its
+//! URI leaves its place in the queue until it comes to the front. The queue is what is bounded.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -24,7 +24,7 @@ use crate::{
     settings::Settings,
 };
 
-/// How many sessions of one URI are kept. Past that, the oldest goes.
+/// The number of sessions of one URI that are kept. Past it, the oldest goes.
 const MAX_PER_URI: usize = 4;
 
 /// What an entry takes in the map, its list and the queue, with the slack of their growth.
@@ -35,7 +35,7 @@ const MAX_SHARDS: u64 = 16;
 /// Smaller shards would fill unevenly.
 const MIN_SHARD_ENTRIES: u64 = 64;
 
-/// How many expired entries an insertion removes: more than it adds, so that the index does not grow with them.
+/// The number of expired entries that an insertion removes. It is more than one, so the index does not grow with them.
 const SWEPT_PER_INSERT: usize = 4;
 
 /// The sessions that later requests may end, by their URIs.
@@ -144,8 +144,8 @@ impl Sessions {
     }
 }
 
-/// What is dropped under the mutex calls nothing: a claim's memory that is the last owner of its gate has no claims and
-/// no waiters.
+/// Values that are dropped under the mutex call nothing: if a claim's memory is the last owner of its gate, the gate
+/// has no claims and no waiters.
 fn with<T>(shard: &Mutex<Shard>, act: impl FnOnce(&mut Shard) -> T) -> T {
     // Poisoning is ignored: nothing in here panics half-way.
     act(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))

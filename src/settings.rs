@@ -35,8 +35,9 @@ pub enum WhenBusy {
     },
     /// The newest offer wins, as it does between WebRTC endpoints.
     ///
-    /// The offer in flight is ended and refused as [`Superseded`](crate::Reason::Superseded), with its followers. The newcomer is admitted when the processing of the old offer has been dropped, 100 ms later at the
-    /// latest. At most one offer waits: a still newer one takes its place. A retransmission of a superseded offer is
+    /// The offer in flight is ended and refused as [`Superseded`](crate::Reason::Superseded), with its followers. The
+    /// newcomer is admitted when the processing of the old offer has been dropped, 100 ms later at the latest. At most
+    /// one offer waits: a still newer one takes its place. A retransmission of a superseded offer is
     /// refused for the length of the window.
     ///
     /// "Newest" means the last to arrive for the first time: reordering on the way cannot be detected. The

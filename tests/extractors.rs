@@ -1,4 +1,4 @@
-//! What an extractor may find, and what the layer does with it.
+//! Each result of an extractor, and the layer's treatment of it.
 
 mod support;
 

@@ -210,7 +210,7 @@ async fn two_hundred_trickling_bodies_end() {
         let service = service.clone();
         async move {
             let sent = service.oneshot(post(media[n % media.len()], trickling(b"a")));
-            // What passes goes on as slowly as it came: the handler waits for an end that never comes.
+            // A body that passes keeps its pace: the handler waits for an end that never comes.
             tokio::time::timeout(20 * SECOND, sent)
                 .await
                 .map(|response| response.unwrap().status())

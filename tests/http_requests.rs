@@ -1,4 +1,4 @@
-//! Which HTTP requests are offers, and what the handler gets.
+//! HTTP requests that are offers, and the requests that the handler gets.
 
 mod support;
 
@@ -26,7 +26,7 @@ type Service_ = BoxCloneSyncService<Request<RequestBody>, Response<Bytes>, BoxEr
 
 const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
 
-/// What the inner service got: the peer, the body and its trailers.
+/// A request at the inner service: the peer, the body and its trailers.
 #[derive(Clone, Debug, Default)]
 struct Seen(Arc<Mutex<Vec<Given>>>);
 

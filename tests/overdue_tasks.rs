@@ -1,4 +1,5 @@
-//! A claim may be lost before its detached task exists. After a takeover the task is aborted; after a `forget` it runs on.
+//! A claim may be lost before its detached task exists. After a takeover the task is aborted; after a `forget` it runs
+//! on.
 
 mod support;
 

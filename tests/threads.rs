@@ -282,7 +282,7 @@ fn run(case: Case) -> u64 {
         let processed = peer.processed.lock().unwrap();
         let (offers, repeated) = (processed.offers, processed.repeated);
         assert!(offers > 20, "{case:?}: only {offers} were processed");
-        // What a claim without the lock has processed counts for nothing.
+        // The result of a claim without the lock counts for nothing.
         let is_repeated = !case.forgets && repeated > stats.taken_over + late_losers;
         assert!(!is_repeated, "{case:?}: {repeated} offers were processed twice");
         drop(processed);

@@ -23,7 +23,8 @@ pub enum Duplicates {
         /// The number of duplicates of one peer that may wait. Further ones are refused as
         /// [`QueueFull`](crate::Reason::QueueFull).
         max_waiters: usize,
-        /// The longest time that a duplicate may wait. After that it is refused as [`TimedOut`](crate::Reason::TimedOut).
+        /// The longest time that a duplicate may wait. After that it is refused as
+        /// [`TimedOut`](crate::Reason::TimedOut).
         wait_timeout: Duration,
     },
 }

@@ -9,7 +9,10 @@
 //!
 //! ```
 //! use std::{convert::Infallible, future::{Ready, ready}};
-//! use tower_offer_dedup::{Fingerprint, Offer, Refusal, answer::{Answer, Duplicates, Settled}};
+//! use tower_offer_dedup::{
+//!     Fingerprint, Offer, Refusal,
+//!     answer::{Answer, Duplicates, Settled},
+//! };
 //!
 //! #[derive(Clone, Debug, PartialEq)]
 //! enum Reply { Sdp(String), Failed, Refused(&'static str) }

@@ -12,7 +12,8 @@ use crate::metrics;
 ///
 /// let refusal = Refusal::new(Reason::Busy);
 /// assert_eq!(refusal.retry_after(), Some(Duration::from_secs(1)));
-/// assert_eq!(refusal.to_string(), "another offer of this peer is being processed");
+/// let text = "another offer of this peer is being processed";
+/// assert_eq!(refusal.to_string(), text);
 ///
 /// // A retry of a processed offer would create a second session.
 /// assert_eq!(Refusal::new(Reason::Processed).retry_after(), None);
@@ -113,7 +114,7 @@ reasons! {
     Busy = "busy", "another offer of this peer is being processed";
     /// An offer of the peer was processed less than a cooldown ago.
     CoolingDown = "cooling_down", "the peer's last offer was processed a moment ago";
-    /// Too many offers of the peer, or too many duplicates, wait already.
+    /// Too many offers of the peer, or too many duplicates, are waiting already.
     QueueFull = "queue_full", "too many offers of this peer wait already";
     /// The offer waited too long, or its processing outlived the lease and was ended.
     TimedOut = "timed_out", "the offer took too long";

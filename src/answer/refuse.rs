@@ -35,7 +35,10 @@ use crate::{Offer, Refusal};
 /// # async fn main() -> Result<(), Infallible> {
 /// let layer = OfferDedupLayer::builder()
 ///     .offers(|sdp: &String| Some(Offer::new("alice", Fingerprint::sdp(sdp))))
-///     .answer(Refuse::with(|refusal| Err(refusal.reason())).success_if(Result::is_ok))
+///     .answer(
+///         Refuse::with(|refusal| Err(refusal.reason()))
+///             .success_if(Result::is_ok),
+///     )
 ///     .build();
 /// let service = layer.layer(service_fn(|_: String| async {
 ///     Ok::<_, Infallible>(Ok::<_, Reason>("an answer"))
@@ -140,7 +143,8 @@ impl<F, P> fmt::Debug for Refuse<F, P> {
     }
 }
 
-/// Turns a [`Refusal`] into a response or an error of the inner service. A closure `Fn(&Refusal) -> Res` is one.
+/// Turns a [`Refusal`] into a response or an error of the inner service. Implemented for closures
+/// `Fn(&Refusal) -> Res`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not build a refusal for a service that responds with `{Res}` and fails with `{E}`",
     note = "the closure of `Refuse::with` and `Replay::with` returns the response of the inner service, that of \

@@ -31,8 +31,10 @@ use crate::{Offer, Refusal};
 ///     .weigher(|reply: &Result<String, _>| reply.as_ref().ok().map(String::len));
 ///
 /// let offer = Offer::new("alice", Fingerprint::exact(b"v=0"));
-/// let settle = Answer::<_, Infallible>::settle(&answer, Ok("v=0".to_owned()), &offer);
-/// assert_eq!(settle.into_inner().record(), Some(&Ok("v=0".to_owned())));
+/// let response = Ok("v=0".to_owned());
+/// let settle =
+///     Answer::<_, Infallible>::settle(&answer, response.clone(), &offer);
+/// assert_eq!(settle.into_inner().record(), Some(&response));
 /// ```
 #[derive(Clone, Copy)]
 pub struct Replay<F, P = EveryOk, W = SizeOf, C = Unshared> {
@@ -106,8 +108,8 @@ impl<F, P, W, C> Replay<F, P, W, C> {
         }
     }
 
-    /// Sets how many bytes a response takes in the layer's memory. By default that is the size of its type, without what
-    /// it points to.
+    /// Sets how many bytes a response takes in the layer's memory. By default that is the size of its type, without
+    /// what it points to.
     ///
     /// `None` keeps no answer: duplicates are then refused as [`NotRecorded`](crate::Reason::NotRecorded), or, where the
     /// response is a failure, those that wait already as [`InFlight`](crate::Reason::InFlight).
@@ -228,7 +230,8 @@ where
     }
 }
 
-/// Returns what a response takes in memory; see [`Replay::weigher`]. A closure `Fn(&Res) -> Option<usize>` is one.
+/// Returns what a response takes in memory; see [`Replay::weigher`]. Implemented for closures
+/// `Fn(&Res) -> Option<usize>`.
 pub trait Weigh<Res> {
     /// Returns how many bytes `response` takes, or `None` not to keep it.
     fn weigh(&self, response: &Res) -> Option<usize>;

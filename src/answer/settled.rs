@@ -1,6 +1,6 @@
 use crate::{extract::SessionUri, outcome::Outcome};
 
-/// The answer to an offer, as [`Answer::settle`](super::Answer::settle) has read it.
+/// An answer to an offer, as [`Answer::settle`](super::Answer::settle) has read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled<Res, Rec> {
     response: Res,
@@ -10,12 +10,12 @@ pub struct Settled<Res, Rec> {
 }
 
 impl<Res, Rec> Settled<Res, Rec> {
-    /// The offer was processed and is remembered.
+    /// Makes a success: the offer was processed and is remembered.
     pub fn success(response: Res) -> Self {
         Self::new(response, Outcome::Success)
     }
 
-    /// The offer failed and may be retried at once.
+    /// Makes a failure: the offer may be retried at once.
     ///
     /// A recorded answer goes to the duplicates that wait already. Without one, they are refused as
     /// [`InFlight`](crate::Reason::InFlight).
@@ -23,8 +23,8 @@ impl<Res, Rec> Settled<Res, Rec> {
         Self::new(response, Outcome::Failure)
     }
 
-    /// The response broke off and answers nobody. As after an `Err`, the offer may be retried at once, and one of the
-    /// duplicates that wait already is processed next.
+    /// Makes a broken answer: the response broke off and serves nobody. As after an `Err`, the offer may be retried at
+    /// once, and one of the duplicates that wait already is processed next.
     pub fn broken(response: Res) -> Self {
         Self::new(response, Outcome::Broken)
     }

@@ -1,4 +1,4 @@
-/// Decides whether a response means that an offer was processed. A closure `Fn(&Res) -> bool` is one.
+/// Decides whether a response means that an offer was processed. Implemented for closures `Fn(&Res) -> bool`.
 pub trait Success<Res> {
     /// Returns whether `response` is that of a success.
     fn is_success(&self, response: &Res) -> bool;

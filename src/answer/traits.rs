@@ -17,7 +17,8 @@ pub trait Answer<Res, E> {
     /// The part of an answer that is kept to replay it.
     type Record: Send + Sync + 'static;
 
-    /// Reads the answer to an offer. The peer stays locked until it is done. It does not borrow the offer.
+    /// The future that reads the answer to an offer. The peer stays locked until it is ready. It does not borrow the
+    /// offer.
     type Settle: Future<Output = Settled<Self::Response, Self::Record>>;
 
     /// Returns what duplicates of an offer in flight do. By default they are refused.

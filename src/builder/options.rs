@@ -79,9 +79,9 @@ impl OfferDedupBuilder {
 impl<X, A, M> OfferDedupBuilder<X, A, M> {
     /// Sets how offers are found.
     ///
-    /// A closure `|request: &Req| -> Option<Offer>`, whose argument needs its type written out; `JsonOffers` for messages
-    /// that are JSON text; `http::HttpOffers` for HTTP requests; or any
-    /// [`ExtractOffer`](crate::extract::ExtractOffer).
+    /// Pass a closure `|request: &Req| -> Option<Offer>` with the type of its argument written out,
+    /// [`JsonOffers`](crate::JsonOffers) for messages that are JSON text, [`HttpOffers`](crate::http::HttpOffers) for
+    /// HTTP requests, or any [`ExtractOffer`](crate::extract::ExtractOffer).
     pub fn offers<Y>(self, offers: Y) -> OfferDedupBuilder<Y, A, M> {
         OfferDedupBuilder {
             offers,
@@ -95,8 +95,8 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
 
     /// Sets how requests are answered.
     ///
-    /// [`Refuse`](crate::Refuse) and [`Replay`](crate::Replay) for messages, `http::HttpAnswer` for HTTP, or any
-    /// [`Answer`](crate::answer::Answer).
+    /// Pass [`Refuse`](crate::Refuse) or [`Replay`](crate::Replay) for messages, [`HttpAnswer`](crate::http::HttpAnswer)
+    /// for HTTP, or any [`Answer`](crate::answer::Answer).
     pub fn answer<B>(self, answer: B) -> OfferDedupBuilder<X, B, M> {
         OfferDedupBuilder {
             offers: self.offers,
@@ -108,17 +108,17 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
         }
     }
 
-    /// Sets how long an offer is remembered after its processing ended; 10 s by default. With zero nothing is remembered,
-    /// and only the lock holds duplicates off.
+    /// Sets how long an offer is remembered after its processing ended; 10 s by default. With zero nothing is
+    /// remembered, and only the lock holds duplicates off.
     ///
-    /// The window need not be longer than senders repeat. SIP gives a retransmission 32 s (RFC 3261 §17.2.1).
+    /// The window need not be longer than senders go on repeating. SIP gives a retransmission 32 s (RFC 3261 §17.2.1).
     pub fn window(mut self, window: Duration) -> Self {
         self.settings.window = window;
         self
     }
 
-    /// Sets how long the peer's lock stays closed to *other* offers after processing ended; 2 s by default. Zero disables
-    /// the cooldown.
+    /// Sets how long the peer's lock stays closed to *other* offers after processing ended; 2 s by default. Zero
+    /// disables the cooldown.
     ///
     /// A cooldown also refuses a renegotiation or an ICE restart that follows at once. It suits only peers that never
     /// send one. It has no effect under [`WhenBusy::Supersede`], nor with a [`max_memory`](Self::max_memory) of zero.
@@ -133,12 +133,12 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
         self
     }
 
-    /// Sets how long an offer may hold off others of its peer, from the call of the inner service; 30 s by default. Zero
-    /// disables the lock.
+    /// Sets how long an offer may hold off others of its peer, from the call of the inner service; 30 s by default.
+    /// Zero disables the lock.
     ///
     /// Past its lease, the next offer takes over. The overdue one is then neither remembered nor does it lock anything.
-    /// If it runs in a [task of its own](Self::finish_abandoned), the task ends at its next yield; until then the two may
-    /// overlap. An inline handler runs on: put a timeout inside the layer.
+    /// If it runs in a [task of its own](Self::finish_abandoned), the task ends at its next yield; until then the two
+    /// may overlap. An inline handler runs on: put a timeout inside the layer.
     ///
     /// No lease runs while an offer waits for the capacity of the inner service.
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -160,8 +160,8 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
         self
     }
 
-    /// Sets whether failures are remembered like successes; `false` by default, so that a failed offer may be retried at
-    /// once.
+    /// Sets whether failures are remembered like successes; `false` by default, so that a failed offer may be retried
+    /// at once.
     ///
     /// An `Err` cannot be replayed: with `true` its duplicates are refused.
     pub fn remember_failures(mut self, remember: bool) -> Self {
@@ -172,9 +172,9 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
     /// Processes each offer in a task of its own, so that an offer whose client goes away is finished: its answer is
     /// remembered, and the client's retry gets it.
     ///
-    /// By default, dropping the response future drops the processing. With this, the future of the inner service must be
-    /// `Send`. A *different* offer of the peer does not wait for abandoned processing but takes over at once. Values of
-    /// `tokio::task_local!` are not visible in the task; the current span is.
+    /// By default, dropping the response future drops the processing. With this, the future of the inner service must
+    /// be `Send`. A *different* offer of the peer does not wait for abandoned processing but takes over at once. Values
+    /// of `tokio::task_local!` are not visible in the task; the current span is.
     ///
     /// # Panics
     ///

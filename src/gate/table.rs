@@ -29,7 +29,8 @@ use super::{
 };
 use crate::{PeerKey, WhenBusy, settings::Settings};
 
-/// The bytes that the entry of a cooling peer takes, with its place in the list of those that cool; measured at a million peers.
+/// The bytes that the entry of a cooling peer takes, with its place in the list of those that cool; measured at a
+/// million peers.
 pub(super) const COOLDOWN_BYTES: usize = 96;
 
 /// Below this many entries a table is never shrunk.

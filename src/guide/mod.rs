@@ -1,4 +1,15 @@
 //! Guide pages: choosing a preset, placing the layer, answers, limits, operation, and help with compile errors.
+//!
+//! | read | to learn |
+//! |---|---|
+//! | [`presets`] | which configuration to start from |
+//! | [`placement`] | where the layer goes among other layers, and what to use as a key |
+//! | [`answers`] | what the sender of a duplicate gets, and when a session ends |
+//! | [`limitations`] | what to check before production |
+//! | [`metrics`] | how to watch the layer in operation |
+//! | [`compile_errors`] | what a compiler message means |
+//! | [`migration`] | what changes for users of the JavaScript room manager |
+//! | [`glossary`] | the meaning of a word |
 
 // The examples use items of these features, and doc tests run without them too.
 macro_rules! page {

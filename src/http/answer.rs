@@ -18,7 +18,8 @@ use crate::{
 
 /// Builds the answers of an HTTP service. `M` is [`Replaying`] or [`Refusing`].
 ///
-/// A refusal is a problem document (RFC 9457). The [`Refusal`] is also in the response's extensions, for layers outside.
+/// A refusal is a problem document (RFC 9457). The [`Refusal`] is also in the response's extensions, for layers
+/// outside.
 ///
 /// | refused as | status | `Retry-After` |
 /// |---|---|---|
@@ -30,8 +31,8 @@ use crate::{
 /// | [`BodyTimedOut`](Reason::BodyTimedOut) | 408 | none |
 /// | [`PeerMissing`](Reason::PeerMissing) | 400 | none |
 ///
-/// An offer is remembered if its answer is 2xx; [`success_if`](Self::success_if) decides otherwise. An answer whose body
-/// breaks off answers nobody: a duplicate is processed next.
+/// An offer is remembered if its answer is 2xx; [`success_if`](Self::success_if) decides otherwise. An answer whose
+/// body breaks off answers nobody: a duplicate is processed next.
 ///
 /// A response to `DELETE` ends a session if it is 2xx, 404 or 410; the last two count only if the `DELETE` has the
 /// credentials of the offer.
@@ -84,25 +85,26 @@ impl HttpAnswer<Refusing> {
 }
 
 impl HttpAnswer<Replaying> {
-    /// Answers duplicates with the status, fields and body of the first answer, marked `offer-replayed: true`. Duplicates
-    /// of an offer in flight wait for it, at most 64 of one peer, for at most 10 s.
+    /// Answers duplicates with the status, fields and body of the first answer, marked `offer-replayed: true`.
+    /// Duplicates of an offer in flight wait for it, at most 64 of one peer, for at most 10 s.
     ///
-    /// An answer is read while the peer is locked, for at most 1 s after its body first has to be waited for, up to 64 KiB.
-    /// That needs a tokio runtime with its timer enabled unless the body is there at once. An answer that is larger or
-    /// slower goes out as it comes. Its duplicates are refused as [`NotRecorded`](Reason::NotRecorded); if it is a failure,
-    /// those that wait already are refused as [`InFlight`](Reason::InFlight).
+    /// An answer is read while the peer is locked, for at most 1 s after its body first has to be waited for, up to 64
+    /// KiB. That needs a tokio runtime with its timer enabled unless the body is there at once. An answer that is
+    /// larger or slower goes out as it comes. Its duplicates are refused as [`NotRecorded`](Reason::NotRecorded); if it
+    /// is a failure, those that wait already are refused as [`InFlight`](Reason::InFlight).
     ///
-    /// A replay has a `Content-Length`. It never repeats fields that concern one connection (RFC 9110 §7.6.1). By default
-    /// it does not repeat `Set-Cookie`, `Date`, `Age`, `Server-Timing`, rate-limit fields (`RateLimit`, `RateLimit-*`,
-    /// `X-RateLimit-*`, `X-Rate-Limit-*`) and the ids of requests and traces (`Request-Id`, `Correlation-Id`, both also
-    /// with `X-`, `X-Trace-Id`, `traceparent`, `tracestate`, `traceresponse`); [`keep_field`](Self::keep_field) decides
-    /// otherwise. `Retry-After` is repeated: it belongs to failures, and these go only to duplicates that wait already.
+    /// A replay has a `Content-Length`. It never repeats fields that concern one connection (RFC 9110 §7.6.1). By
+    /// default it does not repeat `Set-Cookie`, `Date`, `Age`, `Server-Timing`, rate-limit fields (`RateLimit`,
+    /// `RateLimit-*`, `X-RateLimit-*`, `X-Rate-Limit-*`) and the ids of requests and traces (`Request-Id`,
+    /// `Correlation-Id`, both also with `X-`, `X-Trace-Id`, `traceparent`, `tracestate`, `traceresponse`);
+    /// [`keep_field`](Self::keep_field) decides otherwise. `Retry-After` is repeated: it belongs to failures, and these
+    /// go only to duplicates that wait already.
     pub fn replaying() -> Self {
         Self::new(Duplicates::WAIT)
     }
 
-    /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer in
-    /// flight is refused.
+    /// Sets how many duplicates of one peer may wait for an answer; 64 by default. With zero, a duplicate of an offer
+    /// in flight is refused.
     #[must_use]
     pub fn max_waiters(self, most: usize) -> Self {
         self.with(|rules| {

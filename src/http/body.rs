@@ -14,7 +14,7 @@ use pin_project::pin_project;
 /// The body of a request or response that went through the layer: as it came, or what was read of it and then the rest.
 #[pin_project]
 pub struct BufferedBody<B: Body> {
-    /// What was read. It comes first.
+    /// The bytes that were read. They come first.
     read: Bytes,
     #[pin]
     rest: Rest<B>,
@@ -111,19 +111,20 @@ pub(super) struct Reading<B> {
 /// another one would hold its thread forever.
 const MAX_EMPTY_FRAMES: usize = 32;
 
-/// What has been read: one frame as it came, or several in one piece, so that small frames take no more than their bytes.
+/// The bytes read so far: one frame as it came, or several copied together, so that small frames take no more than
+/// their bytes.
 enum Read {
     One(Bytes),
     Many(BytesMut),
 }
 
-/// How reading a body ended.
+/// The end of reading a body.
 pub(super) enum Outcome<B: Body> {
-    /// All of it.
+    /// The whole body was read.
     Whole(Bytes, BufferedBody<B>),
-    /// More than the cap; what was read comes first, then the rest.
+    /// The body is larger than the cap. The bytes that were read come first, then the rest.
     TooLarge(BufferedBody<B>),
-    /// The body failed; what was read comes first, then the error.
+    /// The body failed. The bytes that were read come first, then the error.
     Broken(BufferedBody<B>),
 }
 
@@ -138,7 +139,7 @@ impl<B: Body> Reading<B> {
         }
     }
 
-    /// Stops reading. Returns what was read, followed by the rest.
+    /// Stops reading. Returns the bytes that were read, followed by the rest.
     pub(super) fn stop(&mut self) -> BufferedBody<B> {
         let rest = self.body.take().map_or(Rest::Trailers(None), Rest::Unread);
         self.end(rest)

@@ -1,4 +1,4 @@
-//! Where an answer's `Location` leads: references resolved by RFC 3986 §5.
+//! Resolves the `Location` of an answer by RFC 3986 §5.
 
 use http::{HeaderValue, uri::Scheme};
 

@@ -32,14 +32,13 @@ use crate::{
 ///
 /// # The peer
 ///
-/// By default, offers are serialised by [target URI](PeerFrom::target_uri) and
-/// [credentials](PeerFrom::credentials). [`peer`](Self::peer) replaces this key, and so does a [`JsonOffers`] that names
-/// a peer, for the offers in JSON.
+/// By default, offers are serialised by [target URI](PeerFrom::target_uri) and [credentials](PeerFrom::credentials).
+/// [`peer`](Self::peer) replaces this key, and so does a [`JsonOffers`] that names a peer, for the offers in JSON.
 ///
 /// The default never gives the answer of one stream, tenant or user to another. Its price is a missed duplicate where a
 /// retry differs: by a changed query, a refreshed token or cookie, or another host. HTTP/1 and HTTP/2 agree on the key,
-/// unless the `Host` of HTTP/1 spells out the default port. Behind a proxy that rewrites `Host` for each upstream, leave
-/// the authority out:
+/// unless the `Host` of HTTP/1 spells out the default port. Behind a proxy that rewrites `Host` for each upstream,
+/// leave the authority out:
 ///
 /// ```
 /// use tower_offer_dedup::http::{HttpOffers, PeerFrom};
@@ -107,8 +106,8 @@ impl HttpOffers {
 
     /// Finds offers in `POST`s of `application/json` too.
     ///
-    /// The parts that [`peer`](Self::peer) finds in the head come before those in the body. They replace a peer bound by
-    /// [`JsonOffers::for_peer`]. Without any, the peer is in the body alone, or the default if `json` names none.
+    /// The parts that [`peer`](Self::peer) finds in the head come before those in the body. They replace a peer bound
+    /// by [`JsonOffers::for_peer`]. Without any, the peer is in the body alone, or the default if `json` names none.
     ///
     /// # Examples
     ///

@@ -88,7 +88,7 @@ pub struct PeerFrom {
 /// Digests the part, or returns `None` if it is missing.
 type Find = dyn Fn(&Parts, &mut Digest) -> Option<()> + Send + Sync;
 
-/// What happens to a request without the part.
+/// The treatment of a request without the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IfMissing {
     Pass,
@@ -96,7 +96,7 @@ enum IfMissing {
     Refuse,
 }
 
-/// A request has no peer: it passes, or is refused if it is an offer.
+/// The treatment of a request without a peer: it passes, or is refused if it is an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPeer {
     Pass,
@@ -106,13 +106,13 @@ pub(super) enum NoPeer {
 impl PeerFrom {
     /// The target URI: authority, path and query (RFC 9110 §7.1), normalised by RFC 3986 §6.2.2. No request lacks it.
     ///
-    /// The host is in lower case, escapes of unreserved characters are decoded, and other escapes have upper-case digits.
-    /// Dot segments, `%2F` and an empty query stay as they are. The default port is removed if the URI has a scheme, as
-    /// in HTTP/2 and in the absolute form of HTTP/1. The `Host` of HTTP/1 has none, so its port stays. The scheme itself
-    /// and user information are not part of the key.
+    /// The host is in lower case, escapes of unreserved characters are decoded, and other escapes have upper-case
+    /// digits. Dot segments, `%2F` and an empty query stay as they are. The default port is removed if the URI has a
+    /// scheme, as in HTTP/2 and in the absolute form of HTTP/1. The `Host` of HTTP/1 has none, so its port stays. The
+    /// scheme itself and user information are not part of the key.
     ///
-    /// With feature `axum`, the URI is axum's `OriginalUri` where there is one. Without it, a layer inside a `nest` sees
-    /// the path without the prefix of the nest.
+    /// With feature `axum`, the URI is axum's `OriginalUri` where there is one. Without it, a layer inside a `nest`
+    /// sees the path without the prefix of the nest.
     pub fn target_uri() -> Self {
         Self::new("target URI", |head, digest| {
             feed_target(head, digest);

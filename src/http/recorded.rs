@@ -19,7 +19,7 @@ const OFFER_REPLAYED: HeaderName = HeaderName::from_static("offer-replayed");
 /// Names the type and version of the encoding.
 const TAG: u32 = u32::from_le_bytes(*b"htp1");
 
-/// What decides on a field: its name, and whether it is kept by default.
+/// Decides whether a field is kept, by its name and by the default.
 pub(super) type KeepField = dyn Fn(&HeaderName, bool) -> bool + Send + Sync;
 
 /// A recorded answer of [`HttpAnswer`](super::HttpAnswer).

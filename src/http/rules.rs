@@ -34,7 +34,7 @@ pub(super) type Decode = dyn Fn(&Parts, &[u8]) -> Option<Vec<u8>> + Send + Sync;
 pub(super) type Filter = dyn Fn(&Parts) -> bool + Send + Sync;
 pub(super) type Label = dyn Fn(&Parts) -> String + Send + Sync;
 
-/// Why a `POST` passes, for handlers that take an [`OfferSession`](crate::OfferSession).
+/// The reason why a `POST` passes, for handlers that take an [`OfferSession`](crate::OfferSession).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Passed {
     NoOffer,
@@ -126,7 +126,7 @@ impl Rules {
                 if self.peer.is_empty() && json.has_peer() {
                     json.find(body)
                 } else {
-                    // Where a required part is missing, any key serves to find out whether this would be an offer.
+                    // If a required part is missing, any key shows whether this would be an offer.
                     json.find_after(&self.parts_of(head).unwrap_or_default(), body)
                 }?
             }

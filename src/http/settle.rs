@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{Offer, answer::Settled, extract::SessionUri};
 
-/// How long an answer is read. The peer is locked meanwhile, and the answer waits.
+/// The time limit for reading an answer. The peer is locked meanwhile, and the answer waits.
 const MAX_TIME: Duration = Duration::from_secs(1);
 
 /// The future of [`HttpAnswer`](super::HttpAnswer), which reads an answer or passes it on as it comes.

@@ -61,9 +61,9 @@ pub(super) fn path(head: &Parts) -> Cow<'_, str> {
     rooted(request_uri(head).path())
 }
 
-/// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded, all
-/// others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty path
-/// becomes `/`.
+/// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded,
+/// all others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty
+/// path becomes `/`.
 pub(super) fn normalise(path_and_query: &str) -> String {
     rooted(path_and_query).into_owned()
 }

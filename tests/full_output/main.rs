@@ -1,4 +1,5 @@
-//! The layer works on in a process whose standard output and error are full. There its subscriber panics at every event.
+//! The layer works on in a process whose standard output and error are full. There its subscriber panics at every
+//! event.
 //!
 //! This test has no harness, because a harness prints to standard output and fails in the child.
 

@@ -117,7 +117,8 @@ impl Part {
             Some(Value::Number(number)) => {
                 let integer = number.as_u64().map(i128::from).or(number.as_i64().map(i128::from));
                 let number = number.as_f64().expect("a number");
-                // Rust displays a fraction, and only that, with a point. Without decimals it displays the exact integer.
+                // Rust displays a fraction, and only that, with a point. Without decimals it displays the exact
+                // integer.
                 let integer = integer.or_else(|| match number.to_string().contains('.') {
                     true => None,
                     false => format!("{number:.0}").parse().ok(),

@@ -113,7 +113,8 @@ impl Real {
         (request.call, request.state) = (None, Some(State::Dropped));
     }
 
-    /// Polls woken requests, unless they are held, until no more are woken. `compare` then checks that no sleeper was missed.
+    /// Polls woken requests, unless they are held, until no more are woken. `compare` then checks that no sleeper was
+    /// missed.
     pub(crate) async fn settle(&mut self, now: Time) -> Result<(), TestCaseError> {
         let mut polls = 0;
         loop {

@@ -6,8 +6,8 @@
 //!
 //! - Rules 3 and 7: a panic is not a completed failure, and frees the peer at once. The original's `finally` runs
 //!   whatever is thrown: it locks the peer for 2 s and remembers the offer for 10 s.
-//! - Rule 6: a dropped response future frees the peer at once and remembers nothing. With `finish_abandoned` it frees the
-//!   peer for a different offer. A promise cannot be dropped: it runs on and keeps the lock.
+//! - Rule 6: a dropped response future frees the peer at once and remembers nothing. With `finish_abandoned` it frees
+//!   the peer for a different offer. A promise cannot be dropped: it runs on and keeps the lock.
 //! - Rule 8: after `forget` (`removePeer`) and `clear` (`destroy`), an offer in flight neither remembers, nor cools
 //!   down, nor releases a newer claim. The original's timers still fire, and it cannot forget one offer.
 //! - Rule 9: after 30 s the next offer takes over. The original waits for ever.

@@ -19,7 +19,7 @@ use tower_offer_dedup::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An offer of alice to bob, told apart by its ICE ufrag.
+/// An offer of alice to bob, identified by its ICE ufrag.
 fn sdp(ufrag: &str) -> String {
     format!(
         "v=0\r\no=- 4611 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n\
@@ -276,8 +276,8 @@ fn socket_io_1708_json_inside_a_string() {
     assert!(matches!(whole.extract(message("answer")), Found::Pass(_)));
 }
 
-/// A known limit: with the same certificate, and ufrag and password made of the current second, two offers of one second
-/// have one fingerprint.
+/// A known limit: with the same certificate, and ufrag and password made of the current second, two offers of one
+/// second have one fingerprint.
 #[test]
 fn libpeer_287_offers_of_one_second_are_merged() {
     let offer = |second: u64| {

@@ -1,4 +1,4 @@
-//! How sessions end: by `DELETE`, by `OfferSession::forget` and by its guard.
+//! Sessions end by `DELETE`, by `OfferSession::forget` and by its guard.
 
 use http::Method;
 use tower_offer_dedup::{OfferDedupLayer, http::HttpAnswer};

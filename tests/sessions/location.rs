@@ -1,4 +1,4 @@
-//! What a `Location` and a `DELETE` have to agree on.
+//! A `DELETE` ends a session if it agrees with the `Location`.
 
 use http::Method;
 

@@ -27,7 +27,7 @@ pub(crate) fn sdp(id: u32) -> String {
     format!("v=0\r\no=- {id} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n")
 }
 
-/// Who sends a request, and where.
+/// The sender and the target of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
     pub(crate) host: &'static str,

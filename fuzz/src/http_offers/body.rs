@@ -120,7 +120,7 @@ fn data_in(events: &[Event]) -> usize {
     data.sum()
 }
 
-/// Polls until ready. A script is never pending twice at the same step.
+/// Polls until ready. A script is never pending twice at one step.
 pub fn poll_to_end<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     let mut cx = Context::from_waker(Waker::noop());
     loop {

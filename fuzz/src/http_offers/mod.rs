@@ -1,5 +1,5 @@
-//! `HttpOffers` on any request, whatever frames its body comes in: finds what a simple model finds, passes every byte on,
-//! and holds no more than the cap. `input.rs` says what an input looks like.
+//! Checks `HttpOffers` on any request, whatever frames its body comes in. It finds what a simple model finds, passes
+//! every byte on, and holds no more than the cap. `input.rs` has the format of an input.
 
 mod body;
 mod input;
@@ -24,13 +24,13 @@ use self::{
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
-/// `held` tells how many bytes are allocated.
+/// Panics on a finding. `held` returns how many bytes are allocated.
 pub fn check(bytes: &[u8], held: impl Fn() -> usize) {
     let Some(input) = Input::read(bytes) else { return };
     let most_held = Cell::new(0);
     let found = extract(&input, held, &most_held);
 
-    // What grows step by step has room to spare.
+    // A buffer that grows step by step has spare capacity.
     let allowed = 2 * (input.settings.cap.min(bytes.len()) + input.largest_frame()) + 4096;
     assert!(most_held.get() <= allowed, "{} bytes held", most_held.get());
 
@@ -54,7 +54,7 @@ pub fn check(bytes: &[u8], held: impl Fn() -> usize) {
     }
 }
 
-/// What the inner service would get.
+/// The request as the inner service gets it.
 struct Passed {
     head: Parts,
     events: Vec<Event>,

@@ -1,4 +1,4 @@
-//! What should be found in a request, written as plainly as can be.
+//! A simple model of `HttpOffers`: it reads the whole request at once.
 
 use http::request::Parts;
 use tower_offer_dedup::{Fingerprint, PeerKey, Reason};
@@ -12,12 +12,12 @@ use crate::tree::{Part, Rules};
 /// The expected result, and the events that the inner service must get.
 pub enum Expected {
     Pass(Kind, Vec<Event>),
-    /// The offer of a peer, where the peer can be told by its key from outside.
+    /// An offer, with its peer if the test can compute the key.
     Offer(Fingerprint, Option<PeerKey>, Vec<Event>),
     Refused(Reason),
 }
 
-/// What a request is found to be.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Pass,
@@ -254,7 +254,7 @@ fn offer(json: Option<Json>, body: &[u8]) -> Option<(Fingerprint, Option<Part>)>
     Some((fingerprint, parts.pop().filter(|_| json == Json::From)))
 }
 
-/// What comes of a body that is passed on as it is.
+/// Returns the events of a body that is passed on unchanged.
 fn events(steps: &[Step<'_>]) -> Vec<Event> {
     let mut events = Vec::new();
     for step in steps {

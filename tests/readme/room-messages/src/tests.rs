@@ -1,0 +1,4 @@
+#[test]
+fn example_holds() -> Result<(), std::convert::Infallible> {
+    super::main()
+}
