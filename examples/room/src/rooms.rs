@@ -46,7 +46,7 @@ pub(crate) struct Inbox {
 }
 
 impl Rooms {
-    /// Creates the list without any room. `dedup` forgets every peer that leaves.
+    /// Creates the list without any room. `dedup` forgets the offers of a call that ends while its peers stay.
     pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
         Self {
             rooms: Mutex::default(),
@@ -105,16 +105,20 @@ impl Rooms {
 }
 
 impl Member {
-    /// A message from this peer.
-    pub(crate) fn forward(&self, to: Name, kind: Kind, text: Utf8Bytes) -> Forward {
-        Forward {
+    /// A message from this peer to the socket that `to` has now.
+    pub(crate) fn forward(&self, to: Name, kind: Kind, text: Utf8Bytes) -> Result<Forward, Failure> {
+        let rooms = self.rooms.lock();
+        let room = rooms.get(&self.room).ok_or(Failure::NotInRoom)?;
+        let target = room.socket(&to).ok_or(Failure::NoSuchPeer)?;
+        Ok(Forward {
             room: self.room.clone(),
             from: self.peer.clone(),
             to,
             socket: self.socket,
+            target,
             kind,
             text,
-        }
+        })
     }
 }
 
