@@ -32,6 +32,8 @@ pub(crate) struct SocketHandle {
     pub(crate) id: u64,
     pub(crate) outgoing: mpsc::Sender<Utf8Bytes>,
     pub(crate) close: oneshot::Sender<CloseReason>,
+    /// Fault injection: the number of answers to this socket that are still to be lost.
+    pub(crate) lose_answers: u32,
 }
 
 impl Room {
@@ -82,6 +84,9 @@ impl Room {
         let target = self.peers.get_mut(to).ok_or(Failure::TargetLeft)?;
         if target.socket.id != message.target {
             return Err(Failure::TargetLeft);
+        }
+        if matches!(message.kind, Kind::Answer) && target.socket.loses_answer() {
+            return Ok(None);
         }
         if !target.socket.send(message.text.clone()) {
             self.remove(to, CloseReason::TooSlow);
@@ -161,5 +166,11 @@ impl SocketHandle {
     /// Returns `false` if the socket's queue is full.
     fn send(&self, text: Utf8Bytes) -> bool {
         self.outgoing.try_send(text).is_ok()
+    }
+
+    fn loses_answer(&mut self) -> bool {
+        let loses = self.lose_answers > 0;
+        self.lose_answers = self.lose_answers.saturating_sub(1);
+        loses
     }
 }

@@ -24,6 +24,7 @@ const MAX_WAITING: usize = 128;
 pub(crate) struct Rooms {
     rooms: Mutex<HashMap<Name, Room>>,
     dedup: OfferDedupHandle,
+    lose_answers: u32,
     sockets: AtomicU64,
     offers_passed: AtomicU64,
 }
@@ -47,10 +48,11 @@ pub(crate) struct Inbox {
 
 impl Rooms {
     /// Creates the list without any room. `dedup` forgets the offers of a call that ends while its peers stay.
-    pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
+    pub(crate) fn new(dedup: OfferDedupHandle, lose_answers: u32) -> Self {
         Self {
             rooms: Mutex::default(),
             dedup,
+            lose_answers,
             sockets: AtomicU64::new(0),
             offers_passed: AtomicU64::new(0),
         }
@@ -73,6 +75,7 @@ impl Rooms {
             id: socket,
             outgoing: replies.clone(),
             close,
+            lose_answers: self.lose_answers,
         };
         self.lock()
             .entry(room.clone())

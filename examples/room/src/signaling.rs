@@ -65,11 +65,16 @@ pub(crate) enum Failure {
 
 /// One layer for the whole server. The key distinguishes pairs of sockets.
 pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
-    let once = OfferDedupLayer::builder()
+    let builder = if settings.newest_wins {
+        OfferDedupLayer::room()
+    } else {
+        OfferDedupLayer::builder()
+            .cooldown(settings.cooldown)
+            .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
+    };
+    let once = builder
         .offers(offer)
         .window(settings.window)
-        .cooldown(settings.cooldown)
-        .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
         // Longer than any offer waits, so the answer time-out always comes first.
         .lease(settings.answer_timeout + Duration::from_secs(5))
         .answer(Refuse::with(|refusal| Outcome::Ignored {
@@ -78,7 +83,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
         }))
         .build();
 
-    let rooms = Arc::new(Rooms::new(once.handle()));
+    let rooms = Arc::new(Rooms::new(once.handle(), settings.lose_answers));
     let service = ServiceBuilder::new()
         .option_layer(settings.dedup.then_some(once))
         .service(Forwarder {

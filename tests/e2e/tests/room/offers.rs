@@ -184,6 +184,33 @@ async fn another_offer_waits_in_the_queue() {
 }
 
 #[tokio::test]
+async fn newer_offer_replaces_the_unanswered_one() {
+    let server = RoomServer::start(&["--newest-wins", "--lose-answers", "1"]);
+    let (mut alice, mut bob) = pair(&server).await;
+    alice.offer("bob", &sdp(1)).await;
+    assert_eq!(bob.next().await["sdp"], sdp(1));
+    bob.answer("alice").await;
+    bob.assert_no_message().await;
+    alice.assert_no_message().await;
+
+    alice.offer("bob", &sdp(2)).await;
+    assert_eq!(ignored(&alice.next().await, "bob", "superseded"), None);
+    assert_eq!(bob.next().await["sdp"], sdp(2));
+    bob.answer("alice").await;
+    assert_eq!(alice.next().await["type"], "answer");
+    alice.offer("bob", &sdp(1)).await;
+    ignored(&alice.next().await, "bob", "superseded");
+    negotiate(&mut alice, &mut bob, &sdp(3)).await;
+
+    let stats = stats(&server).await;
+    assert_eq!(stats["newest_wins"], true);
+    assert_eq!(
+        (&stats["stats"]["superseded"], &stats["stats"]["refused_superseded"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
 async fn unanswered_offer_fails_and_may_retry() {
     let server = RoomServer::start(&["--answer-timeout-ms", "200"]);
     let (mut alice, mut bob) = pair(&server).await;
