@@ -29,7 +29,7 @@ fn sdp(ufrag: &str) -> String {
 
 type Reply = Result<usize, Reason>;
 
-/// A room whose handler takes `handling` for each offer and answers with the number of the call.
+/// A room whose handler answers with the number of the call.
 #[derive(Clone)]
 struct Room {
     service: BoxCloneSyncService<String, Reply, Infallible>,
@@ -38,7 +38,13 @@ struct Room {
 }
 
 impl Room {
+    /// The handler takes `handling` for each offer.
     fn new(handling: Duration) -> Self {
+        Self::with(move |_| handling)
+    }
+
+    /// The n-th call takes `handling(n)`.
+    fn with(handling: impl Fn(usize) -> Duration + Clone + Send + Sync + 'static) -> Self {
         let layer = OfferDedupLayer::room()
             .offers(|sdp: &String| Some(Offer::new(("lobby", "alice", "bob"), Fingerprint::sdp(sdp))))
             .answer(Refuse::with(|refusal| Err(refusal.reason())).success_if(Result::is_ok))
@@ -48,8 +54,9 @@ impl Room {
         let made = Arc::clone(&calls);
         let inner = service_fn(move |_: String| {
             let call = made.fetch_add(1, Relaxed);
+            let handled = sleep(handling(call));
             async move {
-                sleep(handling).await;
+                handled.await;
                 Ok(Ok(call))
             }
         });
@@ -85,6 +92,31 @@ async fn haven_5543_answer_is_lost() {
     sleep(SECOND - start.elapsed()).await;
     assert_eq!(room.send("second").await, Ok(1));
     assert!(start.elapsed() < SECOND * 14 / 10, "as soon as without the layer");
+}
+
+/// The same, where the handler waits for the answers, which are lost before they arrive at the server.
+#[tokio::test(start_paused = true)]
+async fn haven_5543_handler_waits_for_the_lost_answer() {
+    let offers = [(0, "first"), (1, "second"), (2, "third"), (4, "fourth")];
+    for lost in 1..offers.len() {
+        let room = Room::with(move |call| if call < lost { 10 * SECOND } else { SECOND / 3 });
+        let start = Instant::now();
+        let mut calls = Vec::new();
+        for (seconds, ufrag) in &offers[..=lost] {
+            tokio::time::sleep_until(start + *seconds * SECOND).await;
+            calls.push(room.send_in_background(ufrag));
+        }
+        assert_eq!(calls.pop().unwrap().await.unwrap(), Ok(lost));
+        let connected = offers[lost].0 * SECOND + SECOND / 3;
+        let late = start.elapsed() - connected;
+        assert!(
+            late < SECOND / 100,
+            "{lost} answers lost: {late:?} later than without the layer"
+        );
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Err(Reason::Superseded));
+        }
+    }
 }
 
 /// Negotiation fires twice: the second offer counts, and a late copy of the first is refused.

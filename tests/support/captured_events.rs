@@ -2,16 +2,16 @@
 
 use std::{
     fmt::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tracing::{
-    Event, Level, Subscriber,
+    Dispatch, Event, Level, Subscriber,
     field::{Field, Visit},
     subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     layer::{Context, SubscriberExt},
     registry::LookupSpan,
 };
@@ -39,6 +39,10 @@ pub struct CapturedEvents(Arc<Mutex<Vec<CapturedEvent>>>);
 impl CapturedEvents {
     /// Records the events of this thread until the guard is dropped.
     pub fn capture() -> (Self, DefaultGuard) {
+        // While only one dispatcher is alive, `tracing` decides whether a callsite is enabled by the thread that reaches
+        // it first, which may be another test's. A second one makes it ask all of them.
+        static IDLE: OnceLock<Dispatch> = OnceLock::new();
+        IDLE.get_or_init(|| Dispatch::new(Registry::default()));
         let captured = Self::default();
         let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(captured.clone()));
         (captured, guard)

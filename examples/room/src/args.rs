@@ -21,9 +21,11 @@ Options:
   --repeat-delay-ms M      deliver the k-th repetition k * M milliseconds after the offer [default: 30]
   --repeat-delay-ms M..N   deliver each repetition at a random time, M to N milliseconds after the offer
   --repeat-seed SEED       seed of these random times, for trials that can be repeated
+  --lose-answers N         fault injection: lose the first N answers to each socket, at most 100 [default: 0]
   --window-ms MS           how long to remember a processed offer [default: 10000]
   --cooldown-ms MS         how long to refuse other offers of a pair after one was processed [default: 2000]
   --queue                  queue up to 8 other offers of a pair for up to 10 s, instead of ignoring them
+  --newest-wins            replace the offer of a pair in progress by a newer one, without a cooldown: preset room()
   --answer-timeout-ms MS   how long an offer may wait for its answer before it fails [default: 10000]
   -h, --help               print this help
 
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     pub(crate) cooldown: Duration,
     pub(crate) queue: bool,
+    pub(crate) newest_wins: bool,
+    pub(crate) lose_answers: u32,
     pub(crate) answer_timeout: Duration,
 }
 
@@ -76,6 +80,8 @@ impl Command {
                     settings.cooldown = millis("--cooldown-ms", &mut parser)?;
                 }
                 Arg::Long("queue") => settings.queue = true,
+                Arg::Long("newest-wins") => settings.newest_wins = true,
+                Arg::Long("lose-answers") => settings.lose_answers = number("--lose-answers", &mut parser, 100)?,
                 Arg::Long("answer-timeout-ms") => {
                     settings.answer_timeout = millis("--answer-timeout-ms", &mut parser)?;
                 }
@@ -100,6 +106,8 @@ impl Default for Settings {
             window: Duration::from_secs(10),
             cooldown: Duration::from_secs(2),
             queue: false,
+            newest_wins: false,
+            lose_answers: 0,
             answer_timeout: Duration::from_secs(10),
         }
     }

@@ -151,6 +151,7 @@ async fn stats(State(app): State<App>) -> Json<Value> {
         window,
         cooldown,
         queue,
+        newest_wins,
         ..
     } = *app.settings;
     let stats = app.rooms.dedup().stats();
@@ -160,6 +161,7 @@ async fn stats(State(app): State<App>) -> Json<Value> {
         "window_ms": window.as_millis() as u64,
         "cooldown_ms": cooldown.as_millis() as u64,
         "queue": queue,
+        "newest_wins": newest_wins,
         "offers_passed": app.rooms.offers_passed(),
         "offers_ignored": stats.refused(),
         "stats": {
@@ -169,12 +171,14 @@ async fn stats(State(app): State<App>) -> Json<Value> {
             "completed": stats.completed,
             "failed": stats.failed,
             "abandoned": stats.abandoned,
+            "superseded": stats.superseded,
             "waits_abandoned": stats.waits_abandoned,
             "taken_over": stats.taken_over,
             "forgotten": stats.forgotten,
             "refused_in_flight": stats.refused_in_flight,
             "refused_processed": stats.refused_processed,
             "refused_not_recorded": stats.refused_not_recorded,
+            "refused_superseded": stats.refused_superseded,
             "refused_busy": stats.refused_busy,
             "refused_cooling_down": stats.refused_cooling_down,
             "refused_queue_full": stats.refused_queue_full,

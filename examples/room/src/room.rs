@@ -8,7 +8,7 @@ use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
     messages::{CloseReason, Kind, Name, Notice},
-    signaling::{Failure, Forward},
+    signaling::{Failure, Forward, peer_key},
 };
 
 /// Everyone sends an offer to everyone, so a larger room would not work anyway.
@@ -32,6 +32,8 @@ pub(crate) struct SocketHandle {
     pub(crate) id: u64,
     pub(crate) outgoing: mpsc::Sender<Utf8Bytes>,
     pub(crate) close: oneshot::Sender<CloseReason>,
+    /// Fault injection: the number of answers to this socket that are still to be lost.
+    pub(crate) lose_answers: u32,
 }
 
 impl Room {
@@ -67,14 +69,25 @@ impl Room {
         }
     }
 
+    /// The socket of a peer.
+    pub(crate) fn socket(&self, peer: &Name) -> Option<u64> {
+        self.peers.get(peer).map(|peer| peer.socket.id)
+    }
+
     /// Queues a message for its target. For an offer, the returned receiver resolves when the target's answer has
     /// passed, and fails when there will be none.
     pub(crate) fn pass(&mut self, message: &Forward) -> Result<Option<oneshot::Receiver<()>>, Failure> {
-        let Forward { from, to, socket, .. } = message;
-        if !self.is_member(from, *socket) {
+        let Forward { from, to, .. } = message;
+        if !self.is_member(from, message.socket) {
             return Err(Failure::NotInRoom);
         }
-        let target = self.peers.get_mut(to).ok_or(Failure::NoSuchPeer)?;
+        let target = self.peers.get_mut(to).ok_or(Failure::TargetLeft)?;
+        if target.socket.id != message.target {
+            return Err(Failure::TargetLeft);
+        }
+        if matches!(message.kind, Kind::Answer) && target.socket.loses_answer() {
+            return Ok(None);
+        }
         if !target.socket.send(message.text.clone()) {
             self.remove(to, CloseReason::TooSlow);
             return Err(Failure::TargetLeft);
@@ -82,21 +95,20 @@ impl Room {
         match message.kind {
             Kind::Offer { .. } => return Ok(Some(target.expect_answer(from))),
             Kind::Answer => self.answered(to, from),
-            Kind::Leave => self.end_call(from, to),
+            Kind::Leave => self.hang_up(message),
             Kind::Candidate => {}
         }
         Ok(None)
     }
 
     fn is_member(&self, peer: &Name, socket: u64) -> bool {
-        self.peers.get(peer).is_some_and(|peer| peer.socket.id == socket)
+        self.socket(peer) == Some(socket)
     }
 
     fn remove(&mut self, peer: &Name, reason: CloseReason) {
         let Some(removed) = self.peers.remove(peer) else { return };
-        let others: Vec<Name> = self.peers.keys().cloned().collect();
-        for other in &others {
-            self.end_call(peer, other);
+        for other in self.peers.values_mut() {
+            other.unanswered.remove(peer);
         }
         // A socket that ended by itself no longer listens.
         let _ = removed.socket.close.send(reason);
@@ -126,13 +138,16 @@ impl Room {
         }
     }
 
-    /// Ends the call between two peers. No offer waits any more, and the next offer of either passes.
-    fn end_call(&mut self, one: &Name, other: &Name) {
-        for (from, to) in [(one, other), (other, one)] {
-            self.dedup.forget((self.name.as_str(), from.as_str(), to.as_str()));
-            if let Some(target) = self.peers.get_mut(to) {
-                target.unanswered.remove(from);
+    /// Ends the call between two peers. No offer waits any more, and the next offer of either passes: both keep their
+    /// sockets, thus their keys.
+    fn hang_up(&mut self, message: &Forward) {
+        let sender = (&message.from, message.socket);
+        let target = (&message.to, message.target);
+        for ((from, from_socket), (to, to_socket)) in [(sender, target), (target, sender)] {
+            if let Some(peer) = self.peers.get_mut(to) {
+                peer.unanswered.remove(from);
             }
+            self.dedup.forget(peer_key(&self.name, from_socket, to_socket));
         }
     }
 }
@@ -151,5 +166,11 @@ impl SocketHandle {
     /// Returns `false` if the socket's queue is full.
     fn send(&self, text: Utf8Bytes) -> bool {
         self.outgoing.try_send(text).is_ok()
+    }
+
+    fn loses_answer(&mut self) -> bool {
+        let loses = self.lose_answers > 0;
+        self.lose_answers = self.lose_answers.saturating_sub(1);
+        loses
     }
 }

@@ -24,6 +24,7 @@ const MAX_WAITING: usize = 128;
 pub(crate) struct Rooms {
     rooms: Mutex<HashMap<Name, Room>>,
     dedup: OfferDedupHandle,
+    lose_answers: u32,
     sockets: AtomicU64,
     offers_passed: AtomicU64,
 }
@@ -46,11 +47,12 @@ pub(crate) struct Inbox {
 }
 
 impl Rooms {
-    /// Creates the list without any room. `dedup` forgets every peer that leaves.
-    pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
+    /// Creates the list without any room. `dedup` forgets the offers of a call that ends while its peers stay.
+    pub(crate) fn new(dedup: OfferDedupHandle, lose_answers: u32) -> Self {
         Self {
             rooms: Mutex::default(),
             dedup,
+            lose_answers,
             sockets: AtomicU64::new(0),
             offers_passed: AtomicU64::new(0),
         }
@@ -73,6 +75,7 @@ impl Rooms {
             id: socket,
             outgoing: replies.clone(),
             close,
+            lose_answers: self.lose_answers,
         };
         self.lock()
             .entry(room.clone())
@@ -105,16 +108,20 @@ impl Rooms {
 }
 
 impl Member {
-    /// A message from this peer.
-    pub(crate) fn forward(&self, to: Name, kind: Kind, text: Utf8Bytes) -> Forward {
-        Forward {
+    /// A message from this peer to the socket that `to` has now.
+    pub(crate) fn forward(&self, to: Name, kind: Kind, text: Utf8Bytes) -> Result<Forward, Failure> {
+        let rooms = self.rooms.lock();
+        let room = rooms.get(&self.room).ok_or(Failure::NotInRoom)?;
+        let target = room.socket(&to).ok_or(Failure::NoSuchPeer)?;
+        Ok(Forward {
             room: self.room.clone(),
             from: self.peer.clone(),
             to,
             socket: self.socket,
+            target,
             kind,
             text,
-        }
+        })
     }
 }
 

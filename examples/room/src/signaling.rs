@@ -12,7 +12,7 @@ use std::{
 use axum::extract::ws::Utf8Bytes;
 use tokio::{sync::oneshot, time::timeout};
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
-use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, Reason, Refuse, WhenBusy};
+use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, PeerKey, Reason, Refuse, WhenBusy};
 
 use crate::{
     args::Settings,
@@ -35,6 +35,8 @@ pub(crate) struct Forward {
     pub(crate) to: Name,
     /// The sender's socket.
     pub(crate) socket: u64,
+    /// The target's socket at the time when the message was sent.
+    pub(crate) target: u64,
     pub(crate) kind: Kind,
     /// The text for the target.
     pub(crate) text: Utf8Bytes,
@@ -61,13 +63,18 @@ pub(crate) enum Failure {
     NotAnswered,
 }
 
-/// One layer for the whole server. The key distinguishes pairs of peers.
+/// One layer for the whole server. The key distinguishes pairs of sockets.
 pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
-    let once = OfferDedupLayer::builder()
+    let builder = if settings.newest_wins {
+        OfferDedupLayer::room()
+    } else {
+        OfferDedupLayer::builder()
+            .cooldown(settings.cooldown)
+            .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
+    };
+    let once = builder
         .offers(offer)
         .window(settings.window)
-        .cooldown(settings.cooldown)
-        .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
         // Longer than any offer waits, so the answer time-out always comes first.
         .lease(settings.answer_timeout + Duration::from_secs(5))
         .answer(Refuse::with(|refusal| Outcome::Ignored {
@@ -76,7 +83,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
         }))
         .build();
 
-    let rooms = Arc::new(Rooms::new(once.handle()));
+    let rooms = Arc::new(Rooms::new(once.handle(), settings.lose_answers));
     let service = ServiceBuilder::new()
         .option_layer(settings.dedup.then_some(once))
         .service(Forwarder {
@@ -91,8 +98,14 @@ fn offer(message: &Forward) -> Option<Offer> {
     let Kind::Offer { sdp } = &message.kind else {
         return None;
     };
-    let key = (room.as_str(), from.as_str(), to.as_str());
+    let key = peer_key(room, message.socket, message.target);
     Some(Offer::new(key, Fingerprint::sdp(sdp)).label(format!("{from} to {to} in {room}")))
+}
+
+/// The key of one direction of a call. A peer that joins again has a new socket, so its calls have new keys: offers to
+/// it and from it neither wait for those of its old socket nor count as their duplicates.
+pub(crate) fn peer_key(room: &Name, from: u64, to: u64) -> PeerKey {
+    (room.as_str(), from, to).into()
 }
 
 #[derive(Clone)]

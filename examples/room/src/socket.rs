@@ -17,10 +17,10 @@ use tokio::{
 use tower::ServiceExt;
 
 use crate::{
-    messages::{CloseReason, Incoming, Kind, MAX_MESSAGE, Notice},
+    messages::{CloseReason, Incoming, Kind, MAX_MESSAGE, Name, Notice},
     repeat::Repeat,
     rooms::{Inbox, Member},
-    signaling::{Forward, Outcome, Signaling},
+    signaling::{Failure, Forward, Outcome, Signaling},
 };
 
 /// Messages of one client that may be in progress at once. Most are offers that wait for their answers.
@@ -109,10 +109,10 @@ async fn read(
             Ok(Some(Ok(Message::Text(text)))) if text.len() <= MAX_MESSAGE => {
                 match Incoming::parse(&text, &member.peer) {
                     Ok(Incoming::Leave) => return Some(CloseReason::Left),
-                    Ok(Incoming::For { to, kind, text }) => {
-                        let message = member.forward(to, kind, text);
-                        handle(message, signaling, repeat, &mut in_progress).await
-                    }
+                    Ok(Incoming::For { to, kind, text }) => match member.forward(to.clone(), kind, text) {
+                        Ok(message) => handle(message, signaling, repeat, &mut in_progress).await,
+                        Err(failure) => Some(failed(&to, &failure)),
+                    },
                     Err(unreadable) => Some(error(&unreadable)),
                 }
             }
@@ -174,12 +174,14 @@ async fn signal(signaling: Signaling, message: Forward) -> Option<Utf8Bytes> {
             reason: reason.as_str(),
             retry_after_ms: retry_after.map(whole_millis),
         },
-        Err(failure) => Notice::Error {
-            message: &failure.to_string(),
-            to: Some(&to),
-        },
+        Err(failure) => return Some(failed(&to, &failure)),
     };
     Some(notice.text())
+}
+
+fn failed(to: &Name, failure: &Failure) -> Utf8Bytes {
+    let message = &failure.to_string();
+    Notice::Error { message, to: Some(to) }.text()
 }
 
 /// Rounds up, so that a retry at that time is not too early.

@@ -7,13 +7,13 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::chance::Chance;
 
 pub(crate) const HELP: &str = "\
-Headless browsers rejoin a room while the network repeats their offers, with and without the layer
+Headless browsers rejoin a room on a faulty network, with and without the layer
 
 Usage: trial [OPTIONS]
 
 Options:
   --rejoins N      number of rejoins per figure [default: 102]
-  --pairs N        number of browser pairs that run in parallel [default: 6]
+  --pairs N        number of browser pairs that run in parallel [default: 9]
   --within-ms MS   time limit for a rejoin to connect, from 1000 to 20000 [default: 5000]
   --seed SEED      seed of the random delays [default: random, and printed]
   --short          fewer networks, for a first impression
@@ -65,7 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             rejoins: 102,
-            pairs: 6,
+            pairs: 9,
             within: Duration::from_secs(5),
             seed: Chance::random_seed(),
             short: false,

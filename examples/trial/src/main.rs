@@ -1,4 +1,5 @@
-//! Measures the original problem: headless Chromium pages rejoin a room while the network repeats each offer.
+//! Measures the original problem: headless Chromium pages rejoin a room while the network repeats each offer or
+//! loses an answer.
 //!
 //! `examples/trial/run` installs Chromium, builds the trial and the room server, and starts the trial. `--help` lists
 //! the options.

@@ -3,6 +3,7 @@
 const at = (name) => window.__room.peers[name];
 const offers = () => window.__room.offers;
 const press = (id) => document.querySelector(`[data-testid=${id}]`).click();
+const REOFFERS = [1_000, 2_000, 4_000];
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Milliseconds from `start` until `check` was true, or null if that took longer than `most`. */
@@ -17,13 +18,19 @@ async function took(check, start, most) {
 }
 
 window.__trial = {
-  /** Rejoins. Resolves after `within` with the time of the first ping back from `name`. */
+  /**
+   * Rejoins, and sends the offer of a new connection at each of `REOFFERS` while no answer has come. Resolves after
+   * `within` with the time of the first ping back from `name`.
+   */
   async rejoin(name, within) {
-    const ignored = offers().ignored;
+    const { answered, ignored } = offers();
+    const reoffer = () => offers().answered === answered && window.__room.offer(name);
     const start = performance.now();
     press("rejoin");
+    const reoffers = REOFFERS.map((wait) => setTimeout(reoffer, wait));
     const after = await took(() => at(name)?.pings > 0, start, within);
     await sleep(start + within - performance.now());
+    reoffers.forEach(clearTimeout);
     return { after, refused: offers().ignored - ignored };
   },
 

@@ -18,16 +18,18 @@ const MADE_LONG: f64 = 190.0;
 const RESTART_LONG: f64 = 280.0;
 
 const BAR: u32 = 13;
-const PITCH: u32 = 46;
+const PITCH: u32 = BAR + 2;
+/// Space between two networks.
+const GAP: u32 = 16;
 
 const STYLE: &str = "\
 .ground{fill:#fff;stroke:#e2e5ee}.title{fill:#1a1f2e;font-size:19px;font-weight:650}\
 .head{fill:#1a1f2e;font-size:14px;font-weight:600}.text{fill:#1a1f2e;font-size:13px}\
 .soft{fill:#5d667c;font-size:12.5px}.rule{stroke:#e2e5ee}.track{fill:#f1f2f7}\
-.without{fill:#e08a1e}.with{fill:#4f5bd5}.queue{fill:#12805c}\
+.without{fill:#e08a1e}.with{fill:#4f5bd5}.room{fill:#12805c}\
 @media (prefers-color-scheme:dark){.ground{fill:#161a22;stroke:#2b3240}.title,.head,.text{fill:#e7eaf2}\
 .soft{fill:#98a2b8}.rule{stroke:#2b3240}.track{fill:#1f242f}.without{fill:#f2a945}.with{fill:#7b87ff}\
-.queue{fill:#46c99b}}";
+.room{fill:#46c99b}}";
 
 pub(crate) fn svg(report: &Report) -> String {
     let within = report.within;
@@ -37,7 +39,7 @@ pub(crate) fn svg(report: &Report) -> String {
         "title",
         LEFT,
         y,
-        "Before and after: a user rejoins, and the network repeats the offer",
+        "Before and after: a user rejoins, and the network repeats the offer or loses the answer",
     );
     y += 24;
     let about = format!(
@@ -47,22 +49,22 @@ pub(crate) fn svg(report: &Report) -> String {
     picture.text("soft", LEFT, y, about);
     y += 32;
     let mut x = LEFT;
-    for arm in [Arm::Without, Arm::Default] {
+    for arm in Arm::ALL {
         picture.bar(arm.class(), x, y - 11, 13.0);
         picture.text("text", x + 20, y, arm.name());
-        x += 160;
+        x += 200;
     }
 
     y += 42;
-    picture.text("head", LEFT, y, "Offer repeated");
+    picture.text("head", LEFT, y, "Network");
     picture.text("head", LABELS, y, format!("Sessions that work after {within} s"));
     picture.text("head", MADE, y, "Peer connections per rejoin");
     y += 18;
     let rejoins: Vec<_> = report.rows(Act::Rejoin).collect();
     let most = rejoins.iter().map(|row| row.figures.made.0).fold(1.0, f64::max);
     for (n, row) in rejoins.iter().enumerate() {
-        if row.arm == Arm::Without {
-            picture.text("text", LEFT, y + 18, row.network);
+        if row.arm == Arm::Default {
+            picture.text("text", LEFT, y + 11, row.network);
         }
         let class = row.arm.class();
         let works = WORKS_LONG * row.figures.works / 100.0;
@@ -82,7 +84,10 @@ pub(crate) fn svg(report: &Report) -> String {
             y + 11,
             format!("{:.1}", row.figures.made.0),
         );
-        y += if n % 2 == 0 { BAR + 2 } else { PITCH - BAR - 2 };
+        y += PITCH;
+        if (n + 1) % Arm::ALL.len() == 0 {
+            y += GAP;
+        }
     }
 
     y += 4;
@@ -108,7 +113,7 @@ pub(crate) fn svg(report: &Report) -> String {
         .map(|(median, _)| median);
     let longest = longest.fold(1.0, f64::max);
     for row in &restarts {
-        picture.text("text", LEFT, y + 11, row.arm.short_name());
+        picture.text("text", LEFT, y + 11, row.arm.name());
         let long = row
             .figures
             .took
@@ -138,15 +143,7 @@ impl Arm {
         match self {
             Self::Without => "without",
             Self::Default => "with",
-            Self::Queue => "queue",
-        }
-    }
-
-    fn short_name(self) -> &'static str {
-        match self {
-            Self::Without => "without the layer",
-            Self::Default => "with the defaults",
-            Self::Queue => "queue, no cooldown",
+            Self::Room => "room",
         }
     }
 }

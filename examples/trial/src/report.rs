@@ -10,7 +10,7 @@ use crate::{
     stages::{Act, Arm, Measured},
 };
 
-const TITLE: &str = "A user rejoins, and the network repeats the offer";
+const TITLE: &str = "A user rejoins, and the network repeats the offer or loses the answer";
 
 pub(crate) struct Report {
     command: String,
@@ -39,10 +39,13 @@ impl Report {
         let within = settings.within.as_secs_f64();
         let about = format!(
             "Pairs of pages of examples/room in headless Chromium {browser} on one machine, each page in its own browser, \
-{} pairs in parallel. An arm with the layer and one without run at the same time. Alice stays. Bob presses Rejoin, which \
+{} pairs in parallel. Three servers run at the same time: one without the layer, one with the builder's defaults, one with \
+the preset OfferDedupLayer::room(). Alice stays. Bob presses Rejoin, which \
 closes his socket and his connection, joins again and sends Alice an offer. The page makes a new RTCPeerConnection for \
 each offer that arrives, in place of the previous one, and takes the first answer. It does nothing against repetitions \
-itself. The server repeats each offer as the row says, with delays drawn from the same seed with and without the layer. \
+itself. The server repeats each offer as the row says, with delays drawn from the same seed on each server. Where the \
+answer is lost, the server drops the first answer to each of Bob's sockets before it looks at it. While Bob has no answer, he \
+starts again with a new RTCPeerConnection and its offer 1, 2 and 4 s after the press. \
 A rejoin has connected when a ping came back to Bob over its data channel, counted from the press of the button. It works \
 if {within} s after the press both pages are connected and each gets one more ping back within 2 s. One that connected \
 and does not work broke in between. Medians leave out what took more than {within} s. An ICE restart is a second offer on \
@@ -141,7 +144,7 @@ again when the server says so. For a client that does not, only the restarts tha
             Table {
                 title: "Rejoins".into(),
                 columns: vec![
-                    "each offer is repeated".into(),
+                    "network".into(),
                     "server".into(),
                     "rejoins".into(),
                     format!("connected within {within} s"),
@@ -154,7 +157,7 @@ again when the server says so. For a client that does not, only the restarts tha
                 rows: rejoins.collect(),
             },
             Table {
-                title: "What it costs: an ICE restart within 500 ms of the answer, no offer repeated".into(),
+                title: "What it costs: an ICE restart within 500 ms of the answer, no fault".into(),
                 columns: vec![
                     "server".into(),
                     "restarts".into(),
@@ -180,7 +183,7 @@ impl Row<'_> {
             })
         });
         let outcomes: Vec<_> = outcomes.collect();
-        json!({ "repeated": self.network, "server": self.arm.name(), "outcomes": outcomes })
+        json!({ "network": self.network, "server": self.arm.name(), "outcomes": outcomes })
     }
 }
 
@@ -198,8 +201,8 @@ impl Arm {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Without => "without the layer",
-            Self::Default => "with the layer",
-            Self::Queue => "with the layer: queue, no cooldown",
+            Self::Default => "with the layer, defaults",
+            Self::Room => "with the layer, room()",
         }
     }
 }

@@ -25,9 +25,10 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
     Without,
+    /// With the builder's defaults.
     Default,
-    /// With a queue and no cooldown.
-    Queue,
+    /// With the preset `OfferDedupLayer::room()`.
+    Room,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,81 +46,75 @@ pub(crate) struct Measured {
     pub(crate) outcomes: Vec<Outcome>,
 }
 
-const NETWORKS: [Network; 5] = [
+const NETWORKS: [Network; 6] = [
     Network {
-        name: "never",
+        name: "no fault",
         flags: &[],
     },
     Network {
-        name: "once, at once",
+        name: "1 repeat, at once",
         flags: &["--repeat", "1", "--repeat-delay-ms", "0"],
     },
     Network {
-        name: "3 times, at once",
+        name: "3 repeats, at once",
         flags: &["--repeat", "3", "--repeat-delay-ms", "0"],
     },
     Network {
-        name: "once, 50–500 ms later",
+        name: "1 repeat, 50–500 ms later",
         flags: &["--repeat", "1", "--repeat-delay-ms", "50..500"],
     },
     Network {
-        name: "3 times, 50–500 ms later",
+        name: "3 repeats, 50–500 ms later",
         flags: &["--repeat", "3", "--repeat-delay-ms", "50..500"],
+    },
+    Network {
+        name: "the answer is lost",
+        flags: &["--lose-answers", "1"],
     },
 ];
 
 impl Arm {
+    pub(crate) const ALL: [Self; 3] = [Self::Without, Self::Default, Self::Room];
+
     fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Without => &["--no-dedup"],
             Self::Default => &[],
-            Self::Queue => &["--queue", "--cooldown-ms", "0"],
+            Self::Room => &["--newest-wins"],
         }
     }
 }
 
 pub(crate) async fn run(settings: &Settings, pairs: &[Pair]) -> Vec<Measured> {
     let chance = Chance::new(settings.seed);
-    let mut stages: Vec<_> = NETWORKS
-        .iter()
-        .map(|network| (Act::Rejoin, network, &[Arm::Without, Arm::Default][..]))
-        .collect();
+    let mut stages: Vec<_> = NETWORKS.iter().map(|network| (Act::Rejoin, network)).collect();
     if settings.short {
         stages.drain(1..4);
     }
-    stages.push((Act::Restart, &NETWORKS[0], &[Arm::Without, Arm::Default, Arm::Queue]));
+    stages.push((Act::Restart, &NETWORKS[0]));
     let mut measured = Vec::new();
-    for (act, network, arms) in stages {
+    for (act, network) in stages {
         let what = match act {
             Act::Rejoin => "rejoins",
             Act::Restart => "ICE restarts",
         };
-        eprintln!("{what}, each offer repeated: {}", network.name);
-        measured.extend(stage(settings, &chance, act, network, arms, pairs).await);
+        eprintln!("{what}, network: {}", network.name);
+        measured.extend(stage(settings, &chance, act, network, pairs).await);
     }
     measured
 }
 
-async fn stage(
-    settings: &Settings,
-    chance: &Chance,
-    act: Act,
-    network: &Network,
-    arms: &[Arm],
-    pairs: &[Pair],
-) -> Vec<Measured> {
+async fn stage(settings: &Settings, chance: &Chance, act: Act, network: &Network, pairs: &[Pair]) -> Vec<Measured> {
     let seed = settings.seed.to_string();
-    let servers: Vec<_> = arms
-        .iter()
-        .map(|arm| RoomServer::start(&[network.flags, arm.flags(), &["--repeat-seed", &seed]].concat()))
-        .collect();
+    let servers =
+        Arm::ALL.map(|arm| RoomServer::start(&[network.flags, arm.flags(), &["--repeat-seed", &seed]].concat()));
     // The shares of all arms take turns, so that as many pairs work for one arm as for another.
-    let shares_each = (pairs.len() / arms.len()).max(1) as u32;
+    let shares_each = (pairs.len() / servers.len()).max(1) as u32;
     let shares: VecDeque<_> = (0..shares_each)
-        .flat_map(|share| (0..arms.len()).map(move |arm| (arm, share)))
+        .flat_map(|share| (0..servers.len()).map(move |arm| (arm, share)))
         .collect();
     let shares = Mutex::new(shares);
-    let outcomes: Vec<_> = arms.iter().map(|_| Mutex::new(Vec::new())).collect();
+    let outcomes = Arm::ALL.map(|_| Mutex::new(Vec::new()));
 
     let work = async |pair: &Pair| {
         loop {
@@ -143,12 +138,13 @@ async fn stage(
     };
     join_all(pairs.iter().map(work)).await;
 
-    arms.iter()
+    Arm::ALL
+        .into_iter()
         .zip(outcomes)
         .map(|(arm, outcomes)| Measured {
             act,
             network: network.name,
-            arm: *arm,
+            arm,
             outcomes: outcomes.into_inner().expect("the lock should not be poisoned"),
         })
         .collect()

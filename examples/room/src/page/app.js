@@ -176,6 +176,7 @@ showStats();
 
 // For scripts that drive the page.
 window.__room = {
+  offer: (name) => mesh.offer(name),
   get socket() {
     return status;
   },

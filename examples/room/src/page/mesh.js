@@ -111,7 +111,7 @@ export class Mesh {
   onIgnored({ to, reason, retry_after_ms: wait }) {
     this.offers.ignored += 1;
     this.offers.reasons[reason] = (this.offers.reasons[reason] ?? 0) + 1;
-    const retry = reason !== "in_flight" && reason !== "processed";
+    const retry = !["in_flight", "processed", "superseded"].includes(reason);
     const text = `Offer to ${to} ignored: ${WHY[reason] ?? reason}`;
     this.log("ignored", retry && wait ? `${text}, retrying in ${(wait / 1000).toFixed(1)} s` : text);
     if (retry) this.#retry(to, wait ?? RETRY);
@@ -233,6 +233,7 @@ const WHY = {
   in_flight: "the same offer is being processed",
   processed: "the same offer was processed",
   not_recorded: "the same offer was processed",
+  superseded: "a newer offer has replaced it",
   busy: "another offer is being processed",
   cooling_down: "the last offer is too recent",
 };

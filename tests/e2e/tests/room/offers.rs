@@ -184,6 +184,33 @@ async fn another_offer_waits_in_the_queue() {
 }
 
 #[tokio::test]
+async fn newer_offer_replaces_the_unanswered_one() {
+    let server = RoomServer::start(&["--newest-wins", "--lose-answers", "1"]);
+    let (mut alice, mut bob) = pair(&server).await;
+    alice.offer("bob", &sdp(1)).await;
+    assert_eq!(bob.next().await["sdp"], sdp(1));
+    bob.answer("alice").await;
+    bob.assert_no_message().await;
+    alice.assert_no_message().await;
+
+    alice.offer("bob", &sdp(2)).await;
+    assert_eq!(ignored(&alice.next().await, "bob", "superseded"), None);
+    assert_eq!(bob.next().await["sdp"], sdp(2));
+    bob.answer("alice").await;
+    assert_eq!(alice.next().await["type"], "answer");
+    alice.offer("bob", &sdp(1)).await;
+    ignored(&alice.next().await, "bob", "superseded");
+    negotiate(&mut alice, &mut bob, &sdp(3)).await;
+
+    let stats = stats(&server).await;
+    assert_eq!(stats["newest_wins"], true);
+    assert_eq!(
+        (&stats["stats"]["superseded"], &stats["stats"]["refused_superseded"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
 async fn unanswered_offer_fails_and_may_retry() {
     let server = RoomServer::start(&["--answer-timeout-ms", "200"]);
     let (mut alice, mut bob) = pair(&server).await;
@@ -247,6 +274,51 @@ async fn rejoining_starts_afresh() {
         assert_eq!(alice.next().await["type"], "joined");
     }
     negotiate(&mut alice, &mut bob, &sdp(1)).await;
+}
+
+#[tokio::test]
+async fn returned_target_gets_the_same_offer() {
+    let server = RoomServer::start(&["--window-ms", "60000", "--cooldown-ms", "60000"]);
+    let (mut alice, mut bob) = pair(&server).await;
+    // Before his answer, then after it.
+    alice.offer("bob", &sdp(1)).await;
+    assert_eq!(bob.next().await["sdp"], sdp(1));
+    for _ in 0..2 {
+        drop(bob);
+        while alice.next().await["type"] != "left" {}
+        bob = Client::join_among(&server, "r", "bob", &["alice"]).await;
+        while alice.next().await["type"] != "joined" {}
+        negotiate(&mut alice, &mut bob, &sdp(1)).await;
+    }
+    alice.offer("bob", &sdp(1)).await;
+    ignored(&alice.next().await, "bob", "processed");
+    assert_eq!(stats(&server).await["stats"]["forgotten"], 0);
+}
+
+#[tokio::test]
+async fn queued_offer_fails_when_its_target_returns() {
+    let server = RoomServer::start(&["--queue", "--cooldown-ms", "0"]);
+    let (mut alice, mut bob) = pair(&server).await;
+    alice.offer("bob", &sdp(1)).await;
+    bob.next().await;
+    alice.offer("bob", &sdp(2)).await;
+    let start = Instant::now();
+    while stats(&server).await["stats"]["waiters"] != 1 {
+        assert!(start.elapsed() < TIMEOUT);
+    }
+
+    // The same name joins from another place: there is no moment without it.
+    let mut new = Client::join_among(&server, "r", "bob", &["alice"]).await;
+    let mut replies = Vec::new();
+    for _ in 0..4 {
+        replies.push(alice.next().await);
+    }
+    for message in ["the call ended before the offer was answered", "the peer left the room"] {
+        let error = json!({ "type": "error", "to": "bob", "message": message });
+        assert!(replies.contains(&error), "{message}: {replies:?}");
+    }
+    new.assert_no_message().await;
+    negotiate(&mut alice, &mut new, &sdp(2)).await;
 }
 
 #[tokio::test]

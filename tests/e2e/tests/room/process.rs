@@ -106,7 +106,9 @@ fn help_lists_every_flag() {
         "--repeat",
         "--repeat-delay-ms",
         "--repeat-seed",
+        "--lose-answers",
         "--queue",
+        "--newest-wins",
         "--window-ms",
         "--cooldown-ms",
     ];
