@@ -17,9 +17,11 @@ use crate::{
     builder::Inline,
     extract::SessionUri,
     gate::Gate,
+    metrics::LayerName,
     observe,
     quiet::{Caught, catch},
     sessions::Sessions,
+    settings::Settings,
 };
 
 /// Wraps a signaling service so that each WebRTC offer is processed once.
@@ -45,10 +47,12 @@ pub(crate) struct Core<A> {
 }
 
 impl<A> Core<A> {
-    pub(crate) fn new(answer: A, gate: Gate) -> Self {
+    pub(crate) fn new(answer: A, settings: Settings, name: &LayerName) -> Self {
+        let gate = Gate::new(settings, name);
+        gate.announce();
         Self {
             answer,
-            sessions: Arc::new(Sessions::new(gate.settings())),
+            sessions: Arc::new(Sessions::new(gate.settings(), name)),
             gate: Arc::new(gate),
             has_warned_of_nesting: AtomicBool::new(false),
         }

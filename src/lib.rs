@@ -150,6 +150,8 @@ mod stats;
 
 #[cfg(feature = "json")]
 pub use self::json::JsonOffers;
+#[cfg(feature = "metrics")]
+pub use self::metrics::SECONDS_BUCKETS;
 pub use self::{
     answer::{
         refusal::{Reason, Refusal},

@@ -16,19 +16,11 @@ use tracing::{debug, warn};
 use crate::{
     Offer, PeerKey, Refusal,
     gate::{Revoked, decision::Verdict},
-    metrics,
     outcome::Outcome,
     stats::Counters,
 };
 
 const TARGET: &str = "tower_offer_dedup";
-
-const PROCESSING: &str = "offer_dedup_processing_seconds";
-const WAIT: &str = "offer_dedup_wait_seconds";
-const CLAIMS: &str = "offer_dedup_claims";
-const WAITERS: &str = "offer_dedup_waiters";
-const MEMORIES: &str = "offer_dedup_memories";
-const MEMORY_BYTES: &str = "offer_dedup_memory_bytes";
 
 /// The label of an offer, escaped, or a short digest of its peer.
 struct Name<'a>(&'a Offer);
@@ -66,13 +58,13 @@ macro_rules! offer_event {
 
 pub(crate) fn passed(counters: &Counters) {
     counters.passed.count();
-    metrics::count!("offer_dedup_offers_total", "passed");
+    counters.passed.measure();
 }
 
 /// Observes a request that could not be checked and passes.
 pub(crate) fn unchecked(counters: &Counters) {
     counters.unchecked.count();
-    metrics::count!("offer_dedup_offers_total", "unchecked");
+    counters.unchecked.measure();
     debug!(target: TARGET, "request passed unchecked: it may be an offer but could not be read as one");
 }
 
@@ -98,15 +90,15 @@ pub(crate) fn count_decided<C, W>(counters: &Counters, verdict: &Verdict<C, W>) 
 }
 
 /// Emits what was decided on an offer.
-pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
+pub(crate) fn decided<C, W>(counters: &Counters, offer: &Offer, verdict: &Verdict<C, W>) {
     match verdict {
         Verdict::Admitted(_) => {
-            metrics::step(CLAIMS, 1.0);
-            metrics::count!("offer_dedup_offers_total", "admitted");
+            counters.claims.step(1.0);
+            counters.admitted.measure();
         }
         Verdict::Wait(_) => {}
         Verdict::Replay { age, .. } => {
-            metrics::count!("offer_dedup_offers_total", "replayed");
+            counters.replayed.measure();
             let age_ms = millis(*age);
             offer_event!(
                 debug,
@@ -116,7 +108,7 @@ pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
             );
         }
         Verdict::Refused { refusal, age } => {
-            refusal.reason().measure();
+            counters.refused(refusal.reason()).measure();
             let age_ms = (!age.is_zero()).then(|| millis(*age));
             let retry_after_ms = refusal.retry_after().map(millis);
             offer_event!(
@@ -133,39 +125,33 @@ pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
 
 /// Observes a request that was refused before it was read. It names no peer.
 pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
-    counters.refused(refusal.reason()).count();
-    refusal.reason().measure();
+    let counter = counters.refused(refusal.reason());
+    counter.count();
+    counter.measure();
     debug!(target: TARGET, reason = %refusal.reason(), "request refused: {refusal}");
 }
 
 /// Observes how the processing of an offer ended, after `held`. `is_unrecorded` says that duplicates will be refused
 /// because the answer was not kept.
 pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: Duration, is_unrecorded: bool) {
-    counters.ended(outcome).count();
+    let counter = counters.ended(outcome);
+    counter.count();
     let is_first_unrecorded = is_unrecorded && counters.not_recorded.count_is_first();
-    metrics::step(CLAIMS, -1.0);
-    metrics::record(PROCESSING, held);
+    counters.claims.step(-1.0);
+    counters.processing.record(held);
+    counter.measure();
+    if is_unrecorded {
+        counters.not_recorded.measure();
+    }
     match outcome {
-        Outcome::Success => {
-            metrics::count!("offer_dedup_processed_total", "completed");
-            offer_event!(debug, offer, "offer processed");
-        }
-        Outcome::Failure | Outcome::Broken => {
-            metrics::count!("offer_dedup_processed_total", "failed");
-            offer_event!(debug, offer, "offer failed");
-        }
-        Outcome::Abandoned => {
-            metrics::count!("offer_dedup_processed_total", "abandoned");
-            offer_event!(
-                debug,
-                offer,
-                "offer abandoned: its processing was dropped or panicked; the peer is free"
-            );
-        }
-        Outcome::Superseded => {
-            metrics::count!("offer_dedup_processed_total", "superseded");
-            offer_event!(debug, offer, "offer superseded: a newer offer of the peer arrived");
-        }
+        Outcome::Success => offer_event!(debug, offer, "offer processed"),
+        Outcome::Failure | Outcome::Broken => offer_event!(debug, offer, "offer failed"),
+        Outcome::Abandoned => offer_event!(
+            debug,
+            offer,
+            "offer abandoned: its processing was dropped or panicked; the peer is free"
+        ),
+        Outcome::Superseded => offer_event!(debug, offer, "offer superseded: a newer offer of the peer arrived"),
     }
     if is_first_unrecorded {
         offer_event!(
@@ -216,7 +202,8 @@ pub(crate) fn count_taken_over(counters: &Counters) {
 }
 
 /// Emits that a claim lost its peer to the next offer.
-pub(crate) fn taken_over(offer: &Offer, cause: Revoked, held: Duration) {
+pub(crate) fn taken_over(counters: &Counters, offer: &Offer, cause: Revoked, held: Duration) {
+    counters.taken_over.measure();
     let held_ms = millis(held);
     match cause {
         Revoked::Overdue | Revoked::Superseded => offer_event!(
@@ -235,8 +222,18 @@ pub(crate) fn taken_over(offer: &Offer, cause: Revoked, held: Duration) {
 }
 
 /// Observes that a request begins to wait.
-pub(crate) fn waiting() {
-    metrics::step(WAITERS, 1.0);
+pub(crate) fn waiting(counters: &Counters) {
+    counters.waiters.step(1.0);
+}
+
+/// Observes that a body begins to be read.
+pub(crate) fn reading(counters: &Counters) {
+    counters.body_reads.step(1.0);
+}
+
+/// Observes that a body is no longer being read.
+pub(crate) fn read(counters: &Counters) {
+    counters.body_reads.step(-1.0);
 }
 
 /// Observes that a request has waited for `waited`, and whether it was dropped meanwhile.
@@ -244,10 +241,10 @@ pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: Duration, is_ab
     if is_abandoned {
         counters.waits_abandoned.count();
     }
-    metrics::step(WAITERS, -1.0);
-    metrics::record(WAIT, waited);
+    counters.waiters.step(-1.0);
+    counters.wait.record(waited);
     if is_abandoned {
-        metrics::count!("offer_dedup_offers_total", "abandoned");
+        counters.waits_abandoned.measure();
         offer_event!(debug, offer, "offer abandoned: its client was gone while it waited");
     }
 }
@@ -255,16 +252,12 @@ pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: Duration, is_ab
 /// Observes that a peer, an offer or a session was forgotten.
 pub(crate) fn forgotten(counters: &Counters, peer: PeerKey) {
     counters.forgotten.count();
+    counters.forgotten.measure();
     debug!(target: TARGET, peer = %Digest(peer), "peer forgotten");
 }
 
 pub(crate) fn cleared() {
     debug!(target: TARGET, "all peers forgotten");
-}
-
-pub(crate) fn memory(memories: u64, bytes: u64) {
-    metrics::set(MEMORIES, memories);
-    metrics::set(MEMORY_BYTES, bytes);
 }
 
 fn millis(time: Duration) -> u64 {

@@ -27,7 +27,9 @@ use crate::{
         ClaimMemory, Clock, Tick,
         collector::{self, Collect},
     },
+    metrics::LayerName,
     settings::Settings,
+    stats::Reported,
 };
 
 /// How many sessions of one URI are kept. Past that, the oldest goes.
@@ -51,6 +53,7 @@ pub(crate) struct Sessions {
     window: Duration,
     clock: Clock,
     is_collecting: AtomicBool,
+    reported: Reported,
 }
 
 #[derive(Default)]
@@ -78,7 +81,7 @@ struct Place {
 }
 
 impl Sessions {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, name: &LayerName) -> Self {
         let bytes = if settings.remembers() {
             settings.session_bytes()
         } else {
@@ -92,6 +95,7 @@ impl Sessions {
             window: settings.window,
             clock: Clock::new(),
             is_collecting: AtomicBool::new(false),
+            reported: Reported::new(name),
         }
     }
 
@@ -266,6 +270,10 @@ impl Collect for Sessions {
                 shard.sweep(self.clock.now().window_start(self.window), usize::MAX);
             });
         }
+    }
+
+    fn report(&self) {
+        self.reported.report(&self.add_to(Stats::default()));
     }
 
     fn stop_collecting(&self) -> bool {

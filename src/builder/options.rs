@@ -4,8 +4,8 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 use crate::{
     OfferDedupLayer, WhenBusy,
-    gate::Gate,
     layer::Core,
+    metrics::LayerName,
     process::spawn::{Detached, Inline},
     settings::Settings,
 };
@@ -41,6 +41,7 @@ pub struct OfferDedupBuilder<X = OffersUnset, A = AnswerUnset, M = Inline> {
     offers: X,
     answer: A,
     settings: Settings,
+    name: LayerName,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -65,6 +66,7 @@ impl OfferDedupBuilder {
                 max_memory: 64 * 1024 * 1024,
                 remember_failures: false,
             },
+            name: LayerName::default(),
             mode: PhantomData,
         }
     }
@@ -81,6 +83,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers,
             answer: self.answer,
             settings: self.settings,
+            name: self.name,
             mode: self.mode,
         }
     }
@@ -94,6 +97,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer,
             settings: self.settings,
+            name: self.name,
             mode: self.mode,
         }
     }
@@ -174,13 +178,34 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer: self.answer,
             settings: self.settings,
+            name: self.name,
             mode: PhantomData,
         }
     }
 
+    /// Sets the value of the label `layer` in the layer's metrics; `"default"` by default.
+    ///
+    /// The metrics of layers that share a name add up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::OfferDedupLayer;
+    ///
+    /// let builder = OfferDedupLayer::builder().name("publishers");
+    /// # let _ = builder;
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn name(mut self, name: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        self.name = LayerName(name.into().into());
+        self
+    }
+
     /// Builds the layer.
+    ///
+    /// With feature `metrics` this describes the metrics and creates them, so install the recorder first.
     pub fn build(self) -> OfferDedupLayer<X, A, M> {
-        let core = Core::new(self.answer, Gate::new(self.settings));
+        let core = Core::new(self.answer, self.settings, &self.name);
         OfferDedupLayer::new(self.offers, core)
     }
 }

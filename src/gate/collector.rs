@@ -23,6 +23,9 @@ pub(crate) trait Collect: Send + Sync {
     /// Frees what has expired.
     fn collect(&self);
 
+    /// Reports what is held to the metrics.
+    fn report(&self);
+
     /// Clears the flag that the state is being collected and re-checks for work. Returns `false` if the collector must
     /// go on.
     fn stop_collecting(&self) -> bool;
@@ -138,10 +141,12 @@ impl Subject {
         let start = Instant::now();
         {
             let _context = self.paused.as_ref().map(Handle::enter);
-            // A metrics recorder may panic.
-            quietly(|| state.collect());
+            state.collect();
         }
-        if state.stop_collecting() {
+        let has_stopped = state.stop_collecting();
+        // After the check, so that the last report is the one of an empty state. A metrics recorder may panic.
+        quietly(|| state.report());
+        if has_stopped {
             return None;
         }
         let (now, changes) = (Instant::now(), state.changes());

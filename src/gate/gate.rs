@@ -27,7 +27,14 @@ use super::{
     table::{COOLDOWN_BYTES, LockTable, Shard},
     waiter::Waiter,
 };
-use crate::{Offer, PeerKey, Stats, observe, quiet::catch, settings::Settings, stats::Counters};
+use crate::{
+    Offer, PeerKey, Stats,
+    metrics::LayerName,
+    observe,
+    quiet::catch,
+    settings::Settings,
+    stats::{Counters, Reported},
+};
 
 /// The state that all clones of a layer share.
 #[derive(Debug)]
@@ -41,10 +48,11 @@ pub(crate) struct Gate {
     pub(super) live: Live,
     pub(super) is_collecting: AtomicBool,
     counters: Counters,
+    reported: Reported,
 }
 
 impl Gate {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, name: &LayerName) -> Self {
         let settings = settings.effective();
         let clock = Clock::new();
         Self {
@@ -56,7 +64,8 @@ impl Gate {
             floor: Floor::default(),
             live: Live::default(),
             is_collecting: AtomicBool::new(false),
-            counters: Counters::default(),
+            counters: Counters::new(name),
+            reported: Reported::new(name),
         }
     }
 
@@ -67,7 +76,7 @@ impl Gate {
             verdict.map_wait(|place| Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now)))
         });
         if let Verdict::Wait(_) = verdict {
-            observe::waiting();
+            observe::waiting(&self.counters);
         }
         verdict
     }
@@ -135,12 +144,21 @@ impl Gate {
         Stats {
             claims: self.live.claims(),
             waiters: self.live.waiters(),
+            body_reads: self.live.body_reads(),
             memories: self.memory.len(),
             cooldowns: cooldowns as u64,
             bytes: self.memory.bytes() + (cooldowns * COOLDOWN_BYTES) as u64,
+            max_bytes: self.settings.max_memory,
             evicted: self.memory.evicted(),
             ..self.counters.read()
         }
+    }
+
+    /// Describes the layer's metrics and creates them.
+    pub(crate) fn announce(&self) {
+        self.counters.announce();
+        self.reported.announce();
+        self.reported.report(&self.stats());
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -169,7 +187,7 @@ impl Gate {
         if !effects.is_empty() {
             self.run_and_emit(arrival.offer, effects, now);
         }
-        observe::decided(arrival.offer, &verdict);
+        observe::decided(&self.counters, arrival.offer, &verdict);
         verdict
     }
 
@@ -238,7 +256,7 @@ impl Gate {
         }
         let ran = catch(|| self.run(offer.peer(), effects));
         if let Some(TakenOver { since, cause }) = taken_over {
-            observe::taken_over(offer, cause, now.since(since));
+            observe::taken_over(&self.counters, offer, cause, now.since(since));
         }
         ran.resume();
     }
@@ -357,8 +375,10 @@ impl Collect for Gate {
         for shard in &self.shards {
             shard.with(|table| table.sweep(self.clock.now(), usize::MAX));
         }
-        let stats = self.stats();
-        observe::memory(stats.memories, stats.bytes);
+    }
+
+    fn report(&self) {
+        self.reported.report(&self.stats());
     }
 
     fn stop_collecting(&self) -> bool {

@@ -207,7 +207,7 @@ impl Waiting {
             (Turn::Granted(claim), _) => {
                 self.place = None;
                 let verdict = Verdict::Admitted(claim);
-                observe::decided(&self.offer, &verdict);
+                observe::decided(self.gate.counters(), &self.offer, &verdict);
                 Step::Done(verdict)
             }
             (Turn::NotYet(wake), _) => Step::Until(wake),
@@ -261,7 +261,7 @@ impl Waiting {
         self.place = None;
         self.has_verdict = true;
         observe::count_decided(self.gate.counters(), &verdict);
-        observe::decided(&self.offer, &verdict);
+        observe::decided(self.gate.counters(), &self.offer, &verdict);
         Step::Done(verdict)
     }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -33,6 +34,7 @@ use crate::{
 mod args;
 mod connection;
 mod endpoint;
+mod exporter;
 mod fragment;
 mod progress;
 mod report;
@@ -58,6 +60,7 @@ struct App {
     media_ip: IpAddr,
     sessions: Sessions,
     dedup: OfferDedupHandle,
+    exporter: PrometheusHandle,
 }
 
 #[tokio::main]
@@ -77,13 +80,19 @@ async fn serve(settings: Settings) -> ExitCode {
     println!("WHIP endpoint on http://{address}/");
     let _ = io::stdout().flush();
 
-    let layer = OfferDedupLayer::whip().build();
+    let exporter = match exporter::install() {
+        Ok(exporter) => exporter,
+        Err(error) => return fail(1, &format!("cannot export metrics: {error}")),
+    };
+    tokio::spawn(exporter::keep_up(exporter.clone()));
+    let layer = OfferDedupLayer::whip().name("whip").build();
     let dedup = layer.handle();
     let app = App {
         settings: Arc::new(settings),
         media_ip,
         sessions: Sessions::new(),
         dedup,
+        exporter,
     };
     let router: Router<App> = endpoint::router(&app, layer).merge(report::router());
     let interrupted = || async {
