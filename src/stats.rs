@@ -271,14 +271,21 @@ impl Stats {
         self.counters().chain(self.gauges())
     }
 
+    /// Returns the number of offers that were decided on, each once.
+    pub fn offers(&self) -> u64 {
+        self.admitted + self.replayed + self.refused() + self.waits_abandoned
+    }
+
+    /// Returns the number of offers that were duplicates.
+    pub fn duplicates(&self) -> u64 {
+        self.replayed + self.refused_in_flight + self.refused_processed + self.refused_not_recorded
+    }
+
     /// Returns the share of offers that were duplicates, from 0 to 1. It is 0 before the first offer.
     pub fn duplicate_rate(&self) -> f64 {
-        let duplicates = self.replayed + self.refused_in_flight + self.refused_processed + self.refused_not_recorded;
-        let offers = self.admitted + self.replayed + self.refused() + self.waits_abandoned;
-        if offers == 0 {
-            0.0
-        } else {
-            duplicates as f64 / offers as f64
+        match self.offers() {
+            0 => 0.0,
+            offers => self.duplicates() as f64 / offers as f64,
         }
     }
 }
