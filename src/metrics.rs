@@ -21,14 +21,16 @@ mod facade {
     /// Recommended upper bounds, in seconds, for the buckets of `offer_dedup_processing_seconds` and
     /// `offer_dedup_wait_seconds`.
     ///
-    /// They reach from an answer that is ready at once to the default lease of 30 s, in steps of about 2.5. With
+    /// They reach from an answer that is ready at once to the default lease of 30 s, in steps of 2 to 3. With
     /// `metrics-exporter-prometheus`:
     ///
     /// ```ignore
     /// PrometheusBuilder::new()
     ///     .set_buckets_for_metric(Matcher::Prefix("offer_dedup_".into()), &SECONDS_BUCKETS)?
     /// ```
-    pub const SECONDS_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+    pub const SECONDS_BUCKETS: [f64; 14] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ];
 
     /// The value of the label `layer`.
     #[derive(Clone, Debug)]

@@ -128,7 +128,8 @@ pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
     let counter = counters.refused(refusal.reason());
     counter.count();
     counter.measure();
-    debug!(target: TARGET, reason = %refusal.reason(), "request refused: {refusal}");
+    let retry_after_ms = refusal.retry_after().map(millis);
+    debug!(target: TARGET, reason = %refusal.reason(), retry_after_ms, "request refused: {refusal}");
 }
 
 /// Observes how the processing of an offer ended, after `held`. `is_unrecorded` says that duplicates will be refused

@@ -21,7 +21,7 @@ use support::{
 };
 use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, task::spawn};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{
     OfferDedupHandle, OfferDedupLayer, Reason, Refusal, Refuse, Replay, Stats, WhenBusy,
     extract::{ExtractOffer, Found},

@@ -145,8 +145,12 @@ fn every_outcome_emits_event_and_counts() {
                 assert_eq!(entry.field("peer"), Some("alice"), "{name}");
             }
             if let Some(age) = says.age_ms {
-                assert_eq!(entry.field("age_ms").or(entry.field("held_ms")), Some(age), "{name}");
+                let is = entry.number("age_ms").or(entry.number("held_ms"));
+                assert_eq!(is, Some(age.parse().unwrap()), "{name}");
             }
+            let retry_after = says.reason.and_then(|reason| Refusal::new(reason).retry_after());
+            let retry_after = retry_after.map(|time| time.as_millis() as u64);
+            assert_eq!(entry.number("retry_after_ms"), retry_after, "{name}");
         }
     }
 }
@@ -210,6 +214,8 @@ fn unread_refusal_emits_event_and_counts() {
         let entries = captured.take();
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].field("reason"), Some(reason.as_str()));
+        let is_temporary = reason == Reason::StoreUnavailable;
+        assert_eq!(entries[0].number("retry_after_ms"), is_temporary.then_some(1000));
     }
 }
 
