@@ -24,7 +24,7 @@ mod facade {
     /// They reach from an answer that is ready at once to the default lease of 30 s, in steps of 2 to 3. With
     /// `metrics-exporter-prometheus`:
     ///
-    /// ```ignore
+    /// ```text
     /// PrometheusBuilder::new()
     ///     .set_buckets_for_metric(Matcher::Prefix("offer_dedup_".into()), &SECONDS_BUCKETS)?
     /// ```
