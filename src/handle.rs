@@ -142,7 +142,11 @@ impl OfferDedupHandle {
     ///
     /// The numbers are read one after another while the layer works. Sums hold only when it is idle.
     pub fn stats(&self) -> Stats {
-        self.sessions.add_to(self.gate.stats())
+        let stats = self.sessions.add_to(self.gate.stats());
+        match &self.store {
+            Some(store) => store.add_to(stats),
+            None => stats,
+        }
     }
 
     /// Sends a message to the shared store, if there is one. It goes first: the next offer waits until it has arrived.

@@ -17,10 +17,15 @@ use crate::{
     builder::Inline,
     extract::SessionUri,
     gate::Gate,
+    metrics::LayerName,
     observe,
     quiet::{Caught, catch},
     sessions::Sessions,
-    store::client::{Message, StoreClient},
+    settings::Settings,
+    store::{
+        OnStoreError, SharedStore,
+        client::{Message, StoreClient},
+    },
 };
 
 /// Wraps a signaling service so that each WebRTC offer is processed once.
@@ -47,12 +52,19 @@ pub(crate) struct Core<A> {
 }
 
 impl<A> Core<A> {
-    pub(crate) fn new(answer: A, gate: Gate, store: Option<StoreClient>) -> Self {
+    pub(crate) fn new(
+        answer: A,
+        settings: Settings,
+        name: &LayerName,
+        store: Option<(Arc<dyn SharedStore>, OnStoreError)>,
+    ) -> Self {
+        let gate = Arc::new(Gate::new(settings, name));
+        gate.announce();
         Self {
             answer,
-            store: store.map(Arc::new),
-            sessions: Arc::new(Sessions::new(gate.settings())),
-            gate: Arc::new(gate),
+            store: store.map(|(store, on_error)| Arc::new(StoreClient::new(store, on_error, Arc::clone(&gate), name))),
+            sessions: Arc::new(Sessions::new(gate.settings(), name)),
+            gate,
             has_warned_of_nesting: AtomicBool::new(false),
         }
     }

@@ -113,9 +113,9 @@
 //! | feature | default | what it adds | what it pulls in |
 //! |---|---|---|---|
 //! | `http` | yes | [`http`]: `HttpOffers`, `HttpAnswer`, `OfferDedupLayer::whip()` and `whep()` | `http`, `http-body`, `bytes` |
-//! | `json` | yes | [`JsonOffers`] | `serde`, `serde_json` |
+//! | `json` | yes | [`JsonOffers`], and [`Stats`] serializes | `serde`, `serde_json` |
 //! | `axum` | no | [`OfferSession`] as an extractor; peer keys and sessions by `OriginalUri`, inside `nest` too | `http`, `axum` without its default features |
-//! | `metrics` | no | counters, histograms and gauges, see [`guide::metrics`] | `metrics` |
+//! | `metrics` | no | counters, histograms and gauges, named by the builder's `name`, see [`guide::metrics`] | `metrics` |
 //!
 //! Features only add. One of them affects existing behaviour: `axum` makes the default peer keys inside `nest` finer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -154,6 +154,8 @@ pub mod store;
 
 #[cfg(feature = "json")]
 pub use self::json::JsonOffers;
+#[cfg(feature = "metrics")]
+pub use self::metrics::SECONDS_BUCKETS;
 pub use self::{
     answer::{
         refusal::{Reason, Refusal},

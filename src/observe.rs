@@ -16,20 +16,11 @@ use tracing::{debug, warn};
 use crate::{
     Offer, PeerKey, Refusal,
     gate::{Revoked, decision::Verdict},
-    metrics,
     outcome::Outcome,
     stats::Counters,
-    store::StoreError,
 };
 
 pub(crate) const TARGET: &str = "tower_offer_dedup";
-
-const PROCESSING: &str = "offer_dedup_processing_seconds";
-const WAIT: &str = "offer_dedup_wait_seconds";
-const CLAIMS: &str = "offer_dedup_claims";
-const WAITERS: &str = "offer_dedup_waiters";
-const MEMORIES: &str = "offer_dedup_memories";
-const MEMORY_BYTES: &str = "offer_dedup_memory_bytes";
 
 /// The label of an offer, escaped, or a short digest of its peer.
 struct Name<'a>(&'a Offer);
@@ -67,13 +58,13 @@ macro_rules! offer_event {
 
 pub(crate) fn passed(counters: &Counters) {
     counters.passed.count();
-    metrics::count!("offer_dedup_offers_total", "passed");
+    counters.passed.measure();
 }
 
 /// Observes a request that could not be checked and passes.
 pub(crate) fn unchecked(counters: &Counters) {
     counters.unchecked.count();
-    metrics::count!("offer_dedup_offers_total", "unchecked");
+    counters.unchecked.measure();
     debug!(target: TARGET, "request passed unchecked: it may be an offer but could not be read as one");
 }
 
@@ -99,15 +90,15 @@ pub(crate) fn count_decided<C, W>(counters: &Counters, verdict: &Verdict<C, W>) 
 }
 
 /// Emits what was decided on an offer.
-pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
+pub(crate) fn decided<C, W>(counters: &Counters, offer: &Offer, verdict: &Verdict<C, W>) {
     match verdict {
         Verdict::Admitted(_) => {
-            metrics::step(CLAIMS, 1.0);
-            metrics::count!("offer_dedup_offers_total", "admitted");
+            counters.claims.step(1.0);
+            counters.admitted.measure();
         }
         Verdict::Wait(_) => {}
         Verdict::Replay { age, .. } => {
-            metrics::count!("offer_dedup_offers_total", "replayed");
+            counters.replayed.measure();
             let age_ms = millis(*age);
             offer_event!(
                 debug,
@@ -117,7 +108,7 @@ pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
             );
         }
         Verdict::Refused { refusal, age } => {
-            refusal.reason().measure();
+            counters.refused(refusal.reason()).measure();
             let age_ms = (!age.is_zero()).then(|| millis(*age));
             let retry_after_ms = refusal.retry_after().map(millis);
             offer_event!(
@@ -134,39 +125,34 @@ pub(crate) fn decided<C, W>(offer: &Offer, verdict: &Verdict<C, W>) {
 
 /// Observes a request that was refused before it was read. It names no peer.
 pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
-    counters.refused(refusal.reason()).count();
-    refusal.reason().measure();
-    debug!(target: TARGET, reason = %refusal.reason(), "request refused: {refusal}");
+    let counter = counters.refused(refusal.reason());
+    counter.count();
+    counter.measure();
+    let retry_after_ms = refusal.retry_after().map(millis);
+    debug!(target: TARGET, reason = %refusal.reason(), retry_after_ms, "request refused: {refusal}");
 }
 
 /// Observes how the processing of an offer ended, after `held`. `is_unrecorded` says that duplicates will be refused
 /// because the answer was not kept.
 pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: Duration, is_unrecorded: bool) {
-    counters.ended(outcome).count();
+    let counter = counters.ended(outcome);
+    counter.count();
     let is_first_unrecorded = is_unrecorded && counters.not_recorded.count_is_first();
-    metrics::step(CLAIMS, -1.0);
-    metrics::record(PROCESSING, held);
+    counters.claims.step(-1.0);
+    counters.processing.record(held);
+    counter.measure();
+    if is_unrecorded {
+        counters.not_recorded.measure();
+    }
     match outcome {
-        Outcome::Success => {
-            metrics::count!("offer_dedup_processed_total", "completed");
-            offer_event!(debug, offer, "offer processed");
-        }
-        Outcome::Failure | Outcome::Broken => {
-            metrics::count!("offer_dedup_processed_total", "failed");
-            offer_event!(debug, offer, "offer failed");
-        }
-        Outcome::Abandoned => {
-            metrics::count!("offer_dedup_processed_total", "abandoned");
-            offer_event!(
-                debug,
-                offer,
-                "offer abandoned: its processing was dropped or panicked; the peer is free"
-            );
-        }
-        Outcome::Superseded => {
-            metrics::count!("offer_dedup_processed_total", "superseded");
-            offer_event!(debug, offer, "offer superseded: a newer offer of the peer arrived");
-        }
+        Outcome::Success => offer_event!(debug, offer, "offer processed"),
+        Outcome::Failure | Outcome::Broken => offer_event!(debug, offer, "offer failed"),
+        Outcome::Abandoned => offer_event!(
+            debug,
+            offer,
+            "offer abandoned: its processing was dropped or panicked; the peer is free"
+        ),
+        Outcome::Superseded => offer_event!(debug, offer, "offer superseded: a newer offer of the peer arrived"),
     }
     if is_first_unrecorded {
         offer_event!(
@@ -219,7 +205,8 @@ pub(crate) fn count_taken_over(counters: &Counters) {
 }
 
 /// Emits that a claim lost its peer to the next offer.
-pub(crate) fn taken_over(offer: &Offer, cause: Revoked, held: Duration) {
+pub(crate) fn taken_over(counters: &Counters, offer: &Offer, cause: Revoked, held: Duration) {
+    counters.taken_over.measure();
     let held_ms = millis(held);
     match cause {
         Revoked::Overdue | Revoked::Superseded | Revoked::Elsewhere | Revoked::Incapable => offer_event!(
@@ -238,8 +225,18 @@ pub(crate) fn taken_over(offer: &Offer, cause: Revoked, held: Duration) {
 }
 
 /// Observes that a request begins to wait.
-pub(crate) fn waiting() {
-    metrics::step(WAITERS, 1.0);
+pub(crate) fn waiting(counters: &Counters) {
+    counters.waiters.step(1.0);
+}
+
+/// Observes that a body begins to be read.
+pub(crate) fn reading(counters: &Counters) {
+    counters.body_reads.step(1.0);
+}
+
+/// Observes that a body is no longer being read.
+pub(crate) fn read(counters: &Counters) {
+    counters.body_reads.step(-1.0);
 }
 
 /// Observes that a request has waited for `waited`, and whether it was dropped meanwhile.
@@ -247,42 +244,28 @@ pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: Duration, is_ab
     if is_abandoned {
         counters.waits_abandoned.count();
     }
-    metrics::step(WAITERS, -1.0);
-    metrics::record(WAIT, waited);
+    counters.waiters.step(-1.0);
+    counters.wait.record(waited);
     if is_abandoned {
-        metrics::count!("offer_dedup_offers_total", "abandoned");
-        offer_event!(debug, offer, "offer abandoned: its client was gone while it waited");
+        emit_dropped(counters, offer);
     }
 }
 
 /// Observes that a request was dropped while the shared store decided.
 pub(crate) fn dropped(counters: &Counters, offer: &Offer) {
     counters.waits_abandoned.count();
-    metrics::count!("offer_dedup_offers_total", "abandoned");
+    emit_dropped(counters, offer);
+}
+
+fn emit_dropped(counters: &Counters, offer: &Offer) {
+    counters.waits_abandoned.measure();
     offer_event!(debug, offer, "offer abandoned: its client was gone while it waited");
 }
 
-/// Observes a call of the shared store that succeeded.
-pub(crate) fn store_called(_operation: &'static str, _took: Duration) {}
-
-/// Observes a call of the shared store that failed.
-pub(crate) fn store_failed(operation: &'static str, took: Duration, error: &StoreError) {
-    let took_ms = millis(took);
-    debug!(target: TARGET, operation, took_ms, %error, "store call failed");
-}
-
-/// Observes that the store is not called any more until it answers a probe.
-pub(crate) fn store_down() {
-    warn!(target: TARGET, "store unreachable: it is not called until it answers a probe");
-}
-
-/// Observes that the store answers again.
-pub(crate) fn store_up() {
-    warn!(target: TARGET, "store reachable again");
-}
-
-/// Observes that the store could not be asked about an offer, which is processed on this node's decision alone.
-pub(crate) fn admitted_alone(offer: &Offer) {
+/// Observes that the shared store could not be asked about an offer. This node decides alone.
+pub(crate) fn admitted_alone(counters: &Counters, offer: &Offer) {
+    counters.admitted_alone.count();
+    counters.admitted_alone.measure();
     offer_event!(
         warn,
         offer,
@@ -290,17 +273,7 @@ pub(crate) fn admitted_alone(offer: &Offer) {
     );
 }
 
-/// Observes that a message to the store was dropped: too many wait.
-pub(crate) fn outbox_full() {
-    warn!(target: TARGET, "message to the store dropped: too many wait");
-}
-
-/// Observes that a message to the store was not acknowledged in time.
-pub(crate) fn outbox_expired() {
-    warn!(target: TARGET, "message to the store dropped: it was not acknowledged in time");
-}
-
-/// Observes that notices of the store may have been missed.
+/// Observes that notices of the shared store may have been missed.
 pub(crate) fn notices_missed() {
     warn!(target: TARGET, "notices of the store may have been missed: the node forgets what it remembers");
 }
@@ -308,6 +281,7 @@ pub(crate) fn notices_missed() {
 /// Observes that a peer, an offer or a session was forgotten.
 pub(crate) fn forgotten(counters: &Counters, peer: PeerKey) {
     counters.forgotten.count();
+    counters.forgotten.measure();
     debug!(target: TARGET, peer = %Digest(peer), "peer forgotten");
 }
 
@@ -315,11 +289,6 @@ pub(crate) fn cleared() {
     debug!(target: TARGET, "all peers forgotten");
 }
 
-pub(crate) fn memory(memories: u64, bytes: u64) {
-    metrics::set(MEMORIES, memories);
-    metrics::set(MEMORY_BYTES, bytes);
-}
-
-fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -21,7 +21,9 @@ use crate::{
         Clock, Tick,
         collector::{Collect, Flag},
     },
+    metrics::LayerName,
     settings::Settings,
+    stats::Reported,
 };
 
 /// The number of sessions of one URI that are kept. Past it, the oldest goes.
@@ -45,6 +47,7 @@ pub(crate) struct Sessions {
     window: Duration,
     clock: Clock,
     collecting: Flag,
+    reported: Reported,
 }
 
 #[derive(Default)]
@@ -72,7 +75,7 @@ struct Place {
 }
 
 impl Sessions {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, name: &LayerName) -> Self {
         let bytes = if settings.remembers() {
             settings.session_bytes()
         } else {
@@ -86,6 +89,7 @@ impl Sessions {
             window: settings.window,
             clock: Clock::new(),
             collecting: Flag::default(),
+            reported: Reported::new(name),
         }
     }
 
@@ -249,6 +253,10 @@ impl Collect for Sessions {
                 shard.sweep(self.clock.now().window_start(self.window), usize::MAX);
             });
         }
+    }
+
+    fn report(&self) {
+        self.reported.report(&self.add_to(Stats::default()));
     }
 
     fn is_empty(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::{
     Offer, OfferSession, Refusal,
     answer::Answer,
     extract::{Admission, ExtractOffer, Found, SessionUri},
-    gate::{Arrival, Claim, DuplicatePolicy, Elsewhere, Record, Verdict, Waiter},
+    gate::{Arrival, BodyRead, Claim, DuplicatePolicy, Elsewhere, Record, Verdict, Waiter},
     layer::Core,
     observe,
     process::{
@@ -42,6 +42,7 @@ where
         #[pin]
         read: X::Read,
         resume: Resume<S, X, A, Req>,
+        _counted: BodyRead,
     },
     Waiting {
         waiter: Pin<Box<Waiter>>,
@@ -85,7 +86,7 @@ where
                 StateProj::Running(running) => return running.poll(cx),
                 StateProj::Passing { invoke, core } => return poll_passing(invoke, core, cx),
                 StateProj::Ending { invoke, uri, core } => return poll_ending(invoke, uri, core, cx),
-                StateProj::Reading { read, resume } => {
+                StateProj::Reading { read, resume, .. } => {
                     let found = ready!(read.poll(cx)).read();
                     State::found(found, resume.target())
                 }
@@ -147,6 +148,7 @@ where
             Found::Offer(request, offer) => Self::offer(request, &offer, target),
             Found::Read(read) => Self::Reading {
                 read,
+                _counted: BodyRead::new(&target.core.gate),
                 resume: target.into_resume(),
             },
             Found::Refused(refusal) => {

@@ -1,7 +1,5 @@
 use std::{fmt, time::Duration};
 
-use crate::metrics;
-
 /// The reason why a request was not passed to the inner service, and when to try again.
 ///
 /// # Examples
@@ -76,19 +74,10 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
-
             /// Returns a name for machines, such as `"in_flight"`. It never changes.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $id,)*
-                }
-            }
-
-            /// Counts a refusal in the metrics.
-            pub(crate) fn measure(self) {
-                match self {
-                    $(Self::$name => metrics::count!("offer_dedup_offers_total", $id),)*
                 }
             }
 

@@ -4,11 +4,11 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     OfferDedupLayer, WhenBusy,
-    gate::Gate,
     layer::Core,
+    metrics::LayerName,
     process::spawn::{Detached, Inline},
     settings::Settings,
-    store::{OnStoreError, SharedStore, client::StoreClient},
+    store::{OnStoreError, SharedStore},
 };
 
 /// Configures an [`OfferDedupLayer`]. Every value has a meaning, so [`build`](Self::build) cannot fail.
@@ -42,6 +42,7 @@ pub struct OfferDedupBuilder<X = OffersUnset, A = AnswerUnset, M = Inline> {
     offers: X,
     answer: A,
     settings: Settings,
+    name: LayerName,
     store: Option<Arc<dyn SharedStore>>,
     on_store_error: OnStoreError,
     mode: PhantomData<fn() -> M>,
@@ -69,6 +70,7 @@ impl OfferDedupBuilder {
                 remember_failures: false,
                 is_shared: false,
             },
+            name: LayerName::default(),
             store: None,
             on_store_error: OnStoreError::default(),
             mode: PhantomData,
@@ -87,6 +89,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers,
             answer: self.answer,
             settings: self.settings,
+            name: self.name,
             store: self.store,
             on_store_error: self.on_store_error,
             mode: self.mode,
@@ -102,6 +105,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer,
             settings: self.settings,
+            name: self.name,
             store: self.store,
             on_store_error: self.on_store_error,
             mode: self.mode,
@@ -184,6 +188,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
             offers: self.offers,
             answer: self.answer,
             settings: self.settings,
+            name: self.name,
             store: self.store,
             on_store_error: self.on_store_error,
             mode: PhantomData,
@@ -207,11 +212,31 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
         self
     }
 
+    /// Sets the value of the label `layer` in the layer's metrics; `"default"` by default.
+    ///
+    /// The metrics of layers that share a name add up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_offer_dedup::OfferDedupLayer;
+    ///
+    /// let builder = OfferDedupLayer::builder().name("publishers");
+    /// # let _ = builder;
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn name(mut self, name: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        self.name = LayerName(name.into().into());
+        self
+    }
+
     /// Builds the layer.
+    ///
+    /// With feature `metrics` this describes the metrics and creates them, so install the recorder first.
     pub fn build(mut self) -> OfferDedupLayer<X, A, M> {
         self.settings.is_shared = self.store.is_some();
-        let store = self.store.map(|store| StoreClient::new(store, self.on_store_error));
-        let core = Core::new(self.answer, Gate::new(self.settings), store);
+        let store = self.store.map(|store| (store, self.on_store_error));
+        let core = Core::new(self.answer, self.settings, &self.name, store);
         OfferDedupLayer::new(self.offers, core)
     }
 }

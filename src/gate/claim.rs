@@ -76,7 +76,7 @@ impl Claim {
         self.is_admitted = true;
         let verdict = Verdict::<_, Infallible>::Admitted(());
         observe::count_decided(self.gate.counters(), &verdict);
-        observe::decided(&self.offer, &verdict);
+        observe::decided(self.gate.counters(), &self.offer, &verdict);
     }
 
     /// Returns whether no response future waits for the claim any more.
@@ -178,7 +178,7 @@ impl Claim {
         self.end(end, &mut effects);
         observe::count_decided(self.gate.counters(), &verdict);
         let ran = catch(|| self.gate.run(self.offer.peer(), &mut effects));
-        observe::decided(&self.offer, &verdict);
+        observe::decided(self.gate.counters(), &self.offer, &verdict);
         ran.resume();
         verdict
     }

@@ -29,6 +29,9 @@ pub(crate) trait Collect: Send + Sync {
     /// Frees what has expired.
     fn collect(&self);
 
+    /// Reports what is held to the metrics.
+    fn report(&self);
+
     /// Returns whether nothing is left to collect.
     fn is_empty(&self) -> bool;
 
@@ -176,10 +179,12 @@ impl Subject {
         let start = Instant::now();
         {
             let _context = self.paused.as_ref().map(Handle::enter);
-            // A metrics recorder may panic.
-            quietly(|| state.collect());
+            state.collect();
         }
-        if state.flag().clear_if(|| state.is_empty()) {
+        let has_stopped = state.flag().clear_if(|| state.is_empty());
+        // After the check, so that the last report is the one of an empty state. A metrics recorder may panic.
+        quietly(|| state.report());
+        if has_stopped {
             return None;
         }
         let (now, changes) = (Instant::now(), state.changes());

@@ -18,7 +18,15 @@ use super::{
     table::{COOLDOWN_BYTES, LockTable, Shard},
     waiter::Waiter,
 };
-use crate::{Offer, PeerKey, Stats, fence::Fence, observe, quiet::catch, settings::Settings, stats::Counters};
+use crate::{
+    Offer, PeerKey, Stats,
+    fence::Fence,
+    metrics::LayerName,
+    observe,
+    quiet::catch,
+    settings::Settings,
+    stats::{Counters, Reported},
+};
 
 /// The state that all clones of a layer share.
 #[derive(Debug)]
@@ -32,10 +40,11 @@ pub(crate) struct Gate {
     pub(super) live: Live,
     pub(super) collecting: Flag,
     counters: Counters,
+    reported: Reported,
 }
 
 impl Gate {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, name: &LayerName) -> Self {
         let settings = settings.effective();
         let clock = Clock::new();
         Self {
@@ -47,7 +56,8 @@ impl Gate {
             floor: Floor::default(),
             live: Live::default(),
             collecting: Flag::default(),
-            counters: Counters::default(),
+            counters: Counters::new(name),
+            reported: Reported::new(name),
         }
     }
 
@@ -58,7 +68,7 @@ impl Gate {
             Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now))
         });
         if let Verdict::Wait(_) = verdict {
-            observe::waiting();
+            observe::waiting(&self.counters);
         }
         verdict
     }
@@ -131,12 +141,21 @@ impl Gate {
         Stats {
             claims: self.live.claims(),
             waiters: self.live.waiters(),
+            body_reads: self.live.body_reads(),
             memories: self.memory.len(),
             cooldowns: cooldowns as u64,
             bytes: self.memory.bytes() + (cooldowns * COOLDOWN_BYTES) as u64,
+            max_bytes: self.settings.max_memory,
             evicted: self.memory.evicted(),
             ..self.counters.read()
         }
+    }
+
+    /// Describes the layer's metrics and creates them.
+    pub(crate) fn announce(&self) {
+        self.counters.announce();
+        self.reported.announce();
+        self.reported.report(&self.stats());
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -166,7 +185,7 @@ impl Gate {
             self.run_and_emit(arrival.offer, effects, now);
         }
         if is_decided {
-            observe::decided(arrival.offer, &verdict);
+            observe::decided(&self.counters, arrival.offer, &verdict);
         }
         verdict
     }
@@ -258,7 +277,7 @@ impl Gate {
         }
         let ran = catch(|| self.run(offer.peer(), effects));
         if let Some(TakenOver { since, cause }) = taken_over {
-            observe::taken_over(offer, cause, now.since(since));
+            observe::taken_over(&self.counters, offer, cause, now.since(since));
         }
         ran.resume();
     }
@@ -359,8 +378,10 @@ impl Collect for Gate {
         for shard in &self.shards {
             shard.with(|table| table.sweep(self.clock.now(), usize::MAX));
         }
-        let stats = self.stats();
-        observe::memory(stats.memories, stats.bytes);
+    }
+
+    fn report(&self) {
+        self.reported.report(&self.stats());
     }
 
     fn is_empty(&self) -> bool {

@@ -12,11 +12,13 @@ use super::{
     sync::{AtomicU64, AtomicUsize, Notify, sleep_until},
 };
 
-/// Counts claims and waiting requests.
+/// Counts claims, waiting requests and bodies that are being read.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     claims: AtomicUsize,
     waiters: AtomicUsize,
+    /// Relaxed: nobody waits for it.
+    body_reads: AtomicUsize,
     /// The latest deadline of any waiter so far, in nanoseconds of [`Tick`]. `drain` waits no longer for waiters.
     last_deadline: AtomicU64,
     idle: Notify,
@@ -29,6 +31,18 @@ impl Live {
 
     pub(super) fn waiters(&self) -> u64 {
         self.waiters.load(Relaxed) as u64
+    }
+
+    pub(super) fn body_reads(&self) -> u64 {
+        self.body_reads.load(Relaxed) as u64
+    }
+
+    pub(super) fn body_read_started(&self) {
+        self.body_reads.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn body_read_ended(&self) {
+        self.body_reads.fetch_sub(1, Relaxed);
     }
 
     pub(super) fn claim_granted(&self) {

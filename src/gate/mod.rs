@@ -70,6 +70,7 @@
 //!
 //! Expired memories and cooldowns are freed by the `collector`, one thread for the process. Decisions never depend on it.
 
+mod body_read;
 mod claim;
 mod clock;
 pub(crate) mod collector;
@@ -101,6 +102,7 @@ mod loom;
 mod tests;
 
 pub(crate) use self::{
+    body_read::BodyRead,
     claim::{Attendance, Claim, ClaimMemory},
     clock::{Clock, Tick},
     decision::{Arrival, DuplicatePolicy, Scope, Verdict},

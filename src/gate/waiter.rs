@@ -211,7 +211,7 @@ impl Waiting {
                 self.place = None;
                 let verdict = Verdict::Admitted(claim);
                 if !self.gate.awaits_store(&verdict) {
-                    observe::decided(&self.offer, &verdict);
+                    observe::decided(self.gate.counters(), &self.offer, &verdict);
                 }
                 Step::Done(verdict)
             }
@@ -269,7 +269,7 @@ impl Waiting {
         self.place = None;
         self.has_verdict = true;
         observe::count_decided(self.gate.counters(), &verdict);
-        observe::decided(&self.offer, &verdict);
+        observe::decided(self.gate.counters(), &self.offer, &verdict);
         Step::Done(verdict)
     }
 

@@ -16,7 +16,6 @@ use crate::{
     answer::{Duplicates, EncodedRecord},
     fence::Fence,
     gate::{Claim, Revoked},
-    observe,
     settings::Settings,
     store::{
         Ask, Claimed, OnStoreError,
@@ -207,7 +206,7 @@ impl Asking {
             },
             Err(_) => match self.client.on_error() {
                 OnStoreError::FailOpen => {
-                    observe::admitted_alone(self.claim.offer());
+                    self.client.note_admitted_alone(self.claim.offer());
                     Next::Rule(Reply::Granted)
                 }
                 OnStoreError::FailClosed => refused(Reason::StoreUnavailable),

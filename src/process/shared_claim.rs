@@ -124,6 +124,9 @@ impl SharedClaim {
     pub(super) fn poll_ended(&mut self, claim: &Claim, cx: &mut Context<'_>) -> Option<Revoked> {
         if self.ended.is_none() {
             self.ended = self.poll_lost(cx).or_else(|| self.poll_renewal(claim, cx));
+            if let Some(Revoked::Elsewhere | Revoked::Superseded) = self.ended {
+                self.client.note_claim_lost();
+            }
         }
         self.ended
     }

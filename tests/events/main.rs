@@ -112,17 +112,10 @@ impl Scene {
 
 /// The counters that changed, and by how much. Gauges are left out.
 fn moved(before: &Stats, after: &Stats) -> BTreeMap<String, i64> {
-    let counters = |stats: &Stats| -> BTreeMap<String, i64> {
-        let text = format!("{stats:?}").replace("Stats { ", "").replace(" }", "");
-        let fields = text.split(", ").map(|field| field.split_once(": ").unwrap());
-        fields.map(|(name, n)| (name.to_owned(), n.parse().unwrap())).collect()
-    };
-    let is_counter = |name: &str| !matches!(name, "memories" | "cooldowns" | "bytes" | "claims" | "waiters");
-    let before = counters(before);
-    let moved = counters(after).into_iter().map(|(name, n)| (n - before[&name], name));
+    let moved = before.counters().zip(after.counters());
     moved
-        .filter(|(by, name)| *by != 0 && is_counter(name))
-        .map(|(by, name)| (name, by))
+        .map(|((name, before), (_, after))| (name.to_owned(), after as i64 - before as i64))
+        .filter(|(_, by)| *by != 0)
         .collect()
 }
 
@@ -152,8 +145,12 @@ fn every_outcome_emits_event_and_counts() {
                 assert_eq!(entry.field("peer"), Some("alice"), "{name}");
             }
             if let Some(age) = says.age_ms {
-                assert_eq!(entry.field("age_ms").or(entry.field("held_ms")), Some(age), "{name}");
+                let is = entry.number("age_ms").or(entry.number("held_ms"));
+                assert_eq!(is, Some(age.parse().unwrap()), "{name}");
             }
+            let retry_after = says.reason.and_then(|reason| Refusal::new(reason).retry_after());
+            let retry_after = retry_after.map(|time| time.as_millis() as u64);
+            assert_eq!(entry.number("retry_after_ms"), retry_after, "{name}");
         }
     }
 }
@@ -212,10 +209,13 @@ fn unread_refusal_emits_event_and_counts() {
             reason
         );
         let stats = layer.handle().stats();
-        assert_eq!((stats.refused_otherwise, stats.refused()), (1, 1));
+        let refused: Vec<_> = stats.counters().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(refused, [(&*format!("refused_{reason}"), 1)]);
         let entries = captured.take();
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].field("reason"), Some(reason.as_str()));
+        let is_temporary = reason == Reason::StoreUnavailable;
+        assert_eq!(entries[0].number("retry_after_ms"), is_temporary.then_some(1000));
     }
 }
 

@@ -24,12 +24,19 @@ pub struct CapturedEvent {
     pub message: String,
     /// One `name=value` per line.
     pub fields: String,
+    /// The fields that are numbers. They are among `fields` too.
+    pub numbers: Vec<(&'static str, u64)>,
 }
 
 impl CapturedEvent {
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.lines().filter_map(|field| field.split_once('='));
         fields.find(|(is, _)| *is == name).map(|(_, value)| value)
+    }
+
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let mut numbers = self.numbers.iter();
+        numbers.find(|(is, _)| *is == name).map(|(_, value)| *value)
     }
 }
 
@@ -67,6 +74,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CapturedEvents {
                     .collect(),
                 message: String::new(),
                 fields: String::new(),
+                numbers: Vec::new(),
             };
             event.record(&mut entry);
             self.0.lock().unwrap().push(entry);
@@ -75,6 +83,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for CapturedEvents {
 }
 
 impl Visit for CapturedEvent {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.numbers.push((field.name(), value));
+        self.record_debug(field, &value);
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             self.message = format!("{value:?}");

@@ -19,6 +19,8 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tower_offer_dedup::OfferDedupHandle;
+use tracing::info;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -42,6 +44,8 @@ mod room;
 mod rooms;
 mod signaling;
 mod socket;
+#[path = "../../shared/summary.rs"]
+mod summary;
 
 /// The time that sockets get to close at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(3);
@@ -71,7 +75,9 @@ async fn serve(settings: Settings) -> ExitCode {
     let _ = io::stdout().flush();
 
     let (shutdown, stopping) = watch::channel(false);
-    let app = app(settings, stopping);
+    log_start(&settings);
+    let (app, layer) = app(settings, stopping);
+    tokio::spawn(summary::log_duplicates(layer.clone()));
     let interrupted = {
         let shutdown = shutdown.clone();
         async move {
@@ -84,7 +90,26 @@ async fn serve(settings: Settings) -> ExitCode {
     }
     // Every open socket holds a receiver, so this waits until all have closed.
     let _ = timeout(SHUTDOWN, shutdown.closed()).await;
+    summary::log_total(&layer.stats());
     ExitCode::SUCCESS
+}
+
+fn log_start(settings: &Settings) {
+    let mode = match (settings.dedup, settings.queue) {
+        (false, _) => "deduplication is off: every copy of an offer passes",
+        (true, false) => "duplicates are ignored, and other offers of a busy pair are refused",
+        (true, true) => "duplicates are ignored, and other offers of a busy pair wait",
+    };
+    let (
+        Settings {
+            window,
+            cooldown,
+            answer_timeout,
+            ..
+        },
+        repeat,
+    ) = (settings, settings.repeat.times);
+    info!(?window, ?cooldown, ?answer_timeout, repeat, "started: {mode}");
 }
 
 fn log_to_stderr() {
@@ -106,9 +131,10 @@ struct App {
     shutdown: watch::Receiver<bool>,
 }
 
-fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> Router {
+fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> (Router, OfferDedupHandle) {
     let (signaling, rooms) = signaling::signaling(&settings);
-    page::router()
+    let layer = rooms.dedup().clone();
+    let router = page::router()
         .route("/ws/{room}", get(join))
         .route("/stats", get(stats))
         .with_state(App {
@@ -116,7 +142,8 @@ fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> Router {
             signaling,
             rooms,
             shutdown,
-        })
+        });
+    (router, layer)
 }
 
 #[derive(Deserialize)]
@@ -164,32 +191,7 @@ async fn stats(State(app): State<App>) -> Json<Value> {
         "newest_wins": newest_wins,
         "offers_passed": app.rooms.offers_passed(),
         "offers_ignored": stats.refused(),
-        "stats": {
-            "passed": stats.passed,
-            "admitted": stats.admitted,
-            "replayed": stats.replayed,
-            "completed": stats.completed,
-            "failed": stats.failed,
-            "abandoned": stats.abandoned,
-            "superseded": stats.superseded,
-            "waits_abandoned": stats.waits_abandoned,
-            "taken_over": stats.taken_over,
-            "forgotten": stats.forgotten,
-            "refused_in_flight": stats.refused_in_flight,
-            "refused_processed": stats.refused_processed,
-            "refused_not_recorded": stats.refused_not_recorded,
-            "refused_superseded": stats.refused_superseded,
-            "refused_busy": stats.refused_busy,
-            "refused_cooling_down": stats.refused_cooling_down,
-            "refused_queue_full": stats.refused_queue_full,
-            "refused_timed_out": stats.refused_timed_out,
-            "refused_otherwise": stats.refused_otherwise,
-            "evicted": stats.evicted,
-            "claims": stats.claims,
-            "waiters": stats.waiters,
-            "memories": stats.memories,
-            "bytes": stats.bytes,
-        },
+        "stats": stats.iter().collect::<Value>(),
     }))
 }
 

@@ -12,11 +12,13 @@ use std::{
 };
 
 use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
 };
 use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer};
+use tracing::info;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -33,10 +35,13 @@ use crate::{
 mod args;
 mod connection;
 mod endpoint;
+mod exporter;
 mod fragment;
 mod progress;
 mod report;
 mod sessions;
+#[path = "../../shared/summary.rs"]
+mod summary;
 
 /// The time that requests get to end at shutdown, and then connections to close.
 const SHUTDOWN: Duration = Duration::from_secs(3);
@@ -58,6 +63,7 @@ struct App {
     media_ip: IpAddr,
     sessions: Sessions,
     dedup: OfferDedupHandle,
+    exporter: PrometheusHandle,
 }
 
 #[tokio::main]
@@ -77,13 +83,21 @@ async fn serve(settings: Settings) -> ExitCode {
     println!("WHIP endpoint on http://{address}/");
     let _ = io::stdout().flush();
 
-    let layer = OfferDedupLayer::whip().build();
+    let exporter = match exporter::install() {
+        Ok(exporter) => exporter,
+        Err(error) => return fail(1, &format!("cannot export metrics: {error}")),
+    };
+    tokio::spawn(exporter::keep_up(exporter.clone()));
+    let layer = OfferDedupLayer::whip().name("whip").build();
     let dedup = layer.handle();
+    log_start(&settings, address, media_ip);
+    tokio::spawn(summary::log_duplicates(dedup.clone()));
     let app = App {
         settings: Arc::new(settings),
         media_ip,
         sessions: Sessions::new(),
         dedup,
+        exporter,
     };
     let router: Router<App> = endpoint::router(&app, layer).merge(report::router());
     let interrupted = || async {
@@ -98,10 +112,21 @@ async fn serve(settings: Settings) -> ExitCode {
     let _ = timeout(SHUTDOWN, app.dedup.drain()).await;
     app.sessions.end_all(End::Shutdown);
     let _ = timeout(SHUTDOWN, app.sessions.closed()).await;
+    summary::log_total(&app.dedup.stats());
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
     }
+}
+
+fn log_start(settings: &Settings, address: SocketAddr, media_ip: IpAddr) {
+    let mode = if settings.dedup {
+        "duplicates get the recorded answer"
+    } else {
+        "deduplication is off: each copy of an offer creates a session"
+    };
+    let has_token = settings.token.is_some();
+    info!(%address, %media_ip, has_token, answer_delay = ?settings.answer_delay, "started: {mode}");
 }
 
 fn log_to_stderr() {

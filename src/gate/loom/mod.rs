@@ -38,7 +38,10 @@ use ::loom::{future::block_on, model::Builder, thread};
 
 use self::doubles::Instant;
 use super::{collector::Collect, *};
-use crate::{Fingerprint, Offer, PeerKey, Reason, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings};
+use crate::{
+    Fingerprint, Offer, PeerKey, Reason, WhenBusy, answer::Duplicates, metrics::LayerName, outcome::Outcome,
+    settings::Settings,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -79,7 +82,7 @@ impl TestGate {
     }
 
     fn with(settings: Settings) -> Self {
-        let gate = Gate::new(settings);
+        let gate = Gate::new(settings, &LayerName::default());
         // As if a collector ran: none is started.
         gate.collecting.0.store(true, Relaxed);
         Self {

@@ -20,7 +20,8 @@ use super::{
     *,
 };
 use crate::{
-    Fingerprint, Offer, PeerKey, Reason, Stats, WhenBusy, answer::Duplicates, outcome::Outcome, settings::Settings,
+    Fingerprint, Offer, PeerKey, Reason, Stats, WhenBusy, answer::Duplicates, metrics::LayerName, outcome::Outcome,
+    settings::Settings,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ fn gate(when_busy: WhenBusy) -> Arc<Gate> {
 }
 
 fn gate_with(settings: Settings) -> Arc<Gate> {
-    Arc::new(Gate::new(settings))
+    Arc::new(Gate::new(settings, &LayerName::default()))
 }
 
 fn policy(duplicates: Duplicates) -> DuplicatePolicy {

@@ -11,7 +11,6 @@ use std::{
 use tokio::time::sleep;
 
 use super::StoreClient;
-use crate::observe;
 
 /// So many failures in a row open the breaker.
 const MAX_FAILURES: u32 = 5;
@@ -53,7 +52,7 @@ impl Breaker {
             };
             if client.ping().await {
                 client.breaker.failures.store(0, Relaxed);
-                observe::store_up();
+                client.meter.up();
                 return;
             }
             pause = (2 * pause).min(SLOWEST_PROBE);

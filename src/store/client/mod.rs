@@ -1,6 +1,7 @@
 //! [`StoreClient`]: one layer's calls of its store, with their time-outs, breaker, outbox and notices.
 
 mod breaker;
+mod meter;
 mod outbox;
 mod signals;
 
@@ -21,12 +22,17 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use self::{breaker::Breaker, outbox::Outbox, signals::Signals};
+use self::{
+    breaker::Breaker,
+    meter::{Meter, Operation},
+    outbox::Outbox,
+    signals::Signals,
+};
 use super::{
     Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope, SharedStore,
     StoreError, StoreFuture,
 };
-use crate::{PeerKey, observe};
+use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName};
 
 pub(crate) use self::outbox::Message;
 
@@ -40,6 +46,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 pub(crate) struct StoreClient {
     store: Arc<dyn SharedStore>,
     on_error: OnStoreError,
+    meter: Meter,
     breaker: Breaker,
     outbox: Outbox,
     signals: Signals,
@@ -69,10 +76,12 @@ pub(crate) enum CallError {
 }
 
 impl StoreClient {
-    pub(crate) fn new(store: Arc<dyn SharedStore>, on_error: OnStoreError) -> Self {
+    /// `gate` counts, and `layer` names the metrics.
+    pub(crate) fn new(store: Arc<dyn SharedStore>, on_error: OnStoreError, gate: Arc<Gate>, layer: &LayerName) -> Self {
         Self {
             store,
             on_error,
+            meter: Meter::new(gate, layer),
             breaker: Breaker::default(),
             outbox: Outbox::default(),
             signals: Signals::default(),
@@ -86,6 +95,21 @@ impl StoreClient {
 
     pub(crate) fn on_error(&self) -> OnStoreError {
         self.on_error
+    }
+
+    /// Notes that the store could not be asked about an offer, which this node admits alone.
+    pub(crate) fn note_admitted_alone(&self, offer: &Offer) {
+        self.meter.admitted_alone(offer);
+    }
+
+    /// Notes that the store has taken a claim away from this node.
+    pub(crate) fn note_claim_lost(&self) {
+        self.meter.claim_lost();
+    }
+
+    /// Adds what is held now to `stats`.
+    pub(crate) fn add_to(&self, stats: Stats) -> Stats {
+        self.meter.stats(stats, self.outbox.len(), self.breaker.is_open())
     }
 
     /// Returns a token that no claim has yet.
@@ -127,17 +151,18 @@ impl StoreClient {
         if self.breaker.is_open() || is_late().await {
             return Err(CallError::NotSent);
         }
-        self.call("claim", |store| store.claim(ask)).await
+        self.call(Operation::Claim, |store| store.claim(ask)).await
     }
 
     pub(crate) async fn renew(self: &Arc<Self>, held: Held, is_abandoned: bool) -> Result<Renewed, CallError> {
-        self.call("renew", |store| store.renew(held, LEASE, is_abandoned)).await
+        self.call(Operation::Renew, |store| store.renew(held, LEASE, is_abandoned))
+            .await
     }
 
     /// Completes a claim. If the store does not answer in time, the outbox tries again.
     pub(crate) async fn complete(self: &Arc<Self>, held: Held, completion: Completion) -> Result<Completed, CallError> {
         let completed = self
-            .call("complete", |store| store.complete(held, completion.clone()))
+            .call(Operation::Complete, |store| store.complete(held, completion.clone()))
             .await;
         if completed.is_err() {
             self.send(Message::Complete(held, completion));
@@ -183,7 +208,7 @@ impl StoreClient {
 
     async fn call<T>(
         self: &Arc<Self>,
-        operation: &'static str,
+        operation: Operation,
         call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
     ) -> Result<T, CallError> {
         if self.breaker.is_open() {
@@ -195,15 +220,15 @@ impl StoreClient {
         let error = match replied {
             Ok(Ok(reply)) => {
                 self.breaker.succeeded();
-                observe::store_called(operation, took);
+                self.meter.succeeded(operation, took);
                 return Ok(reply);
             }
             Ok(Err(error)) => error,
             Err(_elapsed) => StoreError::new("no reply in time"),
         };
-        observe::store_failed(operation, took, &error);
+        self.meter.failed(operation, took, &error);
         if self.breaker.failed() {
-            observe::store_down();
+            self.meter.down();
             self.spawn(Breaker::probe(Arc::downgrade(self)));
         }
         Err(CallError::Unknown)

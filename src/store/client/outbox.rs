@@ -11,8 +11,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{CallError, Completion, Held, Scope, StoreClient};
-use crate::{PeerKey, extract::SessionUri, observe};
+use super::{CallError, Completion, Held, Operation, Scope, StoreClient};
+use crate::{PeerKey, extract::SessionUri};
 
 /// How many messages may wait. Past that, new ones are dropped: leases free what they would have freed.
 const MAX_MESSAGES: usize = 4096;
@@ -63,13 +63,16 @@ impl Message {
     async fn deliver(&self, client: &Arc<StoreClient>) -> Result<(), CallError> {
         match self.clone() {
             Self::Complete(held, completion) => {
-                let complete = client.call("complete", |store| store.complete(held, completion));
+                let complete = client.call(Operation::Complete, |store| store.complete(held, completion));
                 complete.await.map(drop)
             }
-            Self::Release(held) => client.call("release", |store| store.release(held)).await,
-            Self::Forget(peer, scope) => client.call("forget", |store| store.forget(peer, scope)).await.map(drop),
-            Self::Announce(uri) => client.call("announce", |store| store.announce(uri)).await,
-            Self::Clear => client.call("clear", |store| store.clear()).await,
+            Self::Release(held) => client.call(Operation::Release, |store| store.release(held)).await,
+            Self::Forget(peer, scope) => client
+                .call(Operation::Forget, |store| store.forget(peer, scope))
+                .await
+                .map(drop),
+            Self::Announce(uri) => client.call(Operation::Announce, |store| store.announce(uri)).await,
+            Self::Clear => client.call(Operation::Clear, |store| store.clear()).await,
         }
     }
 }
@@ -92,9 +95,10 @@ impl Outbox {
             has_room
         });
         if is_sent {
+            client.meter.message_sent();
             self.serve(client, peer);
         } else {
-            observe::outbox_full();
+            client.meter.message_dropped("too many wait");
         }
     }
 
@@ -127,6 +131,10 @@ impl Outbox {
             }
             delivered.await;
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.with(|state| state.messages)
     }
 
     /// Resolves when no message waits.
@@ -177,7 +185,7 @@ impl Server {
             let is_over = match message.deliver(&self.0).await {
                 Ok(()) => true,
                 Err(_) if Instant::now() >= deadline => {
-                    observe::outbox_expired();
+                    self.0.meter.message_dropped("it was not acknowledged in time");
                     true
                 }
                 Err(_) => false,
@@ -217,6 +225,7 @@ impl Server {
             }
         });
         outbox.delivered.notify_waiters();
+        self.0.meter.message_gone();
     }
 }
 

@@ -98,9 +98,10 @@ async fn page_and_metrics_are_served() {
         "whip_sessions{state=\"connecting\"} 1",
         "whip_sessions_ended_total{reason=\"deleted\"} 0",
         "whip_received_packets_total 0",
-        "offer_dedup_offers_total{outcome=\"admitted\"} 1",
-        "offer_dedup_offers_total{outcome=\"replayed\"} 2",
-        "offer_dedup_claims 0",
+        "# HELP offer_dedup_claims Claims held now, those of detached tasks and forgotten ones included.",
+        "offer_dedup_claims{layer=\"whip\"} 0",
+        "offer_dedup_offers_total{layer=\"whip\",outcome=\"admitted\"} 1",
+        "offer_dedup_offers_total{layer=\"whip\",outcome=\"replayed\"} 2",
     ] {
         assert!(
             metrics.text().lines().any(|found| found == line),
