@@ -156,7 +156,7 @@ impl Supervisor {
                 return;
             }
             let ping = redis::cmd("PING");
-            let reply = connection.redis.send_packed_command(&ping);
+            let reply = ping.exec_async(&mut connection.redis);
             let is_alive = matches!(timeout(self.options.call_timeout, reply).await, Ok(Ok(_)));
             if !is_alive {
                 return;
@@ -207,7 +207,7 @@ impl Supervisor {
     }
 
     async fn inspect(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        match connection.redis.send_packed_command(&redis::cmd("INFO")).await {
+        match redis::cmd("INFO").query_async(&mut connection.redis).await {
             Ok(Value::BulkString(bytes)) => inspect::inspect(&String::from_utf8_lossy(&bytes), self.expected),
             Ok(Value::VerbatimString { text, .. }) => inspect::inspect(&text, self.expected),
             Err(error) if error.kind() == ErrorKind::Server(redis::ServerErrorKind::NoPerm) => {
@@ -240,6 +240,8 @@ impl Subscriber {
 
 fn refused(error: RedisError) -> StoreError {
     let message = match error.kind() {
+        _ if error.code() == Some("NOAUTH") => "the server refuses calls without a password",
+        _ if error.code() == Some("WRONGPASS") => "the server refuses the user or the password",
         ErrorKind::RESP3NotSupported => return inspect::too_old("").with_source(error),
         ErrorKind::AuthenticationFailed => "the server refuses the user or the password",
         ErrorKind::MasterNameNotFoundBySentinel => "the Sentinels know no master of this name",

@@ -25,7 +25,8 @@ impl Reply {
     pub(super) fn optional(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         match self.0.next() {
             Some(Value::BulkString(bytes)) => Ok(Some(bytes)),
-            Some(Value::Nil) => Ok(None),
+            // A script's `false` is a boolean in RESP3.
+            Some(Value::Nil | Value::Boolean(false)) => Ok(None),
             _ => Err(unexpected()),
         }
     }

@@ -108,15 +108,15 @@ impl Sender {
     /// Sends a command to the server that holds its keys.
     async fn send(&mut self, command: Cmd) -> RedisResult<Value> {
         match self {
-            Self::One(connection) => connection.send_packed_command(&command).await,
-            Self::Cluster(connection) => redis::aio::ConnectionLike::req_packed_command(connection, &command).await,
+            Self::One(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => command.query_async(connection).await,
         }
     }
 
     /// Sends a command that any server can take.
     async fn send_anywhere(&mut self, command: Cmd) -> RedisResult<Value> {
         match self {
-            Self::One(connection) => connection.send_packed_command(&command).await,
+            Self::One(connection) => command.query_async(connection).await,
             Self::Cluster(connection) => {
                 let anywhere = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
                 connection.route_command(command, anywhere).await

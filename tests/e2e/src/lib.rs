@@ -1,5 +1,6 @@
-//! Starts the servers of the examples and real browsers, for the end-to-end tests and the trial.
+//! Starts the servers of the examples, stores and real browsers, for the end-to-end tests and the trial.
 
 pub mod chromium;
 pub mod program;
+pub mod redis;
 pub mod room_server;

@@ -136,12 +136,12 @@ local function end_claim()
 end
 
 -- The end of the lease, for which the number and the last completion outlive the claim: replies may be lost.
-local lease_end = tonumber(fields.l or now + 1)
+local lease_end = tonumber(fields.l or now)
 
--- The first write of a script is refused when the memory of the server is full, unless it cannot need more. Later ones
--- are not refused. So work that runs can end.
+-- The first write of a script is refused when the memory of the server is full, unless it frees memory. Later ones are
+-- not refused. This one frees none, as no field has this name, but lets work that runs end.
 local function allow_writes()
-    redis.call('PEXPIREAT', KEYS[1], text(math.max(lease_end, now + 1)))
+    redis.call('HDEL', KEYS[1], '')
 end
 
 -- Writes the fields that changed. The peer expires with its latest deadline, which is at least `deadline`.

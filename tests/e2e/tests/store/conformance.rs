@@ -1,0 +1,65 @@
+//! Every rule of a shared store, on each kind of server.
+
+use e2e::redis::{Certificates, Engine, Folder, Server, start_cluster};
+use tower_offer_dedup::store::{RedisOptions, conformance};
+
+use crate::support::node;
+
+async fn check(options: impl Fn() -> RedisOptions) {
+    conformance::check([node(options()).await, node(options()).await]).await;
+}
+
+#[tokio::test]
+async fn redis_conforms() {
+    let server = Server::start(Engine::Redis, &[]);
+    check(|| RedisOptions::new(server.url())).await;
+}
+
+#[tokio::test]
+async fn valkey_conforms() {
+    let server = Server::start(Engine::Valkey, &[]);
+    check(|| RedisOptions::new(server.url())).await;
+}
+
+#[tokio::test]
+async fn password_database_and_prefix_conform() {
+    let server = Server::start(Engine::Redis, &["--requirepass", "hunter2"]);
+    check(|| {
+        RedisOptions::new(server.url())
+            .password("hunter2")
+            .database(3)
+            .prefix("app:")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tls_conforms() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let server = Server::start_with_tls(Engine::Redis, &certificates);
+    check(|| RedisOptions::new(server.url()).root_certificates(certificates.root())).await;
+}
+
+#[tokio::test]
+async fn sentinel_conforms() {
+    let master = Server::start(Engine::Redis, &["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(Engine::Redis, &["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    replica.until("it is in sync", |replica| replica.info("master_link_status") == "up");
+    let sentinel = Server::watch(&master, "signaling", &[]);
+    check(|| RedisOptions::sentinel([sentinel.url()], "signaling")).await;
+}
+
+#[tokio::test]
+async fn redis_cluster_conforms() {
+    let servers = start_cluster(Engine::Redis);
+    let urls = || servers.iter().map(Server::url);
+    check(|| RedisOptions::cluster(urls())).await;
+}
+
+#[tokio::test]
+async fn valkey_cluster_conforms() {
+    let servers = start_cluster(Engine::Valkey);
+    // The others are found by this one.
+    check(|| RedisOptions::cluster([servers[0].url()])).await;
+}
