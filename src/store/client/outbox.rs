@@ -129,6 +129,11 @@ impl Outbox {
         }
     }
 
+    /// Returns how many messages wait.
+    pub(super) fn len(&self) -> usize {
+        self.with(|state| state.messages)
+    }
+
     /// Resolves when no message waits.
     pub(super) async fn drain(&self) {
         loop {
