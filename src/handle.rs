@@ -161,6 +161,7 @@ impl fmt::Debug for OfferDedupHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OfferDedupHandle")
             .field("stats", &self.stats())
+            .field("store", &self.store)
             .finish()
     }
 }

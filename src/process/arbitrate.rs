@@ -151,10 +151,13 @@ impl Asking {
         }
     }
 
-    /// Spreads the times at which nodes ask again.
+    /// Spreads the times at which nodes ask again. It depends on nothing but the node and the offer, so that tests can
+    /// repeat what happened.
     fn jittered(&self, pause: Duration) -> Duration {
-        let [.., random] = self.shared.held().token.to_bytes();
-        pause.mul_f64(0.75 + f64::from(random) / 512.0)
+        let held = self.shared.held();
+        let [.., node] = held.token.node().to_bytes();
+        let [.., offer] = held.fingerprint.to_bytes();
+        pause.mul_f64(0.75 + f64::from(node ^ offer) / 512.0)
     }
 
     /// How long the claim is renewed before the inner service has capacity.

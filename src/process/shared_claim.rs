@@ -23,6 +23,10 @@ use crate::{
     },
 };
 
+/// How long the claim of a superseded offer is left to the newer one. Longer than that one waits for the processing to
+/// stop, for earlier messages and for the store.
+const TAKEOVER_TIME: Duration = Duration::from_secs(1);
+
 /// A claim that this node holds in the shared store, or may hold: the reply to its last call may have been lost. Dropped,
 /// it is released.
 pub(crate) struct SharedClaim {
@@ -196,8 +200,7 @@ impl SharedClaim {
         completed == Ok(Completed::Lost) && self.fence != Fence::NONE
     }
 
-    /// Gives the claim up. The claim that a newer offer of this node supersedes is not released: that
-    /// offer takes it over in the store, which marks the loser.
+    /// Gives the claim up.
     pub(super) fn give_up(mut self: Box<Self>, cause: Option<Revoked>) {
         if let Some(cause) = cause {
             self.note_revoked(cause);
@@ -205,9 +208,13 @@ impl SharedClaim {
     }
 
     /// Notes why this node has revoked the claim.
+    ///
+    /// A claim that a newer offer of this node supersedes is released late. Normally that offer has then taken it over in
+    /// the store, which has marked the loser.
     pub(super) fn note_revoked(&mut self, cause: Revoked) {
-        if cause == Revoked::Superseded && self.ended.is_none() {
+        if cause == Revoked::Superseded && self.ended.is_none() && self.state == State::Held {
             self.state = State::Absent;
+            self.client.send_later(Message::Release(self.held), TAKEOVER_TIME);
         }
     }
 }

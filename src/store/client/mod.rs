@@ -19,7 +19,7 @@ use tokio::{
     runtime::Handle,
     sync::oneshot,
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use self::{
@@ -175,6 +175,17 @@ impl StoreClient {
         self.outbox.send(self, message, Instant::now() + LEASE);
     }
 
+    /// Sends a message after `pause`. It is not sent if the layer or the runtime is gone by then.
+    pub(crate) fn send_later(self: &Arc<Self>, message: Message, pause: Duration) {
+        let client = Arc::downgrade(self);
+        self.spawn(async move {
+            sleep(pause).await;
+            if let Some(client) = client.upgrade() {
+                client.send(message);
+            }
+        });
+    }
+
     /// Resolves when every message is acknowledged or has expired.
     pub(crate) async fn drain(&self) {
         self.outbox.drain().await;
@@ -259,6 +270,8 @@ impl fmt::Debug for StoreClient {
         f.debug_struct("StoreClient")
             .field("store", &self.store)
             .field("on_error", &self.on_error)
+            .field("messages", &self.outbox.len())
+            .field("signals", &self.signals.len())
             .finish_non_exhaustive()
     }
 }

@@ -133,6 +133,7 @@ impl Outbox {
         }
     }
 
+    /// Returns how many messages wait.
     pub(super) fn len(&self) -> usize {
         self.with(|state| state.messages)
     }

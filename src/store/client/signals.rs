@@ -72,6 +72,11 @@ impl Signals {
         }
     }
 
+    /// Returns how many peers and claims are waited for.
+    pub(super) fn len(&self) -> usize {
+        self.with(|state| state.waiting.len() + state.held.len())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         // Poisoning is ignored: nothing in here panics half-way.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))

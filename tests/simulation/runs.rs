@@ -1,0 +1,450 @@
+//! [`Runs`]: the requests and the inner calls, and what the guarantee says about them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tower_offer_dedup::{
+    OfferSession, PeerKey, Reason, WhenBusy,
+    store::{Fence, Notice, OnStoreError, Scope},
+};
+
+use crate::{
+    link::Link,
+    model::{Loss, Model},
+    node::{Broken, Message, Reply, fingerprint, peer},
+    plan::{End, Offer, Plan, Settings},
+};
+
+/// How long a displaced claim has to stop.
+const STOP_TIME: Duration = Duration::from_millis(100);
+
+/// How long an answer waits for the store at most, before it is remembered.
+const COMMIT_TIME: Duration = Duration::from_millis(251);
+
+/// The requests and the inner calls so far.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    pub(crate) settings: Settings,
+    /// Nodes' seconds in one of the store's, if that is longer.
+    stretch: f64,
+    requests: Vec<Request>,
+    runs: Vec<Run>,
+    by_fence: HashMap<Fence, usize>,
+}
+
+#[derive(Debug)]
+struct Request {
+    link: Arc<Link>,
+    offer: Offer,
+    /// When the node got it.
+    arrived: Option<Instant>,
+    run: Option<usize>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Open,
+    Answered(Result<Reply, Broken>),
+    /// The client has left, or the node has died.
+    Gone,
+}
+
+/// An inner call.
+#[derive(Debug)]
+struct Run {
+    link: Arc<Link>,
+    peer: PeerKey,
+    text: u8,
+    fence: Option<Fence>,
+    session: Option<OfferSession>,
+    started: Instant,
+    ended: Option<Instant>,
+    /// `None` if it was dropped.
+    end: Option<End>,
+    /// When its completion took effect in the store.
+    acknowledged: Option<Instant>,
+}
+
+impl Runs {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            settings: plan.settings,
+            stretch: (100.0 / f64::from(plan.faults.clock_rate)).max(1.0),
+            requests: Vec::new(),
+            runs: Vec::new(),
+            by_fence: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    pub(crate) fn started_on(&self, node: usize) -> usize {
+        self.runs.iter().filter(|run| run.link.node == node).count()
+    }
+
+    pub(crate) fn reply(&self, request: usize) -> Option<Reply> {
+        match self.requests[request].state {
+            State::Answered(Ok(reply)) => Some(reply),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn acknowledged(&mut self, fence: Fence) {
+        if let Some(run) = self.by_fence.get(&fence) {
+            self.runs[*run].acknowledged.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Returns how long a request may take at most.
+    fn longest(&self, work: Duration) -> Duration {
+        let queued = match self.settings.when_busy {
+            WhenBusy::Queue { timeout, .. } => timeout,
+            // An offer takes the place of a newer one that failed, and waits like a new one.
+            WhenBusy::Refuse | WhenBusy::Supersede => Duration::from_secs(1),
+        };
+        let following = if self.settings.replays {
+            self.settings.wait_timeout
+        } else {
+            Duration::ZERO
+        };
+        // The claim and the messages before it, a displaced claim, the completion.
+        queued.max(following) + work + Duration::from_secs(1)
+    }
+}
+
+/// The side of the nodes.
+impl Model {
+    pub(crate) fn request_sent(&mut self, link: &Arc<Link>, offer: Offer) -> usize {
+        self.runs.requests.push(Request {
+            link: Arc::clone(link),
+            offer,
+            arrived: None,
+            run: None,
+            state: State::Open,
+        });
+        self.runs.requests.len() - 1
+    }
+
+    pub(crate) fn request_arrived(&mut self, request: usize) {
+        self.note(|| format!("request {request} arrives"));
+        self.runs.requests[request].arrived = Some(Instant::now());
+    }
+
+    pub(crate) fn left(&mut self, request: usize) {
+        let state = &mut self.runs.requests[request].state;
+        if *state == State::Open {
+            *state = State::Gone;
+            self.note(|| format!("request {request} leaves"));
+        }
+    }
+
+    pub(crate) fn crashed(&mut self, node: usize) {
+        for request in self
+            .runs
+            .requests
+            .iter_mut()
+            .filter(|request| request.link.node == node)
+        {
+            if request.state == State::Open {
+                request.state = State::Gone;
+            }
+        }
+        for run in self.runs.runs.iter_mut().filter(|run| run.link.node == node) {
+            run.ended.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Returns the last request that is open, or one of those before it.
+    pub(crate) fn open_request(&self, back: usize) -> Option<usize> {
+        let requests = self.runs.requests.iter().enumerate().rev();
+        let mut open = requests.filter(|(_, request)| request.state == State::Open);
+        open.nth(back).map(|(number, _)| number)
+    }
+
+    /// Returns the session of the last run, or of one before it, if its node runs.
+    pub(crate) fn session(&self, back: usize) -> Option<OfferSession> {
+        let run = self.runs.runs.iter().rev().nth(back)?;
+        run.session.clone().filter(|_| run.link.is_running())
+    }
+
+    pub(crate) fn noticed(&mut self, node: usize, notice: &Notice) {
+        self.note(|| format!("node {node} gets {notice:?}"));
+        let is_meant = |peer: Option<PeerKey>, scope: Scope, last: Fence| match *notice {
+            Notice::Forgotten(other, told, fence) => peer == Some(other) && scope == told && last == fence,
+            Notice::Cleared => peer.is_none(),
+            _ => false,
+        };
+        for forget in &mut self.forgets {
+            if is_meant(forget.peer, forget.scope, forget.last) {
+                forget.told.entry(node).or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    pub(crate) fn run_started(&mut self, link: &Arc<Link>, message: &Message) -> usize {
+        let (now, number) = (Instant::now(), self.runs.runs.len());
+        let (request, fence) = (message.request, message.fence);
+        self.note(|| format!("run {number} of request {request} starts with {fence:?}"));
+        let run = Run {
+            link: Arc::clone(link),
+            peer: peer(message.offer.peer),
+            text: message.offer.text,
+            fence,
+            session: message.session.clone(),
+            started: now,
+            ended: None,
+            end: None,
+            acknowledged: None,
+        };
+        match fence {
+            Some(fence) => self.check_granted(&run, fence),
+            None => {
+                let is_open = self.runs.settings.on_store_error == OnStoreError::FailOpen;
+                self.expect(is_open && link.ever_had_trouble(), || {
+                    format!("run {number} starts without a claim")
+                });
+            }
+        }
+        let arrived = self.runs.requests[request].arrived.unwrap_or(now);
+        self.check_alone(&run, arrived);
+        self.check_not_processed_here(&run, arrived);
+        let is_first = self.runs.requests[request].run.replace(number).is_none();
+        self.expect(is_first, || format!("request {request} runs twice"));
+        self.runs.by_fence.extend(fence.map(|fence| (fence, number)));
+        self.runs.runs.push(run);
+        number
+    }
+
+    pub(crate) fn run_ended(&mut self, number: usize, end: Option<End>) {
+        let run = &mut self.runs.runs[number];
+        if run.ended.is_none() {
+            run.ended = Some(Instant::now());
+            run.end = end;
+            self.note(|| format!("run {number} ends: {end:?}"));
+        }
+    }
+
+    /// The claim was granted to this offer and this node, and it runs once. The offer was not processed, unless that
+    /// happened after this claim was lost.
+    fn check_granted(&mut self, run: &Run, fence: Fence) {
+        let Some(grant) = self.grants.get_mut(&fence) else {
+            self.fail(format_args!("{fence:?} was never granted"));
+            return;
+        };
+        let has_run = std::mem::replace(&mut grant.has_run, true);
+        let is_its = (grant.node, grant.peer, grant.fingerprint) == (run.link.node, run.peer, fingerprint(run.text));
+        let lost = grant.lost;
+        self.expect(!has_run && is_its, || format!("{fence:?} was not granted to {run:?}"));
+        let was_taken = matches!(lost, Some((loss, _)) if self.is_excused(fence, loss, run.started));
+        if let Some(memory) = self.processed(run.peer, fingerprint(run.text)) {
+            self.expect(was_taken, || {
+                format!("{run:?} was processed before: {memory:?}, lost {lost:?}")
+            });
+        }
+    }
+
+    /// No other offer of the peer runs, unless its claim was lost in a way that the guarantee allows.
+    fn check_alone(&mut self, run: &Run, arrived: Instant) {
+        let others = self.runs.runs.iter().enumerate();
+        let open = others.filter(|(_, other)| other.ended.is_none() && other.peer == run.peer);
+        let open: Vec<_> = open
+            .map(|(number, other)| (number, other.fence, other.link.node))
+            .collect();
+        for (number, fence, node) in open {
+            let (Some(fence), Some(new)) = (fence, run.fence) else {
+                continue;
+            };
+            let lost = self.grants[&fence].lost;
+            let is_excused = match lost {
+                // The newcomer waits 100 ms for it to stop. On the same node that wait comes before the claim.
+                Some((Loss::Superseded, at)) if node != run.link.node => run.started >= at + STOP_TIME,
+                Some((Loss::Superseded, _)) => run.started >= arrived + STOP_TIME,
+                Some((loss, _)) => self.is_excused(fence, loss, run.started),
+                // The newcomer has lost its own claim.
+                None => self.grants[&new]
+                    .lost
+                    .is_some_and(|(loss, _)| self.is_excused(new, loss, run.started)),
+            };
+            self.expect(is_excused, || {
+                format!("{run:?} overlaps with run {number}, {fence:?} lost {lost:?}")
+            });
+        }
+    }
+
+    /// Returns whether the node may still be processing though it has lost the claim.
+    fn is_excused(&self, fence: Fence, loss: Loss, now: Instant) -> bool {
+        let grant = &self.grants[&fence];
+        let run = self.runs.by_fence.get(&fence).map(|run| &self.runs.runs[*run]);
+        let Some(link) = run.map(|run| &run.link).or_else(|| self.link(grant.node)) else {
+            return true;
+        };
+        match loss {
+            // A node gives a claim up when the processing has ended.
+            Loss::Completed | Loss::Released => false,
+            // Only a node in trouble lets its lease end, or one whose handler takes longer than the lease of this layer.
+            Loss::Overdue => {
+                let is_slow = run.is_some_and(|run| now >= run.started + self.runs.settings.lease);
+                is_slow || link.had_trouble_since(grant.granted)
+            }
+            Loss::Abandoned | Loss::Superseded | Loss::Forgotten | Loss::DataLost => true,
+        }
+    }
+
+    fn link(&self, node: usize) -> Option<&Arc<Link>> {
+        let mut links = self.runs.requests.iter().map(|request| &request.link);
+        links.find(|link| link.node == node)
+    }
+
+    /// A node that has processed an offer does not do it again inside the window, whatever the store has lost.
+    fn check_not_processed_here(&mut self, run: &Run, arrived: Instant) {
+        let is_same = |other: &&Run| (other.link.node, other.peer, other.text) == (run.link.node, run.peer, run.text);
+        let mut earlier = self.runs.runs.iter().enumerate().filter(|(_, other)| is_same(other));
+        let window = self.runs.settings.window;
+        let again = earlier.find(|(_, other)| {
+            let is_remembered = other.end == Some(End::Success)
+                && other
+                    .ended
+                    .is_some_and(|ended| arrived < ended + window && run.started < ended + window)
+                && !run.link.had_trouble_since(other.started);
+            is_remembered && !self.was_touched(other)
+        });
+        let again = again.map(|(number, _)| number);
+        self.expect(again.is_none(), || {
+            format!("{run:?} was processed on the same node by {again:?}")
+        });
+    }
+
+    /// Returns whether the claim of a run was lost, or anything of its peer was forgotten since it started.
+    fn was_touched(&self, run: &Run) -> bool {
+        let is_lost = run.fence.is_none_or(|fence| {
+            let grant = &self.grants[&fence];
+            grant.is_forgotten || !matches!(grant.lost, Some((Loss::Completed, _)))
+        });
+        is_lost
+            || self
+                .forgets
+                .iter()
+                .any(|forget| forget.at >= run.started && forget.peer.is_none_or(|peer| peer == run.peer))
+    }
+
+    pub(crate) fn answered(&mut self, number: usize, reply: Result<Reply, Broken>) {
+        let now = Instant::now();
+        self.note(|| format!("request {number} is answered: {reply:?}"));
+        let request = &mut self.runs.requests[number];
+        let was_open = std::mem::replace(&mut request.state, State::Answered(reply)) == State::Open;
+        let (arrived, own, offer) = (request.arrived.unwrap_or(now), request.run, request.offer);
+        let (link, took) = (Arc::clone(&request.link), now - arrived);
+        self.expect(was_open, || format!("request {number} is answered twice"));
+        let is_troubled = link.had_trouble_since(arrived);
+        let longest = self.runs.longest(offer.work);
+        self.expect(is_troubled || took <= longest, || {
+            format!("request {number} took {took:?}")
+        });
+        match reply {
+            Ok(Reply::Answer { record, is_replay }) => {
+                let run = &self.runs.runs[record.run];
+                let is_its = (run.peer, run.text) == (peer(offer.peer), offer.text);
+                let is_end = run.end == Some(if record.is_success { End::Success } else { End::Failure });
+                self.expect(is_its && is_end, || {
+                    format!("request {number} got the answer of run {}", record.run)
+                });
+                if is_replay {
+                    self.check_replay(record.run, &link, arrived, is_troubled);
+                } else {
+                    self.expect(own == Some(record.run), || {
+                        format!("request {number} got a foreign answer")
+                    });
+                }
+            }
+            Ok(Reply::Refused(reason)) => self.check_refused(number, reason, &link, arrived),
+            Err(Broken) => {
+                let end = own.and_then(|run| self.runs.runs[run].end);
+                self.expect(end == Some(End::Broken), || {
+                    format!("request {number} failed by itself")
+                });
+            }
+        }
+    }
+
+    /// A replayed answer is inside its window, and nobody has forgotten it.
+    fn check_replay(&mut self, number: usize, link: &Link, arrived: Instant, is_troubled: bool) {
+        let now = Instant::now();
+        let run = &self.runs.runs[number];
+        let ended = run.acknowledged.max(run.ended).unwrap_or(run.started);
+        let window = self.runs.settings.window.mul_f64(self.runs.stretch);
+        let is_current = is_troubled || now <= ended + COMMIT_TIME + window;
+        let forgotten = self.forgets.iter().find(|forget| {
+            let is_meant = forget.peer.is_none_or(|peer| peer == run.peer)
+                && match forget.scope {
+                    Scope::Peer => run.fence.is_some_and(|fence| fence <= forget.last),
+                    Scope::Offer(other) => {
+                        other == fingerprint(run.text) && run.fence.is_some_and(|fence| fence <= forget.last)
+                    }
+                    // Followers of an offer in flight wait for its completion all the same.
+                    Scope::Claim(_, fence) => {
+                        run.fence == Some(fence) && run.ended.is_some_and(|ended| ended < forget.at)
+                    }
+                };
+            let told = forget.told.get(&link.node);
+            is_meant && told.is_some_and(|told| arrived > *told && arrived > forget.at)
+        });
+        let forgotten = forgotten.map(|forget| format!("{forget:?}"));
+        let replays = self.runs.settings.replays;
+        self.expect(replays && is_current, || {
+            format!("run {number} is replayed past its window")
+        });
+        self.expect(forgotten.is_none(), || {
+            format!("run {number} is replayed after {forgotten:?}")
+        });
+    }
+
+    /// A refusal has its cause.
+    fn check_refused(&mut self, number: usize, reason: Reason, link: &Link, arrived: Instant) {
+        let settings = self.runs.settings;
+        let had_trouble = link.ever_had_trouble();
+        let offer = self.runs.requests[number].offer;
+        let was_processed =
+            |run: &Run| (run.peer, run.text) == (peer(offer.peer), offer.text) && run.end == Some(End::Success);
+        let waits = settings.replays || matches!(settings.when_busy, WhenBusy::Queue { .. });
+        let is_right = match reason {
+            Reason::Processed => !settings.replays && self.runs.runs.iter().any(was_processed),
+            Reason::InFlight => !settings.replays,
+            Reason::Superseded => self.supersedes(),
+            Reason::Busy => settings.when_busy == WhenBusy::Refuse,
+            Reason::CoolingDown => settings.when_busy == WhenBusy::Refuse && !settings.cooldown.is_zero(),
+            Reason::QueueFull => matches!(settings.when_busy, WhenBusy::Queue { .. }),
+            Reason::TimedOut => waits || Instant::now() >= arrived + settings.lease,
+            Reason::StoreUnavailable => had_trouble && settings.on_store_error == OnStoreError::FailClosed,
+            // Its claim went to another node.
+            Reason::Aborted => self.runs.requests[number].run.is_some(),
+            _ => false,
+        };
+        self.expect(is_right, || format!("request {number} is refused: {reason}"));
+    }
+
+    /// Every request is answered, every run has ended, and no claim is held but those that nobody could end.
+    pub(crate) fn check_end(&mut self) {
+        let requests = self.runs.requests.iter().enumerate();
+        let open: Vec<_> = requests
+            .filter(|(_, request)| request.state == State::Open)
+            .map(|(n, _)| n)
+            .collect();
+        self.expect(open.is_empty(), || format!("requests {open:?} are not answered"));
+        let runs = self.runs.runs.iter().enumerate();
+        let open: Vec<_> = runs.filter(|(_, run)| run.ended.is_none()).map(|(n, _)| n).collect();
+        self.expect(open.is_empty(), || format!("runs {open:?} have not ended"));
+        let is_leaked = |grant: &crate::model::Grant| {
+            self.link(grant.node)
+                .is_some_and(|link| !link.had_trouble_since(grant.granted))
+        };
+        let leaked: Vec<_> = self
+            .held()
+            .filter(|(_, grant)| !grant.is_stray && is_leaked(grant))
+            .map(|(fence, _)| fence)
+            .collect();
+        self.expect(leaked.is_empty(), || format!("claims {leaked:?} are held for ever"));
+    }
+}
