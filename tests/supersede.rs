@@ -193,11 +193,7 @@ async fn loser_may_return_if_the_newest_fails() {
                     assert_eq!(reason(assert_ready!(second.poll())), Reason::Superseded, "{name}");
                     settle().await;
                 }
-                IsForgotten => assert!(
-                    layered
-                        .handle
-                        .forget_offer("p", tower_offer_dedup::Fingerprint::exact(b"h"))
-                ),
+                IsForgotten => assert!(layered.handle.forget_offer("p", Fingerprint::exact(b"h"))),
             }
             let calls = layered.manual.calls();
             let _again = pending(&mut layered, "f").await;

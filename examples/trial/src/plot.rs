@@ -39,7 +39,7 @@ pub(crate) fn svg(report: &Report) -> String {
         "title",
         LEFT,
         y,
-        "Before and after: a user rejoins, and the network repeats the offer or loses the answer",
+        "Before and after: a user rejoins over a faulty network",
     );
     y += 24;
     let about = format!(
