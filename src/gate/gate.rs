@@ -149,13 +149,11 @@ impl Gate {
         arrival: &Arrival<'_>,
         guard: impl FnOnce(Place, Tick) -> W,
     ) -> Verdict<Claim, W> {
-        let mut effects = None;
+        let mut effects = Effects::default();
         let (verdict, now) = self.look_up(arrival, &mut effects);
         let verdict = verdict.map(|grant| self.claim(arrival.offer, grant), |place| guard(place, now));
         observe::count_decided(&self.counters, &verdict);
-        if let Some(effects) = &mut effects {
-            self.run_and_emit(arrival.offer, effects, now);
-        }
+        self.run_and_emit(arrival.offer, &mut effects, now);
         observe::decided(arrival.offer, &verdict);
         verdict
     }
@@ -220,7 +218,7 @@ impl Gate {
         if effects.is_empty() {
             return;
         }
-        let taken_over = effects.taken_over;
+        let taken_over = effects.taken_over();
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
         }
@@ -233,9 +231,8 @@ impl Gate {
 
     /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back.
     pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: &mut Effects) {
-        let evicted = effects.trimmed.offers + effects.cooldowns_evicted;
-        if evicted > 0 {
-            self.memory.count_evicted(evicted as u64);
+        if effects.evicted() > 0 {
+            self.memory.count_evicted(effects.evicted());
         }
         effects.run(|write| {
             self.memory.write_back(peer, write, |version| {
@@ -245,7 +242,7 @@ impl Gate {
                     .with(|table| table.written(peer, version, || self.clock.now(), &mut vacant))
             });
         });
-        if effects.expires {
+        if effects.expires() {
             self.collecting.register(self);
         }
     }
@@ -255,7 +252,7 @@ impl Gate {
     /// The lock table is asked first: an active peer's entry also holds its newest history. Otherwise the cache is read.
     /// If the offer is not in it, the lock table decides, unless a write to the cache has arrived in between: it may
     /// have been the history with this very offer, and then everything is read again.
-    fn look_up(&self, arrival: &Arrival<'_>, effects: &mut Option<Effects>) -> (Verdict<Grant, Place>, Tick) {
+    fn look_up(&self, arrival: &Arrival<'_>, effects: &mut Effects) -> (Verdict<Grant, Place>, Tick) {
         let peer = arrival.offer.peer();
         let shard = self.shard(peer);
         loop {
@@ -278,7 +275,6 @@ impl Gate {
                 return (Verdict::known(found, arrival, now), now);
             }
             let decided = shard.with(|table| {
-                let effects = effects.get_or_insert_default();
                 if table.writes != writes {
                     effects.discard(known);
                     return None;
