@@ -247,7 +247,7 @@ where
             duplicates: core.answer.duplicates(),
             can_replay: |record| record.answer::<A::Record>().is_some(),
         };
-        let arrival = Arrival::new(offer, policy, target.spawn.is_detached);
+        let arrival = Arrival::new(offer, policy, target.spawn.is_detached());
         match core.gate.admit(arrival) {
             Verdict::Admitted(claim) => Self::admitted(claim, request, target),
             Verdict::Replay { record, .. } => Self::replay(&record, core),
@@ -271,7 +271,7 @@ where
         let admission = Admission::new(OfferSession::new(claim.memory()), route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, Arc::clone(core));
-        Self::Running((spawn.start)(lead))
+        Self::Running(spawn.start(lead))
     }
 
     fn replay(record: &Record, core: &Core<A>) -> Self {
