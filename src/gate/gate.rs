@@ -265,14 +265,14 @@ impl Gate {
                 Err(writes) => writes,
             };
             let known = self.settings.remembers().then(|| self.memory.get(peer)).flatten();
-            // A memory's deadline is compared with the time of its lookup.
-            let now = self.clock.now();
-            let cutoff = self.cutoff(now);
-            let found = known
-                .as_ref()
-                .and_then(|known| known.find(arrival.fingerprint(), &cutoff));
-            if let Some(found) = found {
-                return (Verdict::known(found, arrival, now), now);
+            let mut cutoff = None;
+            if let Some(known) = &known {
+                // A memory's deadline is compared with the time of its lookup.
+                let now = self.clock.now();
+                let cutoff = cutoff.insert(self.cutoff(now));
+                if let Some(found) = known.find(arrival.fingerprint(), cutoff) {
+                    return (Verdict::known(found, arrival, now), now);
+                }
             }
             let decided = shard.with(|table| {
                 if table.writes != writes {
@@ -281,10 +281,8 @@ impl Gate {
                 }
                 // Read anew: a deadline of the lock table is compared with a time read under the mutex.
                 let now = self.clock.now();
-                let rules = Rules {
-                    cutoff,
-                    ..self.rules(now)
-                };
+                let mut rules = self.rules(now);
+                rules.cutoff = cutoff.unwrap_or(rules.cutoff);
                 Some((table.decide(known, arrival, &rules, effects), now))
             });
             if let Some(decided) = decided {
