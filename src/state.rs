@@ -196,7 +196,7 @@ where
             duplicates: core.answer.duplicates(),
             can_replay: |record| record.answer::<A::Record>().is_some(),
         };
-        let arrival = Arrival::new(offer, policy, target.spawn.is_detached);
+        let arrival = Arrival::new(offer, policy, target.spawn.is_detached());
         match core.gate.admit(arrival) {
             Verdict::Admitted(claim) => Self::admitted(claim, request, target),
             Verdict::Replay { record, .. } => Self::replay(&record, core),
@@ -271,7 +271,7 @@ where
         let admission = Admission::new(session, fence, route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, shared, Arc::clone(core));
-        Self::Running((spawn.start)(lead))
+        Self::Running(spawn.start(lead))
     }
 
     fn concluded(verdict: Verdict<Infallible, Infallible>, core: &Core<A>) -> Self {

@@ -130,7 +130,7 @@ impl Claim {
         let is_unrecorded = replays && outcome == Outcome::Success && record.is_none();
         let mut effects = Effects::default();
         let now = self.end(End::Here(outcome, record), &mut effects);
-        let is_unrecorded = is_unrecorded || effects.trimmed.answers > 0;
+        let is_unrecorded = is_unrecorded || effects.trims_answers();
         let ran = catch(|| self.gate.run(self.offer.peer(), &mut effects));
         observe::ended(
             self.gate.counters(),

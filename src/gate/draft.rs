@@ -46,8 +46,7 @@ impl Draft {
     pub(super) fn remember(&mut self, offer: Remembered, rules: &Rules<'_>, effects: &mut Effects) {
         let max_memory = rules.settings.memory_bytes();
         let (history, trimmed) = History::append(self.history.as_ref(), offer, &rules.cutoff, max_memory);
-        effects.trimmed.offers += trimmed.offers;
-        effects.trimmed.answers += trimmed.answers;
+        effects.trim(trimmed);
         self.set(Some(history), effects);
     }
 
@@ -109,11 +108,9 @@ impl Draft {
     pub(super) fn set(&mut self, history: Option<History>, effects: &mut Effects) {
         effects.discard(mem::replace(&mut self.history, history));
         self.version += 1;
-        if effects.write.is_none() {
+        if effects.write(self.pending_write()) {
             self.pending_writes += 1;
         }
-        effects.write = Some(self.pending_write());
-        effects.expires |= self.history.is_some();
     }
 
     /// Notes that `version` is in the cache. Returns a newer version if there is one: it must be written after this one,

@@ -174,16 +174,14 @@ impl Gate {
         arrival: &Arrival<'_>,
         guard: impl FnOnce(Place, Tick) -> W,
     ) -> Verdict<Claim, W> {
-        let mut effects = None;
+        let mut effects = Effects::default();
         let (verdict, now) = self.look_up(arrival, &mut effects);
         let verdict = verdict.map(|grant| self.claim(arrival.offer, grant), |place| guard(place, now));
         let is_decided = !self.awaits_store(&verdict);
         if is_decided {
             observe::count_decided(&self.counters, &verdict);
         }
-        if let Some(effects) = &mut effects {
-            self.run_and_emit(arrival.offer, effects, now);
-        }
+        self.run_and_emit(arrival.offer, &mut effects, now);
         if is_decided {
             observe::decided(&self.counters, arrival.offer, &verdict);
         }
@@ -271,7 +269,7 @@ impl Gate {
         if effects.is_empty() {
             return;
         }
-        let taken_over = effects.taken_over;
+        let taken_over = effects.taken_over();
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
         }
@@ -284,9 +282,8 @@ impl Gate {
 
     /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back.
     pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: &mut Effects) {
-        let evicted = effects.trimmed.offers + effects.cooldowns_evicted;
-        if evicted > 0 {
-            self.memory.count_evicted(evicted as u64);
+        if effects.evicted() > 0 {
+            self.memory.count_evicted(effects.evicted());
         }
         effects.run(|write| {
             self.memory.write_back(peer, write, |version| {
@@ -296,7 +293,7 @@ impl Gate {
                     .with(|table| table.written(peer, version, || self.clock.now(), &mut vacant))
             });
         });
-        if effects.expires {
+        if effects.expires() {
             self.collecting.register(self);
         }
     }
@@ -306,7 +303,7 @@ impl Gate {
     /// The lock table is asked first: an active peer's entry also holds its newest history. Otherwise the cache is read.
     /// If the offer is not in it, the lock table decides, unless a write to the cache has arrived in between: it may
     /// have been the history with this very offer, and then everything is read again.
-    fn look_up(&self, arrival: &Arrival<'_>, effects: &mut Option<Effects>) -> (Verdict<Grant, Place>, Tick) {
+    fn look_up(&self, arrival: &Arrival<'_>, effects: &mut Effects) -> (Verdict<Grant, Place>, Tick) {
         let peer = arrival.offer.peer();
         let shard = self.shard(peer);
         loop {
@@ -319,27 +316,24 @@ impl Gate {
                 Err(writes) => writes,
             };
             let known = self.settings.remembers().then(|| self.memory.get(peer)).flatten();
-            // A memory's deadline is compared with the time of its lookup.
-            let now = self.clock.now();
-            let cutoff = self.cutoff(now);
-            let found = known
-                .as_ref()
-                .and_then(|known| known.find(arrival.fingerprint(), &cutoff));
-            if let Some(found) = found {
-                return (Verdict::known(found, arrival, now), now);
+            let mut cutoff = None;
+            if let Some(known) = &known {
+                // A memory's deadline is compared with the time of its lookup.
+                let now = self.clock.now();
+                let cutoff = cutoff.insert(self.cutoff(now));
+                if let Some(found) = known.find(arrival.fingerprint(), cutoff) {
+                    return (Verdict::known(found, arrival, now), now);
+                }
             }
             let decided = shard.with(|table| {
-                let effects = effects.get_or_insert_default();
                 if table.writes != writes {
                     effects.discard(known);
                     return None;
                 }
                 // Read anew: a deadline of the lock table is compared with a time read under the mutex.
                 let now = self.clock.now();
-                let rules = Rules {
-                    cutoff,
-                    ..self.rules(now)
-                };
+                let mut rules = self.rules(now);
+                rules.cutoff = cutoff.unwrap_or(rules.cutoff);
                 Some((table.decide(known, arrival, &rules, effects), now))
             });
             if let Some(decided) = decided {

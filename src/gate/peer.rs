@@ -350,7 +350,7 @@ impl Active {
         if let Some(holder) = &self.lock.holder {
             effects.revoke(holder.revocation.clone(), cause);
             let (id, since) = (holder.in_flight.id, holder.in_flight.since);
-            effects.taken_over = Some(TakenOver { since, cause });
+            effects.take_over(TakenOver { since, cause });
             self.lock.revoke(effects);
             self.history.remove_marks_of(id, effects);
             self.lock.call_front(effects);

@@ -65,7 +65,7 @@ impl LockTable {
         &mut self,
         arrival: &Arrival<'_>,
         rules: impl Fn() -> Rules<'a>,
-        effects: &mut Option<Effects>,
+        effects: &mut Effects,
     ) -> Option<(Verdict<Grant, Place>, Tick)> {
         if !self.cooling.is_empty() {
             self.sweep(rules().now, 2);
@@ -73,10 +73,10 @@ impl LockTable {
         let id = arrival.offer.peer();
         let peer = self.peers.get_mut(&id)?;
         let active = peer.active.as_mut()?;
-        let (rules, effects) = (rules(), effects.get_or_insert_default());
+        let rules = rules();
         let verdict = active.decide(arrival, peer.cooling_until, &rules, effects);
         if active.is_vacant() {
-            effects.vacant = self.settle(id, rules.now);
+            effects.discard_vacant(self.settle(id, rules.now));
         }
         Some((verdict, rules.now))
     }
@@ -99,7 +99,7 @@ impl LockTable {
         let active = peer.activate(known, effects);
         let verdict = active.decide(arrival, until, rules, effects);
         if active.is_vacant() {
-            effects.vacant = self.settle(id, rules.now);
+            effects.discard_vacant(self.settle(id, rules.now));
         }
         verdict
     }
@@ -120,7 +120,7 @@ impl LockTable {
             _ => Turn::Removed,
         };
         if !matches!(turn, Turn::Granted(_)) {
-            effects.vacant = self.settle(peer, rules.now);
+            effects.discard_vacant(self.settle(peer, rules.now));
         }
         turn
     }
@@ -135,7 +135,7 @@ impl LockTable {
     ) {
         if let Some(active) = self.active(peer) {
             act(active, effects);
-            effects.vacant = self.settle(peer, now);
+            effects.discard_vacant(self.settle(peer, now));
         }
     }
 
@@ -175,11 +175,11 @@ impl LockTable {
             peer.cooling_until = until;
             // In order: the time is read under the mutex, and every cooldown of a layer is as long.
             self.cooling.push_back((until, id));
-            effects.expires = true;
+            effects.cool();
             self.bound_cooldowns(id, rules, effects);
         }
         if is_vacant {
-            effects.vacant = self.settle(id, rules.now);
+            effects.discard_vacant(self.settle(id, rules.now));
         }
     }
 
@@ -204,7 +204,7 @@ impl LockTable {
             let active = peer.activate(known, effects);
             was_known |= active.forget(scope, cutoff, now, effects);
         }
-        effects.vacant = self.settle(id, now);
+        effects.discard_vacant(self.settle(id, now));
         self.thin_out();
         was_known
     }
@@ -219,7 +219,7 @@ impl LockTable {
                 let mut effects = Effects::default();
                 active.clear(floor, &mut effects);
                 if active.is_vacant() {
-                    effects.vacant = peer.active.take();
+                    effects.discard_vacant(peer.active.take());
                 }
                 all.push((*id, effects));
             }
@@ -296,7 +296,7 @@ impl LockTable {
             let is_live = |peer: &&mut Peer| id != newest && peer.cooling_until == until;
             if let Some(peer) = self.peers.get_mut(&id).filter(is_live) {
                 peer.cooling_until = Tick::default();
-                effects.cooldowns_evicted += 1;
+                effects.evict_cooldown();
                 if let Some(active) = &peer.active {
                     active.lock.call_front(effects);
                 }

@@ -73,11 +73,28 @@ where
     S: Service<R>,
     A: Answer<S::Response, S::Error>,
 {
-    pub(crate) is_detached: bool,
-    pub(crate) start: Start<S, R, A>,
+    /// `None` for processing in the response future, which then is spared the call.
+    detach: Option<Detach<S, R, A>>,
 }
 
-type Start<S, R, A> = fn(Lead<S, R, A>) -> Running<S, R, A>;
+type Detach<S, R, A> = fn(Lead<S, R, A>) -> Running<S, R, A>;
+
+impl<S, R, A> Spawn<S, R, A>
+where
+    S: Service<R>,
+    A: Answer<S::Response, S::Error>,
+{
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detach.is_some()
+    }
+
+    pub(crate) fn start(self, lead: Lead<S, R, A>) -> Running<S, R, A> {
+        match self.detach {
+            Some(detach) => detach(lead),
+            None => Running::Inline(lead),
+        }
+    }
+}
 
 impl<S, R, A> Clone for Spawn<S, R, A>
 where
@@ -102,10 +119,7 @@ where
     A: Answer<S::Response, S::Error>,
 {
     #[allow(private_interfaces, reason = "sealed: used by this crate alone")]
-    const SPAWN: Spawn<S, R, A> = Spawn {
-        is_detached: false,
-        start: Running::Inline,
-    };
+    const SPAWN: Spawn<S, R, A> = Spawn { detach: None };
 }
 
 impl<S, R, A> SpawnMode<S, R, A> for Detached
@@ -120,8 +134,7 @@ where
 {
     #[allow(private_interfaces, reason = "sealed: used by this crate alone")]
     const SPAWN: Spawn<S, R, A> = Spawn {
-        is_detached: true,
-        start: |lead| {
+        detach: Some(|lead| {
             let core = Arc::clone(lead.core());
             let attendance = Some(lead.attend());
             let task = tokio::spawn(InSpan {
@@ -129,7 +142,7 @@ where
                 span: Span::current(),
             });
             Running::Detached { task, attendance, core }
-        },
+        }),
     };
 }
 
