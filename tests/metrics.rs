@@ -1,21 +1,25 @@
 //! Metrics: each field of `Stats` has one, and both agree.
 
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
 mod support;
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
     future::{Ready, ready},
+    sync::atomic::Ordering::Relaxed,
     thread,
     time::{Duration, Instant},
 };
 
+use faulty_store::FaultyStore;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use support::{
-    End, ManualService, Message, SECOND, at_once,
+    End, ManualService, Message, Refuser, SECOND, at_once,
     layered::{Layered, Policy},
     offer, offers, other, pending, refuse, settle, through,
 };
@@ -23,8 +27,9 @@ use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service, service_fn};
 use tower_offer_dedup::{
-    OfferDedupHandle, OfferDedupLayer, Reason, Refusal, Refuse, Replay, Stats, WhenBusy,
+    Offer, OfferDedupHandle, OfferDedupLayer, Reason, Refusal, Refuse, Replay, Stats, WhenBusy,
     extract::{ExtractOffer, Found},
+    store::{MemoryStore, SharedStore},
 };
 
 type Held = Box<dyn std::any::Any>;
@@ -41,7 +46,8 @@ fn metric_of(field: &str) -> String {
     match field {
         "admitted" | "replayed" | "waits_abandoned" => format!("offers_total/{field}"),
         "completed" | "failed" | "abandoned" | "superseded" => format!("processed_total/{field}"),
-        "claims" | "waiters" | "body_reads" | "memories" | "cooldowns" | "sessions" => field.to_owned(),
+        "claims" | "waiters" | "body_reads" | "store_messages" | "store_down" | "memories" | "cooldowns"
+        | "sessions" => field.to_owned(),
         "bytes" => "memory_bytes".to_owned(),
         "max_bytes" => "max_memory_bytes".to_owned(),
         _ => match field.strip_prefix("refused_") {
@@ -295,6 +301,56 @@ async fn http() -> Scene {
     }
 }
 
+fn shared(
+    name: &'static str,
+    store: impl SharedStore,
+) -> OfferDedupLayer<fn(&Message) -> Option<Offer>, Refuse<Refuser>> {
+    OfferDedupLayer::builder()
+        .offers(offers as fn(&Message) -> _)
+        .answer(Refuse::with(refuse as Refuser))
+        .when_busy(WhenBusy::Supersede)
+        .store(store)
+        .name(name)
+        .build()
+}
+
+/// Messages to a store that does not answer are dropped after a while.
+async fn messages_expire() {
+    for _ in 0..24 {
+        advance(SECOND / 2).await;
+        settle().await;
+    }
+}
+
+/// A node that loses a claim to another one, and then its store.
+async fn sharing() -> Scene {
+    let store = MemoryStore::new();
+    let (faulty, is_down) = FaultyStore::new(&store, false);
+    let (layer, other) = (shared("sharing", faulty), shared("other", store.node()));
+    let manual = ManualService::default();
+    let _loser = tokio::spawn(layer.layer(manual.clone()).oneshot(offer("p", "f")));
+    settle().await;
+    let _winner = tokio::spawn(other.layer(manual.clone()).oneshot(offer("p", "g")));
+    settle().await;
+
+    is_down.store(true, Relaxed);
+    let manual = ManualService::default();
+    for peer in ["a", "b", "c", "d", "e"] {
+        let alone = tokio::spawn(layer.layer(manual.clone()).oneshot(offer(peer, "f")));
+        settle().await;
+        manual.end(End::Answer);
+        assert!(alone.await.unwrap().is_ok());
+    }
+    messages_expire().await;
+    layer.handle().forget("p");
+    settle().await;
+    Scene {
+        name: "sharing",
+        handle: layer.handle(),
+        held: Box::new(()),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_field_agrees_with_its_metric() {
     let recorder = DebuggingRecorder::new();
@@ -311,6 +367,7 @@ async fn each_field_agrees_with_its_metric() {
         small(),
         unread(),
         http().await,
+        sharing().await,
     ];
     settle().await;
     let mut seen = BTreeMap::<_, u64>::new();
@@ -325,6 +382,8 @@ async fn each_field_agrees_with_its_metric() {
 
     for Scene { name, handle, held } in scenes {
         drop(held);
+        // A message on its way keeps the layer.
+        messages_expire().await;
         let stats = handle.stats();
         drop(handle);
         measured.assert_agrees(name, || {
@@ -336,6 +395,8 @@ async fn each_field_agrees_with_its_metric() {
                 &mut gone.memories,
                 &mut gone.cooldowns,
                 &mut gone.sessions,
+                &mut gone.store_messages,
+                &mut gone.store_down,
                 &mut gone.bytes,
                 &mut gone.max_bytes,
             ] {

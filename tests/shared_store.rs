@@ -1,15 +1,18 @@
 //! Several nodes that share a store keep the promises of one.
 
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
+
 use std::{
     convert::Infallible,
-    future::ready,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use faulty_store::FaultyStore;
 use http::{Response, StatusCode};
 use tokio::{
     sync::Semaphore,
@@ -21,10 +24,7 @@ use tower_offer_dedup::{
     Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, OfferSession, Stats, WhenBusy,
     extract::{Admission, ExtractOffer, Found},
     http::{BufferedBody, HttpAnswer},
-    store::{
-        Ask, Claimed, Completed, Completion, Fence, Held, MemoryNode, MemoryStore, NodeId, Notices, OnStoreError,
-        Renewed, Scope, SharedStore, StoreError, StoreFuture,
-    },
+    store::{Fence, MemoryStore, OnStoreError, SharedStore},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -612,78 +612,11 @@ async fn fences_rise() {
     }
 }
 
-/// A store that can be made to fail.
-#[derive(Debug)]
-struct Faulty {
-    node: MemoryNode,
-    is_down: Arc<AtomicBool>,
-    /// `true` if failing calls take effect all the same.
-    loses_replies: bool,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Faulty {
-    fn new(store: &MemoryStore, loses_replies: bool) -> (Self, Arc<AtomicBool>) {
-        let is_down = Arc::new(AtomicBool::new(false));
-        let faulty = Self {
-            node: store.node(),
-            is_down: Arc::clone(&is_down),
-            loses_replies,
-            calls: Arc::default(),
-        };
-        (faulty, is_down)
-    }
-
-    fn run<T: Send + 'static>(&self, call: impl FnOnce(&MemoryNode) -> StoreFuture<T>) -> StoreFuture<T> {
-        self.calls.fetch_add(1, Relaxed);
-        if !self.is_down.load(Relaxed) {
-            return call(&self.node);
-        }
-        if self.loses_replies {
-            drop(call(&self.node));
-        }
-        Box::pin(ready(Err(StoreError::new("down"))))
-    }
-}
-
-impl SharedStore for Faulty {
-    fn node(&self) -> NodeId {
-        self.node.node()
-    }
-    fn claim(&self, ask: Ask) -> StoreFuture<Claimed> {
-        self.run(|node| node.claim(ask))
-    }
-    fn renew(&self, held: Held, lease: Duration, is_abandoned: bool) -> StoreFuture<Renewed> {
-        self.run(|node| node.renew(held, lease, is_abandoned))
-    }
-    fn complete(&self, held: Held, completion: Completion) -> StoreFuture<Completed> {
-        self.run(|node| node.complete(held, completion))
-    }
-    fn release(&self, held: Held) -> StoreFuture<()> {
-        self.run(|node| node.release(held))
-    }
-    fn forget(&self, peer: tower_offer_dedup::PeerKey, scope: Scope) -> StoreFuture<bool> {
-        self.run(|node| node.forget(peer, scope))
-    }
-    fn announce(&self, uri: tower_offer_dedup::extract::SessionUri) -> StoreFuture<()> {
-        self.run(|node| node.announce(uri))
-    }
-    fn clear(&self) -> StoreFuture<()> {
-        self.run(SharedStore::clear)
-    }
-    fn ping(&self) -> StoreFuture<()> {
-        self.run(SharedStore::ping)
-    }
-    fn listen(&self) -> Notices {
-        self.node.listen()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn node_decides_alone_when_failing_open() {
     let handler = Handler::ready();
     let store = MemoryStore::new();
-    let (faulty, is_down) = Faulty::new(&store, false);
+    let (faulty, is_down) = FaultyStore::new(&store, false);
     let a = node(faulty, &handler, &OPTIONS);
     let b = node(store.node(), &handler, &OPTIONS);
     is_down.store(true, Relaxed);
@@ -697,7 +630,7 @@ async fn node_decides_alone_when_failing_open() {
 async fn new_offers_are_refused_when_failing_closed() {
     let handler = Handler::ready();
     let store = MemoryStore::new();
-    let (faulty, is_down) = Faulty::new(&store, false);
+    let (faulty, is_down) = FaultyStore::new(&store, false);
     let closed = Options {
         on_store_error: OnStoreError::FailClosed,
         ..OPTIONS
@@ -715,7 +648,7 @@ async fn new_offers_are_refused_when_failing_closed() {
 async fn lost_claim_reply_is_released_when_failing_closed() {
     let handler = Handler::ready();
     let store = MemoryStore::new();
-    let (faulty, is_down) = Faulty::new(&store, true);
+    let (faulty, is_down) = FaultyStore::new(&store, true);
     let closed = Options {
         on_store_error: OnStoreError::FailClosed,
         ..OPTIONS
@@ -733,7 +666,7 @@ async fn lost_claim_reply_is_released_when_failing_closed() {
 async fn lost_claim_reply_is_completed_when_failing_open() {
     let handler = Handler::held();
     let store = MemoryStore::new();
-    let (faulty, is_down) = Faulty::new(&store, true);
+    let (faulty, is_down) = FaultyStore::new(&store, true);
     let a = node(faulty, &handler, &OPTIONS);
     let b = node(store.node(), &handler, &OPTIONS);
     is_down.store(true, Relaxed);
@@ -749,7 +682,7 @@ async fn lost_claim_reply_is_completed_when_failing_open() {
 async fn unacknowledged_completion_is_repeated() {
     let handler = Handler::held();
     let store = MemoryStore::new();
-    let (faulty, is_down) = Faulty::new(&store, false);
+    let (faulty, is_down) = FaultyStore::new(&store, false);
     let a = node(faulty, &handler, &OPTIONS);
     let b = node(store.node(), &handler, &OPTIONS);
     let first = a.send(offer("f"));
@@ -767,7 +700,7 @@ async fn unacknowledged_completion_is_repeated() {
 async fn breaker_spares_calls() {
     let handler = Handler::ready();
     let store = MemoryStore::new();
-    let (faulty, is_down) = Faulty::new(&store, false);
+    let (faulty, is_down) = FaultyStore::new(&store, false);
     let calls = Arc::clone(&faulty.calls);
     let a = node(faulty, &handler, &OPTIONS);
     is_down.store(true, Relaxed);

@@ -10,6 +10,7 @@ use crate::{
     gate::Gate,
     metrics::{LayerName, Series},
     observe::{self, TARGET},
+    quiet::quietly,
     stats::Counters,
 };
 
@@ -131,6 +132,12 @@ impl Meter {
             store_down: u64::from(is_down),
             ..stats
         }
+    }
+
+    /// Notes that the layer is gone: it holds nothing.
+    pub(super) fn gone(&self, messages: usize, was_down: bool) {
+        quietly(|| self.counters().store_messages.step(-(messages as f64)));
+        quietly(|| self.counters().store_down.step(-f64::from(u8::from(was_down))));
     }
 
     fn counters(&self) -> &Counters {

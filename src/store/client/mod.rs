@@ -283,5 +283,6 @@ impl Drop for StoreClient {
             // Nobody applies its notices any more.
             listener.task.abort();
         }
+        self.meter.gone(self.outbox.len(), self.breaker.is_open());
     }
 }

@@ -1,0 +1,90 @@
+//! [`FaultyStore`]: a store whose calls can be made to fail.
+
+#![allow(unreachable_pub, dead_code, reason = "each test file uses a part of this module")]
+
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tower_offer_dedup::{
+    PeerKey,
+    extract::SessionUri,
+    store::{
+        Ask, Claimed, Completed, Completion, Held, MemoryNode, MemoryStore, NodeId, Notices, Renewed, Scope,
+        SharedStore, StoreError, StoreFuture,
+    },
+};
+
+/// A store that can be made to fail.
+#[derive(Debug)]
+pub struct FaultyStore {
+    node: MemoryNode,
+    is_down: Arc<AtomicBool>,
+    /// `true` if failing calls take effect all the same.
+    loses_replies: bool,
+    /// How often it was called.
+    pub calls: Arc<AtomicUsize>,
+}
+
+impl FaultyStore {
+    /// Makes a node, and the switch that makes its calls fail. `loses_replies`: they take effect all the same.
+    pub fn new(store: &MemoryStore, loses_replies: bool) -> (Self, Arc<AtomicBool>) {
+        let is_down = Arc::new(AtomicBool::new(false));
+        let faulty = Self {
+            node: store.node(),
+            is_down: Arc::clone(&is_down),
+            loses_replies,
+            calls: Arc::default(),
+        };
+        (faulty, is_down)
+    }
+
+    fn run<T: Send + 'static>(&self, call: impl FnOnce(&MemoryNode) -> StoreFuture<T>) -> StoreFuture<T> {
+        self.calls.fetch_add(1, Relaxed);
+        if !self.is_down.load(Relaxed) {
+            return call(&self.node);
+        }
+        if self.loses_replies {
+            drop(call(&self.node));
+        }
+        Box::pin(ready(Err(StoreError::new("down"))))
+    }
+}
+
+impl SharedStore for FaultyStore {
+    fn node(&self) -> NodeId {
+        self.node.node()
+    }
+    fn claim(&self, ask: Ask) -> StoreFuture<Claimed> {
+        self.run(|node| node.claim(ask))
+    }
+    fn renew(&self, held: Held, lease: Duration, is_abandoned: bool) -> StoreFuture<Renewed> {
+        self.run(|node| node.renew(held, lease, is_abandoned))
+    }
+    fn complete(&self, held: Held, completion: Completion) -> StoreFuture<Completed> {
+        self.run(|node| node.complete(held, completion))
+    }
+    fn release(&self, held: Held) -> StoreFuture<()> {
+        self.run(|node| node.release(held))
+    }
+    fn forget(&self, peer: PeerKey, scope: Scope) -> StoreFuture<bool> {
+        self.run(|node| node.forget(peer, scope))
+    }
+    fn announce(&self, uri: SessionUri) -> StoreFuture<()> {
+        self.run(|node| node.announce(uri))
+    }
+    fn clear(&self) -> StoreFuture<()> {
+        self.run(SharedStore::clear)
+    }
+    fn ping(&self) -> StoreFuture<()> {
+        self.run(SharedStore::ping)
+    }
+    fn listen(&self) -> Notices {
+        self.node.listen()
+    }
+}
