@@ -68,7 +68,8 @@ where
         uri: SessionUri,
         core: Arc<Core<A>>,
     },
-    Answered(Result<A::Response, S::Error>),
+    /// `None` once it has been polled.
+    Answered(Option<Result<A::Response, S::Error>>),
     Done,
 }
 
@@ -112,10 +113,10 @@ where
                         _ => unreachable!("the state was `Asking` above"),
                     }
                 }
-                StateProj::Answered(_) => match self.project_replace(State::Done) {
-                    StateOwned::Answered(answer) => return Poll::Ready(answer),
-                    _ => unreachable!("the state was `Answered` above"),
-                },
+                StateProj::Answered(answer) => {
+                    return Poll::Ready(answer.take().expect("`ResponseFuture` polled after completion"));
+                }
+                // After a panic.
                 StateProj::Done => panic!("`ResponseFuture` polled after completion"),
             };
             self.set(next);
@@ -283,11 +284,11 @@ where
 
     fn replay(record: &Record, core: &Core<A>) -> Self {
         let answer = record.answer().expect("the gate replays only what fits");
-        Self::Answered(Ok(core.answer.replay(answer)))
+        Self::Answered(Some(Ok(core.answer.replay(answer))))
     }
 
     fn refused(refusal: &Refusal, core: &Core<A>) -> Self {
-        Self::Answered(core.answer.refuse(refusal))
+        Self::Answered(Some(core.answer.refuse(refusal)))
     }
 }
 

@@ -33,6 +33,7 @@ impl<C, W> Verdict<C, W> {
     }
 
     /// Converts the claim and how the offer waits.
+    #[inline]
     pub(super) fn map<D, V>(self, claim: impl FnOnce(C) -> D, wait: impl FnOnce(W) -> V) -> Verdict<D, V> {
         match self {
             Self::Admitted(grant) => Verdict::Admitted(claim(grant)),
