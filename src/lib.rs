@@ -116,11 +116,15 @@
 //! | `json` | yes | [`JsonOffers`], and [`Stats`] serializes | `serde`, `serde_json` |
 //! | `axum` | no | [`OfferSession`] as an extractor; peer keys and sessions by `OriginalUri`, inside `nest` too | `http`, `axum` without its default features |
 //! | `metrics` | no | counters, histograms and gauges, named by the builder's `name`, see [`guide::metrics`] | `metrics` |
+//! | `redis` | no | [`store::RedisStore`]: nodes that share Redis or Valkey | `redis`, `rustls`, `chacha20poly1305`, `getrandom` |
 //!
 //! Features only add. One of them affects existing behaviour: `axum` makes the default peer keys inside `nest` finer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to items of all features.
-#![cfg_attr(not(all(feature = "http", feature = "json")), allow(rustdoc::broken_intra_doc_links))]
+#![cfg_attr(
+    not(all(feature = "http", feature = "json", feature = "redis")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub mod answer;
 pub mod builder;

@@ -83,6 +83,13 @@ fn value_types_implement_common_traits() {
     plain::<OfferDedupBuilder<Offers, AnswerUnset, Detached>>();
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn stores_cross_threads() {
+    plain::<tower_offer_dedup::store::RedisOptions>();
+    shared::<tower_offer_dedup::store::RedisStore>();
+}
+
 #[test]
 fn layers_and_services_cross_threads() {
     shared::<OfferDedupHandle>();

@@ -21,6 +21,14 @@ pub(super) async fn cleared_store_is_empty(pair: &mut Pair) {
     assert_admitted(&claimed, "a cleared store has no memories and no cooldowns");
 }
 
+pub(super) async fn cleared_memory_stays_gone(pair: &mut Pair) {
+    pair.process("f", plain()).await;
+    pair.first.clear().await;
+    pair.process("g", plain()).await;
+    let claimed = pair.second.ask("f").await;
+    assert_admitted(&claimed, "a claim after a clear brings no memory back");
+}
+
 pub(super) async fn cleared_claim_cannot_complete(pair: &mut Pair) {
     let (old, _) = pair.first.admitted("f").await;
     pair.second.clear().await;

@@ -122,6 +122,19 @@ pub(super) async fn forgotten_claim_in_flight_goes_on(pair: &mut Pair) {
     assert_admitted(&claimed, "a claim that was forgotten by its number is not remembered");
 }
 
+pub(super) async fn next_claim_is_not_forgotten(pair: &mut Pair) {
+    let (old, number) = pair.first.admitted("f").await;
+    pair.first.renew(old, LONG, true).await;
+    pair.first.forget(Scope::Claim(fingerprint("f"), number)).await;
+    let (new, _) = pair.second.admitted("g").await;
+    pair.second.complete(new, plain()).await;
+    let claimed = pair.first.ask("g").await;
+    assert_processed(
+        &claimed,
+        "the forget of a claim does not affect the one that takes over",
+    );
+}
+
 pub(super) async fn other_node_is_notified(pair: &mut Pair) {
     let number = pair.process("f", plain()).await;
     for scope in [

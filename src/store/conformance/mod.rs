@@ -32,9 +32,9 @@ use super::SharedStore;
 
 /// Runs all checks on two nodes of one store.
 ///
-/// The nodes must be fresh, and the store theirs alone, because one check clears it. The checks wait for deadlines of up
-/// to half a second, so that they work with a store on another machine. They take about 10 seconds; on a runtime whose
-/// time is paused, as long as the calls.
+/// The nodes must be fresh, and the store theirs alone, because one check clears it. The checks wait for deadlines of
+/// one second, so that they work with a store on another machine. They take about 10 seconds; on a runtime whose time is
+/// paused, as long as the calls.
 ///
 /// # Panics
 ///
@@ -102,9 +102,11 @@ pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
             forget_of_other_offer_keeps_claim,
             forgotten_claim_number_is_exact,
             forgotten_claim_in_flight_goes_on,
+            next_claim_is_not_forgotten,
             other_node_is_notified;
         cleared:
             cleared_store_is_empty,
+            cleared_memory_stays_gone,
             cleared_claim_cannot_complete,
             numbers_rise_through_clear,
             announcement_reaches_other_node,

@@ -13,7 +13,7 @@ use crate::{Fingerprint, PeerKey, answer::EncodedRecord, extract::SessionUri};
 /// Outlasts every check.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 /// A deadline that a check waits for. Calls on a slow machine must be faster.
-pub(super) const SHORT: Duration = Duration::from_millis(400);
+pub(super) const SHORT: Duration = Duration::from_secs(1);
 /// How long a notice may take.
 const DELIVERY: Duration = Duration::from_secs(5);
 

@@ -1,8 +1,9 @@
 //! Checks that a server is fit for use.
 
+use redis::{ErrorKind, RedisResult, ServerErrorKind, Value};
 use tracing::warn;
 
-use super::super::StoreError;
+use super::{super::StoreError, reply::failed};
 use crate::observe::TARGET;
 
 /// The first version of Redis that has everything the scripts need.
@@ -17,8 +18,24 @@ pub(super) enum Expected {
     InCluster,
 }
 
-/// Checks the reply of a server to `INFO`.
-pub(super) fn inspect(info: &str, expected: Expected) -> Result<(), StoreError> {
+/// Checks the reply of a server to `INFO`. One that does not let this user ask passes with a warning.
+pub(super) fn inspect_reply(reply: RedisResult<Value>, expected: Expected) -> Result<(), StoreError> {
+    match reply {
+        Ok(Value::BulkString(bytes)) => inspect(&String::from_utf8_lossy(&bytes), expected),
+        Ok(Value::VerbatimString { text, .. }) => inspect(&text, expected),
+        Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::NoPerm) => Err(failed(error)),
+        Ok(_) | Err(_) => {
+            warn!(
+                target: TARGET,
+                "store could not be checked: make sure that it is Redis 6.2 or newer, or Valkey, and that its \
+                 maxmemory-policy is noeviction",
+            );
+            Ok(())
+        }
+    }
+}
+
+fn inspect(info: &str, expected: Expected) -> Result<(), StoreError> {
     let value = |name: &str| {
         let mut lines = info.lines();
         lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
@@ -48,25 +65,15 @@ pub(super) fn inspect(info: &str, expected: Expected) -> Result<(), StoreError> 
         Expected::Master | Expected::InCluster => {}
     }
     match value("maxmemory_policy") {
-        Some("noeviction") => {}
+        Some("noeviction") | None => {}
         Some(policy) => warn!(
             target: TARGET,
             policy,
             "store may evict claims and memories, whose offers are then processed again: set maxmemory-policy to \
              noeviction",
         ),
-        None => unchecked(),
     }
     Ok(())
-}
-
-/// Warns that a server does not say who it is.
-pub(super) fn unchecked() {
-    warn!(
-        target: TARGET,
-        "store could not be checked: make sure that it is Redis 6.2 or newer, or Valkey, and that its \
-         maxmemory-policy is noeviction",
-    );
 }
 
 pub(super) fn too_old(version: &str) -> StoreError {

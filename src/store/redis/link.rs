@@ -195,7 +195,8 @@ impl Supervisor {
         let redis = self.connector.connect(&self.options, pushed).await.map_err(refused)?;
         let mut connection = Connection { redis, health };
         let prepared = timeout(self.options.connect_timeout, async {
-            self.inspect(&mut connection).await?;
+            let info = redis::cmd("INFO").query_async(&mut connection.redis).await;
+            inspect::inspect_reply(info, self.expected)?;
             let keys = &self.subscriber.keys;
             let channels = [keys.inbox(self.subscriber.node), keys.all().to_vec()];
             connection.redis.subscribe(&channels).await.map_err(failed)
@@ -203,22 +204,6 @@ impl Supervisor {
         match prepared.await {
             Ok(prepared) => prepared.map(|()| connection),
             Err(_) => Err(StoreError::new("the server accepts connections but does not answer")),
-        }
-    }
-
-    async fn inspect(&self, connection: &mut Connection) -> Result<(), StoreError> {
-        match redis::cmd("INFO").query_async(&mut connection.redis).await {
-            Ok(Value::BulkString(bytes)) => inspect::inspect(&String::from_utf8_lossy(&bytes), self.expected),
-            Ok(Value::VerbatimString { text, .. }) => inspect::inspect(&text, self.expected),
-            Err(error) if error.kind() == ErrorKind::Server(redis::ServerErrorKind::NoPerm) => {
-                inspect::unchecked();
-                Ok(())
-            }
-            Ok(_) => {
-                inspect::unchecked();
-                Ok(())
-            }
-            Err(error) => Err(failed(error)),
         }
     }
 }

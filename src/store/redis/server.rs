@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use redis::{
     Cmd, ErrorKind, RedisResult, ServerErrorKind, Value,
     cluster_async::ClusterConnection,
-    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo},
 };
 use tokio::time::timeout;
 
 use super::{
     super::StoreError,
     connect::{self, Connector},
-    inspect::Expected,
+    inspect::{self, Expected},
     link::{Link, Subscriber},
     options::{Place, RedisOptions},
     reply::failed,
@@ -39,7 +39,9 @@ impl Server {
             Some(client) => {
                 let connecting = timeout(connect_timeout, client.get_async_connection()).await;
                 let connected = connecting.map_err(|_| StoreError::new("the cluster does not answer"))?;
-                Some(connected.map_err(failed)?)
+                let mut connection = connected.map_err(failed)?;
+                inspect_masters(&mut connection).await?;
+                Some(connection)
             }
             None => None,
         };
@@ -92,6 +94,17 @@ impl Server {
                 Err(late())
             }
         }
+    }
+}
+
+/// Checks all masters of a cluster. The one that sends notices was checked before, but may be a replica.
+async fn inspect_masters(connection: &mut ClusterConnection) -> Result<(), StoreError> {
+    let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+    match connection.route_command(redis::cmd("INFO"), masters).await {
+        Ok(Value::Map(replies)) => replies
+            .into_iter()
+            .try_for_each(|(_, reply)| inspect::inspect_reply(Ok(reply), Expected::InCluster)),
+        result => inspect::inspect_reply(result, Expected::InCluster),
     }
 }
 

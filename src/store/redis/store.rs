@@ -37,7 +37,38 @@ const MAX_MILLIS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 /// How many floors are raised at a time.
 const FLOORS_AT_ONCE: usize = 256;
 
-/// A store on Redis 6.2 or newer, or on Valkey. See the [module](super) for what it needs and keeps.
+/// A store on Redis 6.2 or newer, or on Valkey: one server, a master that Sentinels watch, or a cluster.
+///
+/// A value is one node. It needs a tokio runtime, and keeps one connection, over which its calls are multiplexed; in a
+/// cluster, one to each server. A connection that breaks is replaced. Until then calls fail at once.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tower_offer_dedup::store::{RedisStore, StoreError};
+///
+/// # async fn connect(secret: &[u8]) -> Result<(), StoreError> {
+/// let store = RedisStore::connect("redis://localhost", secret).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Secrets
+///
+/// The server sees neither peers nor answers. A peer appears as a keyed digest. Recorded answers, which hold ICE
+/// credentials, and the peers in notices are sealed with XChaCha20-Poly1305; an answer opens only for the peer and the
+/// offer that it was recorded for. Fingerprints of offers are stored as they are. There is no mode without a secret.
+///
+/// # Consistency
+///
+/// The store keeps what the server keeps. A failover to a replica that has not received the last writes grants their
+/// claims again, with higher numbers. So does a server that restarts without persistence.
+///
+/// - `maxmemory-policy` must be `noeviction`. When memory is full, new claims are refused and running work completes.
+/// - A claim whose lease is over is kept for one more lease. A completion or a renewal that comes later than that is lost.
+/// - `clear` covers the windows and leases of up to 24 hours, and longer ones that this node has used.
+/// - If the clock of the server steps back, windows and leases take longer by as much.
+/// - Up to 8 nodes that wait for one claim are woken. Further ones have to ask again.
 pub struct RedisStore {
     inner: Arc<Inner>,
 }

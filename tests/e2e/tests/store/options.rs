@@ -157,19 +157,44 @@ impl MakeWriter<'_> for Log {
     }
 }
 
+/// Connects, and returns what was logged.
+async fn logged(options: RedisOptions) -> String {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let store = options.secret(SECRET).connect().await;
+    store.expect("the server should be taken");
+    let text = log.0.lock().unwrap().clone();
+    String::from_utf8(text).unwrap()
+}
+
 #[tokio::test]
 async fn evicting_policy_is_warning() {
     for (policy, is_warned) in [("allkeys-lru", true), ("volatile-lru", true), ("noeviction", false)] {
         let server = Server::start(Engine::Redis, &["--maxmemory-policy", policy]);
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(log.clone())
-            .with_ansi(false)
-            .finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
-        let store = RedisOptions::new(server.url()).secret(SECRET).connect().await;
-        store.expect("an evicting policy is no error");
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = logged(RedisOptions::new(server.url())).await;
         assert_eq!(text.contains("WARN") && text.contains(policy), is_warned, "{text}");
     }
+}
+
+#[tokio::test]
+async fn every_master_of_cluster_is_checked() {
+    let servers = start_cluster(Engine::Redis);
+    let is_master = |server: &&Server| server.info("role") == "master";
+    let masters: Vec<_> = servers.iter().filter(is_master).collect();
+    masters[1].cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let text = logged(RedisOptions::cluster([masters[0].url()])).await;
+    assert!(text.contains("WARN") && text.contains("allkeys-lru"), "{text}");
+}
+
+#[tokio::test]
+async fn user_without_info_is_warning() {
+    let server = Server::start(Engine::Redis, &[]);
+    let rules = ["on", ">hunter2", "~od1:*", "&od1:*", "+@all", "-info"];
+    server.cli(&[&["ACL", "SETUSER", "node"], &rules[..]].concat());
+    let text = logged(RedisOptions::new(server.url()).username("node").password("hunter2")).await;
+    assert!(text.contains("could not be checked"), "{text}");
 }
