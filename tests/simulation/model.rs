@@ -298,12 +298,14 @@ impl Model {
     pub(crate) fn forgotten(&mut self, node: usize, peer: Option<PeerKey>, scope: Scope) {
         let now = Instant::now();
         self.note(|| format!("store: node {node} forgets {peer:?} {scope:?}"));
+        // The node itself has forgotten when it sent the call, so not what it has learned since.
+        let told = (!self.is_stray).then_some((node, now)).into_iter().collect();
         self.forgets.push(Forget {
             peer,
             scope,
             last: self.last,
             at: now,
-            told: HashMap::from([(node, now)]),
+            told,
         });
         match peer {
             Some(peer) => self.forget(peer, scope, Loss::Forgotten),

@@ -250,27 +250,31 @@ impl Model {
     fn check_alone(&mut self, run: &Run, arrived: Instant) {
         let others = self.runs.runs.iter().enumerate();
         let open = others.filter(|(_, other)| other.ended.is_none() && other.peer == run.peer);
-        let open: Vec<_> = open
-            .map(|(number, other)| (number, other.fence, other.link.node))
+        let overlaps: Vec<_> = open
+            .filter(|(_, other)| !self.may_overlap(run, arrived, other))
+            .map(|(number, other)| format!("run {number}, {:?}", other.fence.map(|fence| self.grants[&fence].lost)))
             .collect();
-        for (number, fence, node) in open {
-            let (Some(fence), Some(new)) = (fence, run.fence) else {
-                continue;
-            };
-            let lost = self.grants[&fence].lost;
-            let is_excused = match lost {
-                // The newcomer waits 100 ms for it to stop. On the same node that wait comes before the claim.
-                Some((Loss::Superseded, at)) if node != run.link.node => run.started >= at + STOP_TIME,
-                Some((Loss::Superseded, _)) => run.started >= arrived + STOP_TIME,
-                Some((loss, _)) => self.is_excused(fence, loss, run.started),
-                // The newcomer has lost its own claim.
-                None => self.grants[&new]
-                    .lost
-                    .is_some_and(|(loss, _)| self.is_excused(new, loss, run.started)),
-            };
-            self.expect(is_excused, || {
-                format!("{run:?} overlaps with run {number}, {fence:?} lost {lost:?}")
-            });
+        self.expect(overlaps.is_empty(), || format!("{run:?} overlaps with {overlaps:?}"));
+    }
+
+    fn may_overlap(&self, run: &Run, arrived: Instant, other: &Run) -> bool {
+        // A node that decides alone.
+        let (Some(fence), Some(new)) = (other.fence, run.fence) else {
+            return true;
+        };
+        let now = run.started;
+        match self.grants[&fence].lost {
+            // The newcomer waits 100 ms for it to stop. On the same node it does so before it claims, unless the other one
+            // is past its lease.
+            Some((Loss::Superseded, at)) => {
+                let waited = if other.link.node == run.link.node { arrived } else { at };
+                now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease
+            }
+            Some((loss, _)) => self.is_excused(fence, loss, now),
+            // The newcomer has lost its own claim.
+            None => self.grants[&new]
+                .lost
+                .is_some_and(|(loss, _)| self.is_excused(new, loss, now)),
         }
     }
 
