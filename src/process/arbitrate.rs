@@ -100,14 +100,19 @@ impl Asking {
         let reply = loop {
             let mut woken = pin!(subscription.notified());
             // Until then an earlier reply may have been lost, and the store has the claim.
-            self.shared.asking();
+            let before = self.shared.asking();
             let claimed = match unless_revoked(&self.claim, client.claim(self.ask())).await {
                 Ok(claimed) => claimed,
                 Err(cause) => break self.revoked(cause),
             };
-            self.shared.replied(&claimed, self.patience());
-            if matches!(claimed, Ok(Claimed::Processed { .. })) && woken.as_mut().enable() {
-                // It may have been forgotten since, and this node must not remember it again.
+            self.shared.replied(&claimed, before, self.patience());
+            let is_final = matches!(
+                claimed,
+                Ok(Claimed::Processed { .. } | Claimed::Admitted { .. }) | Err(_)
+            );
+            if is_final && woken.as_mut().enable() {
+                // The offer may have been forgotten since the store replied. Then this node must not remember it, and the
+                // claim is gone.
                 continue;
             }
             match self.follow(claimed).await {

@@ -45,7 +45,7 @@ pub(crate) struct SharedClaim {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// The store does not have the claim.
     Absent,
     /// The store has the claim, or may have it.
@@ -94,13 +94,13 @@ impl SharedClaim {
         (self.fence != Fence::NONE).then_some(self.fence)
     }
 
-    /// Notes that the store is being asked: from now on it may have the claim.
-    pub(super) fn asking(&mut self) {
-        self.state = State::Held;
+    /// Notes that the store is being asked: from now on it may have the claim. Returns the state before.
+    pub(super) fn asking(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Held)
     }
 
     /// Notes the store's reply. A claim that it has not granted is not released.
-    pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, patience: Duration) {
+    pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, before: State, patience: Duration) {
         match claimed {
             Ok(Claimed::Admitted { fence, .. }) => {
                 self.fence = *fence;
@@ -113,8 +113,13 @@ impl SharedClaim {
                     is_abandoned: false,
                 });
             }
+            Ok(_) => {
+                self.state = State::Absent;
+                self.fence = Fence::NONE;
+                self.renewal = None;
+            }
             Err(CallError::Unknown) => {}
-            Ok(_) | Err(CallError::NotSent) => self.state = State::Absent,
+            Err(CallError::NotSent) => self.state = before,
         }
     }
 
