@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::shared_claim::SharedClaim;
 use crate::{
@@ -22,9 +22,6 @@ use crate::{
         client::{CallError, LEASE, StoreClient},
     },
 };
-
-/// How long the processing of a displaced claim has to stop on another node.
-const STOP_TIME: Duration = Duration::from_millis(100);
 
 /// How often a waiting offer asks again, even if nothing wakes it.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -100,20 +97,28 @@ impl Asking {
         let client = Arc::clone(&self.client);
         let subscription = client.subscribe(self.claim.offer().peer());
         let reply = loop {
-            let woken = subscription.notified();
+            let mut woken = pin!(subscription.notified());
             // Until then an earlier reply may have been lost, and the store has the claim.
-            self.shared.asking();
+            let before = self.shared.asking();
             let claimed = match unless_revoked(&self.claim, client.claim(self.ask())).await {
                 Ok(claimed) => claimed,
                 Err(cause) => break self.revoked(cause),
             };
-            self.shared.replied(&claimed, self.patience());
+            self.shared.replied(&claimed, before, self.patience());
+            let is_final = matches!(
+                claimed,
+                Ok(Claimed::Processed { .. } | Claimed::Admitted { .. }) | Err(_)
+            );
+            if is_final && woken.as_mut().enable() {
+                // The offer may have been forgotten since the store replied. Then this node must not remember it, and the
+                // claim is gone.
+                continue;
+            }
             match self.follow(claimed).await {
                 Next::Rule(reply) => break reply,
                 Next::Wait(deadline, pause) => {
                     let wake = (Instant::now() + self.jittered(pause)).min(deadline);
                     let wait = async {
-                        let mut woken = pin!(woken);
                         let mut timer = pin!(sleep_until(wake));
                         poll_fn(|cx| {
                             let is_woken = woken.as_mut().poll(cx).is_ready() || timer.as_mut().poll(cx).is_ready();
@@ -172,17 +177,10 @@ impl Asking {
     async fn follow(&mut self, claimed: Result<Claimed, CallError>) -> Next {
         let refused = |reason| Next::Rule(Reply::Refused(Refusal::new(reason)));
         match claimed {
-            Ok(Claimed::Admitted { displaced, .. }) => {
-                if let Some(displaced) =
-                    displaced.filter(|displaced| displaced.node() != self.shared.held().token.node())
-                {
-                    let stopped = self.client.watch(displaced);
-                    // Either it has stopped, or it has had its time.
-                    let _ = timeout(STOP_TIME, stopped).await;
-                    self.client.unwatch(displaced);
-                }
-                Next::Rule(Reply::Granted)
-            }
+            Ok(Claimed::Admitted { displaced, .. }) => match self.shared.await_stopped(displaced).await {
+                Some(cause) => refused(cause.reason()),
+                None => Next::Rule(Reply::Granted),
+            },
             Ok(Claimed::Processed { left, fence, record }) => {
                 Next::Rule(Reply::Elsewhere(Processed { record, left, fence }))
             }

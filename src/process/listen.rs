@@ -9,7 +9,7 @@ use crate::{
     observe,
     quiet::quietly,
     sessions::Sessions,
-    store::{Lost, Notice, Notices, Scope, client::StoreClient},
+    store::{Notice, Notices, Scope, client::StoreClient},
 };
 
 /// What notices are applied to. Held weakly: the task that reads them must not keep a layer alive.
@@ -54,8 +54,8 @@ impl Listener {
 fn apply(notice: Notice, gate: &Arc<Gate>, sessions: &Sessions, client: &StoreClient) {
     match notice {
         Notice::Wake(peer) => client.wake(peer),
-        Notice::Lost(token, cause) => client.lose(token, cause),
-        Notice::Stopped(token) => client.lose(token, Lost::TakenOver),
+        Notice::Lost(token, cause) => client.note_lost(token, cause),
+        Notice::Stopped(token) => client.note_stopped(token),
         Notice::Forgotten(peer, scope, fence) => {
             let scope = match scope {
                 Scope::Peer => gate::Scope::Older {
@@ -68,10 +68,13 @@ fn apply(notice: Notice, gate: &Arc<Gate>, sessions: &Sessions, client: &StoreCl
                 },
                 Scope::Claim(fingerprint, fence) => gate::Scope::Fenced(fingerprint, fence),
             };
+            // Before the memories go: a reply that is older than this notice must not bring them back.
+            client.wake(peer);
             gate.forget(peer, scope);
         }
         Notice::Ended(uri) => forget_all(&sessions.end(&uri, Ended::Yes)),
         Notice::Cleared => {
+            client.wake_all();
             gate.clear();
             sessions.clear();
         }

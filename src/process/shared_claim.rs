@@ -1,16 +1,14 @@
 //! [`SharedClaim`]: the guard of a claim in the shared store.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::{
     Offer,
@@ -18,10 +16,13 @@ use crate::{
     gate::{Claim, Revoked},
     session::SharedMemory,
     store::{
-        Claimed, Completed, Completion, Held, Lost, Renewed,
-        client::{CallError, LEASE, Message, StoreClient},
+        ClaimToken, Claimed, Completed, Completion, Held, Lost, Renewed,
+        client::{CallError, LEASE, Message, StoreClient, Watch},
     },
 };
+
+/// How long the processing of a displaced claim has to stop.
+const STOP_TIME: Duration = Duration::from_millis(100);
 
 /// How long the claim of a superseded offer is left to the newer one. Longer than that one waits for the processing to
 /// stop, for earlier messages and for the store.
@@ -34,7 +35,7 @@ pub(crate) struct SharedClaim {
     held: Held,
     fence: Fence,
     state: State,
-    lost: oneshot::Receiver<Lost>,
+    lost: Watch,
     /// `None` before the claim is granted, and for a claim that the node has granted alone.
     renewal: Option<Renewal>,
     /// How long an offer may be processed on this node.
@@ -44,11 +45,13 @@ pub(crate) struct SharedClaim {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// The store does not have the claim.
     Absent,
     /// The store has the claim, or may have it.
     Held,
+    /// The store has the claim, and the offer that it displaced may still be processed.
+    Displacing,
 }
 
 struct Renewal {
@@ -67,7 +70,7 @@ impl SharedClaim {
         let token = client.token();
         Self {
             // Before the store is asked: it may take the claim away at once.
-            lost: client.watch(token),
+            lost: client.watch_loss(token),
             client,
             held: Held {
                 peer: offer.peer(),
@@ -91,13 +94,13 @@ impl SharedClaim {
         (self.fence != Fence::NONE).then_some(self.fence)
     }
 
-    /// Notes that the store is being asked: from now on it may have the claim.
-    pub(super) fn asking(&mut self) {
-        self.state = State::Held;
+    /// Notes that the store is being asked: from now on it may have the claim. Returns the state before.
+    pub(super) fn asking(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Held)
     }
 
     /// Notes the store's reply. A claim that it has not granted is not released.
-    pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, patience: Duration) {
+    pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, before: State, patience: Duration) {
         match claimed {
             Ok(Claimed::Admitted { fence, .. }) => {
                 self.fence = *fence;
@@ -110,9 +113,26 @@ impl SharedClaim {
                     is_abandoned: false,
                 });
             }
+            Ok(_) => {
+                self.state = State::Absent;
+                self.fence = Fence::NONE;
+                self.renewal = None;
+            }
             Err(CallError::Unknown) => {}
-            Ok(_) | Err(CallError::NotSent) => self.state = State::Absent,
+            Err(CallError::NotSent) => self.state = before,
         }
+    }
+
+    /// Waits until the processing of a displaced claim has stopped, or has had its time. Also if this
+    /// claim is lost meanwhile: its release then tells the next one that the peer is free. Returns why it was lost.
+    pub(super) async fn await_stopped(&mut self, displaced: Option<ClaimToken>) -> Option<Revoked> {
+        if let Some(stopped) = displaced.and_then(|displaced| self.client.watch_stop(displaced)) {
+            self.state = State::Displacing;
+            let _ = timeout(STOP_TIME, stopped).await;
+            self.state = State::Held;
+        }
+        self.ended = poll_fn(|cx| Poll::Ready(self.poll_lost(cx))).await;
+        self.ended
     }
 
     /// Starts the local lease: the inner service is about to be called. Renewal stops when that lease ends.
@@ -137,10 +157,9 @@ impl SharedClaim {
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Option<Revoked> {
         match Pin::new(&mut self.lost).poll(cx) {
-            Poll::Ready(Ok(Lost::Superseded)) => Some(Revoked::Superseded),
-            Poll::Ready(Ok(Lost::TakenOver)) => Some(Revoked::Elsewhere),
-            // The sender is dropped with the guard, or the client.
-            Poll::Ready(Err(_)) | Poll::Pending => None,
+            Poll::Ready(Lost::Superseded) => Some(Revoked::Superseded),
+            Poll::Ready(Lost::TakenOver) => Some(Revoked::Elsewhere),
+            Poll::Pending => None,
         }
     }
 
@@ -212,7 +231,7 @@ impl SharedClaim {
     /// A claim that a newer offer of this node supersedes is released late. Normally that offer has then taken it over in
     /// the store, which has marked the loser.
     pub(super) fn note_revoked(&mut self, cause: Revoked) {
-        if cause == Revoked::Superseded && self.ended.is_none() && self.state == State::Held {
+        if cause == Revoked::Superseded && self.ended.is_none() && self.state != State::Absent {
             self.state = State::Absent;
             self.client.send_later(Message::Release(self.held), TAKEOVER_TIME);
         }
@@ -232,9 +251,11 @@ impl Drop for Unsent {
 
 impl Drop for SharedClaim {
     fn drop(&mut self) {
-        self.client.unwatch(self.held.token);
-        if self.state == State::Held {
-            self.client.send(Message::Release(self.held));
+        let release = Message::Release(self.held);
+        match self.state {
+            State::Absent => {}
+            State::Held => self.client.send(release),
+            State::Displacing => self.client.send_later(release, STOP_TIME),
         }
     }
 }

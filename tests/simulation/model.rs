@@ -271,18 +271,15 @@ impl Model {
             format!("{fence:?} is held but {completed:?}")
         });
         self.lose(fence, Loss::Completed);
+        let answer = completion.record.as_ref().map(|record| crate::node::decode(record).run);
         let peer = self.peers.entry(held.peer).or_default();
         peer.cooling_until = Some(now + completion.cooldown);
         if !self.grants[&fence].is_forgotten && !completion.window.is_zero() {
-            let memory = Memory {
-                fence,
-                until: now + completion.window,
-                answer: completion.record.as_ref().map(|record| crate::node::decode(record).run),
-            };
+            let until = now + completion.window;
             peer.superseded.remove(&held.fingerprint);
-            peer.processed.insert(held.fingerprint, memory);
+            peer.processed.insert(held.fingerprint, Memory { fence, until, answer });
         }
-        self.runs.acknowledged(fence);
+        self.runs.acknowledged(answer, fence);
     }
 
     pub(crate) fn released(&mut self, held: &Held) {
@@ -298,12 +295,14 @@ impl Model {
     pub(crate) fn forgotten(&mut self, node: usize, peer: Option<PeerKey>, scope: Scope) {
         let now = Instant::now();
         self.note(|| format!("store: node {node} forgets {peer:?} {scope:?}"));
+        // The node itself has forgotten when it sent the call, so not what it has learned since.
+        let told = (!self.is_stray).then_some((node, now)).into_iter().collect();
         self.forgets.push(Forget {
             peer,
             scope,
             last: self.last,
             at: now,
-            told: HashMap::from([(node, now)]),
+            told,
         });
         match peer {
             Some(peer) => self.forget(peer, scope, Loss::Forgotten),

@@ -1,6 +1,6 @@
 //! [`Runs`]: the requests and the inner calls, and what the guarantee says about them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tower_offer_dedup::{
@@ -30,6 +30,8 @@ pub(crate) struct Runs {
     requests: Vec<Request>,
     runs: Vec<Run>,
     by_fence: HashMap<Fence, usize>,
+    /// Which node has forgotten something of which peer, or of all.
+    touched: Vec<(usize, Option<PeerKey>, Instant)>,
 }
 
 #[derive(Debug)]
@@ -51,19 +53,20 @@ enum State {
 }
 
 /// An inner call.
-#[derive(Debug)]
 struct Run {
     link: Arc<Link>,
     peer: PeerKey,
     text: u8,
+    /// When its request arrived.
+    arrived: Instant,
     fence: Option<Fence>,
     session: Option<OfferSession>,
     started: Instant,
     ended: Option<Instant>,
     /// `None` if it was dropped.
     end: Option<End>,
-    /// When its completion took effect in the store.
-    acknowledged: Option<Instant>,
+    /// When its completion took effect in the store, and under which number. A copy of the claim may have got another one.
+    acknowledged: Option<(Instant, Fence)>,
 }
 
 impl Runs {
@@ -74,6 +77,7 @@ impl Runs {
             requests: Vec::new(),
             runs: Vec::new(),
             by_fence: HashMap::new(),
+            touched: Vec::new(),
         }
     }
 
@@ -92,10 +96,19 @@ impl Runs {
         }
     }
 
-    pub(crate) fn acknowledged(&mut self, fence: Fence) {
-        if let Some(run) = self.by_fence.get(&fence) {
-            self.runs[*run].acknowledged.get_or_insert_with(Instant::now);
+    pub(crate) fn acknowledged(&mut self, run: Option<usize>, fence: Fence) {
+        if let Some(run) = run {
+            self.runs[run].acknowledged = Some((Instant::now(), fence));
         }
+    }
+
+    /// Returns whether the node of a run has forgotten anything of its peer since that time. Then the run holds no lock of
+    /// that node, and goes on.
+    fn was_touched(&self, run: &Run, since: Instant) -> bool {
+        let is_meant = |(node, peer, at): &(usize, Option<PeerKey>, Instant)| {
+            *node == run.link.node && peer.is_none_or(|peer| peer == run.peer) && *at >= since
+        };
+        self.touched.iter().any(is_meant)
     }
 
     /// Returns how long a request may take at most.
@@ -165,13 +178,24 @@ impl Model {
     }
 
     /// Returns the session of the last run, or of one before it, if its node runs.
-    pub(crate) fn session(&self, back: usize) -> Option<OfferSession> {
+    pub(crate) fn session(&self, back: usize) -> Option<(usize, PeerKey, OfferSession)> {
         let run = self.runs.runs.iter().rev().nth(back)?;
-        run.session.clone().filter(|_| run.link.is_running())
+        let session = run.session.clone().filter(|_| run.link.is_running())?;
+        Some((run.link.node, run.peer, session))
+    }
+
+    /// Notes that a node is told to forget.
+    pub(crate) fn commanded(&mut self, node: usize, peer: Option<PeerKey>) {
+        self.runs.touched.push((node, peer, Instant::now()));
     }
 
     pub(crate) fn noticed(&mut self, node: usize, notice: &Notice) {
         self.note(|| format!("node {node} gets {notice:?}"));
+        match *notice {
+            Notice::Forgotten(peer, ..) => self.commanded(node, Some(peer)),
+            Notice::Cleared => self.commanded(node, None),
+            _ => {}
+        }
         let is_meant = |peer: Option<PeerKey>, scope: Scope, last: Fence| match *notice {
             Notice::Forgotten(other, told, fence) => peer == Some(other) && scope == told && last == fence,
             Notice::Cleared => peer.is_none(),
@@ -192,6 +216,7 @@ impl Model {
             link: Arc::clone(link),
             peer: peer(message.offer.peer),
             text: message.offer.text,
+            arrived: self.runs.requests[request].arrived.unwrap_or(now),
             fence,
             session: message.session.clone(),
             started: now,
@@ -208,9 +233,8 @@ impl Model {
                 });
             }
         }
-        let arrived = self.runs.requests[request].arrived.unwrap_or(now);
-        self.check_alone(&run, arrived);
-        self.check_not_processed_here(&run, arrived);
+        self.check_alone(&run);
+        self.check_not_processed_here(&run);
         let is_first = self.runs.requests[request].run.replace(number).is_none();
         self.expect(is_first, || format!("request {request} runs twice"));
         self.runs.by_fence.extend(fence.map(|fence| (fence, number)));
@@ -247,30 +271,38 @@ impl Model {
     }
 
     /// No other offer of the peer runs, unless its claim was lost in a way that the guarantee allows.
-    fn check_alone(&mut self, run: &Run, arrived: Instant) {
+    fn check_alone(&mut self, run: &Run) {
         let others = self.runs.runs.iter().enumerate();
         let open = others.filter(|(_, other)| other.ended.is_none() && other.peer == run.peer);
-        let open: Vec<_> = open
-            .map(|(number, other)| (number, other.fence, other.link.node))
+        let overlaps: Vec<_> = open
+            .filter(|(_, other)| !self.may_overlap(run, other))
+            .map(|(number, other)| format!("run {number}, {:?}", other.fence.map(|fence| self.grants[&fence].lost)))
             .collect();
-        for (number, fence, node) in open {
-            let (Some(fence), Some(new)) = (fence, run.fence) else {
-                continue;
-            };
-            let lost = self.grants[&fence].lost;
-            let is_excused = match lost {
-                // The newcomer waits 100 ms for it to stop. On the same node that wait comes before the claim.
-                Some((Loss::Superseded, at)) if node != run.link.node => run.started >= at + STOP_TIME,
-                Some((Loss::Superseded, _)) => run.started >= arrived + STOP_TIME,
-                Some((loss, _)) => self.is_excused(fence, loss, run.started),
-                // The newcomer has lost its own claim.
-                None => self.grants[&new]
-                    .lost
-                    .is_some_and(|(loss, _)| self.is_excused(new, loss, run.started)),
-            };
-            self.expect(is_excused, || {
-                format!("{run:?} overlaps with run {number}, {fence:?} lost {lost:?}")
-            });
+        self.expect(overlaps.is_empty(), || format!("{run:?} overlaps with {overlaps:?}"));
+    }
+
+    fn may_overlap(&self, run: &Run, other: &Run) -> bool {
+        // A node that decides alone.
+        let (Some(fence), Some(new)) = (other.fence, run.fence) else {
+            return true;
+        };
+        let now = run.started;
+        let is_same_node = other.link.node == run.link.node;
+        if is_same_node && self.runs.was_touched(other, other.arrived) {
+            return true;
+        }
+        match self.grants[&fence].lost {
+            // The newcomer waits 100 ms for it to stop. On the same node it does so before it claims, unless the other one
+            // is past its lease.
+            Some((Loss::Superseded, at)) => {
+                let waited = if is_same_node { run.arrived } else { at };
+                now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease
+            }
+            Some((loss, _)) => self.is_excused(fence, loss, now),
+            // The newcomer has lost its own claim.
+            None => self.grants[&new]
+                .lost
+                .is_some_and(|(loss, _)| self.is_excused(new, loss, now)),
         }
     }
 
@@ -299,17 +331,15 @@ impl Model {
     }
 
     /// A node that has processed an offer does not do it again inside the window, whatever the store has lost.
-    fn check_not_processed_here(&mut self, run: &Run, arrived: Instant) {
+    fn check_not_processed_here(&mut self, run: &Run) {
         let is_same = |other: &&Run| (other.link.node, other.peer, other.text) == (run.link.node, run.peer, run.text);
         let mut earlier = self.runs.runs.iter().enumerate().filter(|(_, other)| is_same(other));
         let window = self.runs.settings.window;
         let again = earlier.find(|(_, other)| {
             let is_remembered = other.end == Some(End::Success)
-                && other
-                    .ended
-                    .is_some_and(|ended| arrived < ended + window && run.started < ended + window)
+                && other.ended.is_some_and(|ended| run.started < ended + window)
                 && !run.link.had_trouble_since(other.started);
-            is_remembered && !self.was_touched(other)
+            is_remembered && self.is_remembered(other)
         });
         let again = again.map(|(number, _)| number);
         self.expect(again.is_none(), || {
@@ -317,17 +347,13 @@ impl Model {
         });
     }
 
-    /// Returns whether the claim of a run was lost, or anything of its peer was forgotten since it started.
-    fn was_touched(&self, run: &Run) -> bool {
-        let is_lost = run.fence.is_none_or(|fence| {
+    /// Returns whether the node of a run that has ended still knows of it.
+    fn is_remembered(&self, run: &Run) -> bool {
+        let is_kept = run.fence.is_some_and(|fence| {
             let grant = &self.grants[&fence];
-            grant.is_forgotten || !matches!(grant.lost, Some((Loss::Completed, _)))
+            !grant.is_forgotten && matches!(grant.lost, Some((Loss::Completed, _)))
         });
-        is_lost
-            || self
-                .forgets
-                .iter()
-                .any(|forget| forget.at >= run.started && forget.peer.is_none_or(|peer| peer == run.peer))
+        is_kept && !self.runs.was_touched(run, run.arrived)
     }
 
     pub(crate) fn answered(&mut self, number: usize, reply: Result<Reply, Broken>) {
@@ -373,20 +399,19 @@ impl Model {
     fn check_replay(&mut self, number: usize, link: &Link, arrived: Instant, is_troubled: bool) {
         let now = Instant::now();
         let run = &self.runs.runs[number];
-        let ended = run.acknowledged.max(run.ended).unwrap_or(run.started);
+        let ended = run.ended.unwrap_or(run.started);
+        let ended = run.acknowledged.map_or(ended, |(at, _)| at.max(ended));
+        let fence = run.acknowledged.map(|(_, fence)| fence).or(run.fence);
         let window = self.runs.settings.window.mul_f64(self.runs.stretch);
         let is_current = is_troubled || now <= ended + COMMIT_TIME + window;
         let forgotten = self.forgets.iter().find(|forget| {
+            let is_older = fence.is_some_and(|fence| fence <= forget.last);
             let is_meant = forget.peer.is_none_or(|peer| peer == run.peer)
                 && match forget.scope {
-                    Scope::Peer => run.fence.is_some_and(|fence| fence <= forget.last),
-                    Scope::Offer(other) => {
-                        other == fingerprint(run.text) && run.fence.is_some_and(|fence| fence <= forget.last)
-                    }
+                    Scope::Peer => is_older,
+                    Scope::Offer(other) => is_older && other == fingerprint(run.text),
                     // Followers of an offer in flight wait for its completion all the same.
-                    Scope::Claim(_, fence) => {
-                        run.fence == Some(fence) && run.ended.is_some_and(|ended| ended < forget.at)
-                    }
+                    Scope::Claim(_, other) => fence == Some(other) && ended + COMMIT_TIME < forget.at,
                 };
             let told = forget.told.get(&link.node);
             is_meant && told.is_some_and(|told| arrived > *told && arrived > forget.at)
@@ -446,5 +471,18 @@ impl Model {
             .map(|(fence, _)| fence)
             .collect();
         self.expect(leaked.is_empty(), || format!("claims {leaked:?} are held for ever"));
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            link,
+            peer,
+            text,
+            fence,
+            ..
+        } = self;
+        write!(f, "a run on node {} of {peer:?}, text {text}, {fence:?}", link.node)
     }
 }

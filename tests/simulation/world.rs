@@ -142,20 +142,21 @@ impl Cast {
                 self.send(offer);
             }
             Step::Leave { back } => self.leave(back),
-            Step::Forget { node, peer: number } => self.command(node, |node| {
+            Step::Forget { node, peer: number } => self.command(node, Some(number), |node| {
                 node.handle.forget(peer(number));
             }),
             Step::ForgetOffer {
                 node,
                 peer: number,
                 text,
-            } => self.command(node, |node| {
+            } => self.command(node, Some(number), |node| {
                 node.handle.forget_offer(peer(number), fingerprint(text));
             }),
-            Step::Clear { node } => self.command(node, |node| node.handle.clear()),
+            Step::Clear { node } => self.command(node, None, |node| node.handle.clear()),
             Step::EndSession { back } => {
                 let session = self.world.model().session(back);
-                if let Some(session) = session {
+                if let Some((node, peer, session)) = session {
+                    self.world.model().commanded(node, Some(peer));
                     session.forget();
                 }
             }
@@ -187,9 +188,10 @@ impl Cast {
     }
 
     /// Runs a command of the node's own, unless it is paused.
-    fn command(&self, node: usize, command: impl FnOnce(&Node)) {
+    fn command(&self, node: usize, number: Option<u8>, command: impl FnOnce(&Node)) {
         let node = &self.nodes[node];
         if node.link.is_running() {
+            self.world.model().commanded(node.link.node, number.map(peer));
             command(node);
         }
     }

@@ -17,7 +17,6 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -26,7 +25,7 @@ use self::{
     breaker::Breaker,
     meter::{Meter, Operation},
     outbox::Outbox,
-    signals::Signals,
+    signals::{Signals, Watched},
 };
 use super::{
     Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope, SharedStore,
@@ -34,7 +33,7 @@ use super::{
 };
 use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName};
 
-pub(crate) use self::outbox::Message;
+pub(crate) use self::{outbox::Message, signals::Watch};
 
 /// How long a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_millis(250);
@@ -172,6 +171,12 @@ impl StoreClient {
 
     /// Sends a message that the caller does not wait for.
     pub(crate) fn send(self: &Arc<Self>, message: Message) {
+        match &message {
+            // Requests that get a reply from before it ask again.
+            Message::Forget(peer, _) => self.wake(*peer),
+            Message::Clear => self.wake_all(),
+            Message::Complete(..) | Message::Release(_) | Message::Announce(_) => {}
+        }
         self.outbox.send(self, message, Instant::now() + LEASE);
     }
 
@@ -204,17 +209,24 @@ impl StoreClient {
         self.signals.wake_all();
     }
 
-    /// Returns what is ready when the claim is lost.
-    pub(crate) fn watch(&self, token: ClaimToken) -> oneshot::Receiver<Lost> {
-        self.signals.watch(token)
+    /// Returns a future that is ready when the claim of this node is lost.
+    pub(crate) fn watch_loss(self: &Arc<Self>, token: ClaimToken) -> Watch {
+        Watch::new(Arc::clone(self), Watched::Loss(token))
     }
 
-    pub(crate) fn unwatch(&self, token: ClaimToken) {
-        self.signals.unwatch(token);
+    /// Returns a future that is ready when the processing of a displaced claim has stopped. `None` if it has stopped on
+    /// this node already.
+    pub(crate) fn watch_stop(self: &Arc<Self>, token: ClaimToken) -> Option<Watch> {
+        let may_run = token.node() != self.store.node() || self.signals.is_held(token);
+        may_run.then(|| Watch::new(Arc::clone(self), Watched::Stop(token)))
     }
 
-    pub(crate) fn lose(&self, token: ClaimToken, cause: Lost) {
-        self.signals.lose(token, cause);
+    pub(crate) fn note_lost(&self, token: ClaimToken, cause: Lost) {
+        self.signals.notify(Watched::Loss(token), cause);
+    }
+
+    pub(crate) fn note_stopped(&self, token: ClaimToken) {
+        self.signals.notify(Watched::Stop(token), Lost::TakenOver);
     }
 
     async fn call<T>(

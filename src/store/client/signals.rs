@@ -2,12 +2,17 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
 
 use tokio::sync::{Notify, futures::OwnedNotified, oneshot};
 
-use super::super::{ClaimToken, Lost};
+use super::{
+    super::{ClaimToken, Lost},
+    StoreClient,
+};
 use crate::PeerKey;
 
 /// The requests that wait for a notice.
@@ -17,7 +22,16 @@ pub(super) struct Signals(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<PeerKey, (Arc<Notify>, usize)>,
-    held: HashMap<ClaimToken, oneshot::Sender<Lost>>,
+    watched: HashMap<Watched, oneshot::Sender<Lost>>,
+}
+
+/// What a [`Watch`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Watched {
+    /// The loss of a claim of this node.
+    Loss(ClaimToken),
+    /// The end of the processing of a claim that was displaced. It may be one of this node.
+    Stop(ClaimToken),
 }
 
 /// Waits for the end of a claim of one peer. Dropped, it gives up its entry.
@@ -26,6 +40,14 @@ pub(crate) struct Subscription<'a> {
     signals: &'a Signals,
     peer: PeerKey,
     notify: Arc<Notify>,
+}
+
+/// Waits for a notice about a claim. Dropped, it gives up its entry.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: Arc<StoreClient>,
+    watched: Watched,
+    lost: oneshot::Receiver<Lost>,
 }
 
 impl Signals {
@@ -54,27 +76,21 @@ impl Signals {
         all.iter().for_each(|notify| notify.notify_waiters());
     }
 
-    pub(super) fn watch(&self, token: ClaimToken) -> oneshot::Receiver<Lost> {
-        let (sender, receiver) = oneshot::channel();
-        self.with(|state| state.held.insert(token, sender));
-        receiver
-    }
-
-    pub(super) fn unwatch(&self, token: ClaimToken) {
-        // Dropped outside the mutex: it wakes the receiver.
-        let _sender = self.with(|state| state.held.remove(&token));
-    }
-
-    pub(super) fn lose(&self, token: ClaimToken, cause: Lost) {
-        if let Some(sender) = self.with(|state| state.held.remove(&token)) {
+    pub(super) fn notify(&self, watched: Watched, cause: Lost) {
+        if let Some(sender) = self.with(|state| state.watched.remove(&watched)) {
             // The claim may have ended meanwhile.
             let _ = sender.send(cause);
         }
     }
 
+    /// Returns whether this node holds a claim, or may hold it.
+    pub(super) fn is_held(&self, token: ClaimToken) -> bool {
+        self.with(|state| state.watched.contains_key(&Watched::Loss(token)))
+    }
+
     /// Returns how many peers and claims are waited for.
     pub(super) fn len(&self) -> usize {
-        self.with(|state| state.waiting.len() + state.held.len())
+        self.with(|state| state.waiting.len() + state.watched.len())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -87,6 +103,33 @@ impl Subscription<'_> {
     /// Returns a future that is ready after the next wake-up from now on.
     pub(crate) fn notified(&self) -> OwnedNotified {
         Arc::clone(&self.notify).notified_owned()
+    }
+}
+
+impl Watch {
+    pub(super) fn new(client: Arc<StoreClient>, watched: Watched) -> Self {
+        let (sender, lost) = oneshot::channel();
+        client.signals.with(|state| state.watched.insert(watched, sender));
+        Self { client, watched, lost }
+    }
+}
+
+impl Future for Watch {
+    type Output = Lost;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Lost> {
+        match Pin::new(&mut self.lost).poll(cx) {
+            Poll::Ready(Ok(lost)) => Poll::Ready(lost),
+            // The sender stays in its entry until it sends.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Dropped outside the mutex: it wakes the receiver.
+        let _sender = self.client.signals.with(|state| state.watched.remove(&self.watched));
     }
 }
 

@@ -81,7 +81,9 @@ impl Peer {
             match ask.supersede {
                 Some(window) if !is_taken_over => {
                     lost = Some((holder.token, Lost::Superseded));
-                    displaced = Some(holder.token);
+                    // A node stops its own claim before it supersedes it, but that claim may have waited for another one.
+                    let earlier = self.displaced.filter(|_| holder.token.node() == node);
+                    displaced = Some(earlier.unwrap_or(holder.token));
                     let loser = Memory {
                         fingerprint: holder.fingerprint,
                         fence: next,
