@@ -25,11 +25,12 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn start() -> Self {
-        let server = WhipServer::start(&["--answer-delay-ms", "150"]);
+        let server = WhipServer::start(&["--answer-delay-ms", "250"]);
         let mut clients = JoinSet::new();
         clients.spawn(publish(server.address.clone()));
         clients.spawn(misbehave(server.address.clone()));
         clients.spawn(trickle(server.address.clone()));
+        clients.spawn(leave(server.address.clone()));
         Self {
             server,
             _clients: clients,
@@ -41,9 +42,9 @@ impl Load {
     }
 }
 
-/// Publishes a stream twice a second. Each offer arrives one to four times, and each session ends.
+/// Publishes a stream about twice a second. Each offer arrives one to four times, and each session ends.
 async fn publish(address: String) {
-    let mut ticks = interval(Duration::from_millis(500));
+    let mut ticks = interval(Duration::from_millis(470));
     let mut sessions = JoinSet::new();
     for n in 0.. {
         ticks.tick().await;
@@ -71,18 +72,31 @@ async fn misbehave(address: String) {
     for n in 0.. {
         ticks.tick().await;
         for request in [
-            Message::request(
-                "POST",
-                "/whip/broken",
-                SDP,
-                format!("v=0\r\no=- {n} 1 IN IP4 0.0.0.0\r\n"),
-            ),
+            without_media("/whip/broken", n),
             Message::request("POST", "/whip/text", &[("Content-Type", "text/plain")], OFFER),
             Message::request("PATCH", "/whip/stream/none", &[], ""),
         ] {
             let _ = request.exchange(&address).await;
         }
     }
+}
+
+/// Leaves before the answer, and comes back with another offer, which takes over.
+async fn leave(address: String) {
+    let mut ticks = interval(Duration::from_secs(7));
+    for n in 0.. {
+        ticks.tick().await;
+        if let Ok(mut stream) = TcpStream::connect(&address).await {
+            let _ = stream.write_all(&without_media("/whip/left", 2 * n).bytes()).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+        let _ = without_media("/whip/left", 2 * n + 1).exchange(&address).await;
+    }
+}
+
+/// An offer that the endpoint refuses after its delay.
+fn without_media(path: &str, version: u32) -> Message {
+    Message::request("POST", path, SDP, format!("v=0\r\no=- {version} 1 IN IP4 0.0.0.0\r\n"))
 }
 
 /// Sends a body that never ends, again and again.
