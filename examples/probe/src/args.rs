@@ -1,0 +1,165 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use url::Url;
+
+use crate::{
+    check::Check,
+    message::{Format, Template},
+};
+
+const TEMPLATE: &str = r#"{"type":"offer","sdp":"$sdp"}"#;
+
+const MORE: &str = r#"Over HTTP the peer is the URL with the bearer token. $peer in the URL, or in a template, becomes a name that is new for each
+peer: --peers 50 http://127.0.0.1:8080/whip/$peer. Put quotes around it in a shell.
+
+The exit code is 0 if no check failed, 1 if one did, 2 if the probe could not be used (wrong option, server not reachable, token
+missing, nothing at this path), and 130 if it was interrupted. Certificates are checked against the system's, or against
+those in the file that SSL_CERT_FILE names."#;
+
+/// Sends repeated WebRTC offers to a signaling server, and judges what comes back
+///
+/// The offers are real. No media is sent, and the sessions are ended with DELETE.
+#[derive(Debug, Parser)]
+#[command(name = "probe", after_help = MORE)]
+pub(crate) struct Args {
+    /// Where the server takes offers: http or https, or ws or wss with --ws
+    pub(crate) url: Url,
+    /// Bearer token to send
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) bearer: Option<String>,
+    /// Bearer token of another user, who must not get the first one's answer [default: a random one]
+    #[arg(long, value_name = "TOKEN")]
+    other_bearer: Option<String>,
+    /// Send offers of a viewer (WHEP)
+    #[arg(long)]
+    pub(crate) whep: bool,
+    /// POST JSON, with $sdp where the offer goes [default template: {"type":"offer","sdp":"$sdp"}]
+    #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true, default_missing_value = TEMPLATE,
+        value_parser = Template::offer, conflicts_with = "ws")]
+    json: Option<Template>,
+    /// Send JSON messages over a WebSocket, with $sdp where the offer goes [default template: as for --json]
+    #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true, default_missing_value = TEMPLATE,
+        value_parser = Template::offer)]
+    ws: Option<Template>,
+    /// JSON message to send first on each WebSocket, such as a join; may be repeated
+    #[arg(long, value_name = "TEMPLATE", value_parser = Template::message, requires = "ws")]
+    pub(crate) hello: Vec<Template>,
+    /// JSON pointer to the SDP in an answer
+    #[arg(long, value_name = "POINTER", default_value = "/sdp")]
+    answer: String,
+    /// Time limit for each request, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+    /// Number of different offers in the storm
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) peers: u16,
+    /// Number of copies of each offer in the storm
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub(crate) copies: u16,
+    /// Run only this check; may be repeated
+    #[arg(long, value_name = "CHECK", value_enum)]
+    only: Vec<Check>,
+    /// Form of the report on standard output
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Form::Text)]
+    pub(crate) report: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum Form {
+    Text,
+    Json,
+}
+
+/// The protocol that the server speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Protocol {
+    Whip,
+    Whep,
+    Json,
+    Ws,
+}
+
+impl Args {
+    /// Checks what clap cannot: the URL, and the token.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let schemes = if self.ws.is_some() {
+            ["ws", "wss"]
+        } else {
+            ["http", "https"]
+        };
+        if !schemes.contains(&self.url.scheme()) || !self.url.has_host() {
+            let [plain, encrypted] = schemes;
+            let hint = if self.ws.is_none() && self.url.scheme().starts_with("ws") {
+                " (or --ws)"
+            } else {
+                ""
+            };
+            return Err(format!("the URL should start with {plain}:// or {encrypted}://{hint}"));
+        }
+        let tokens = [&self.bearer, &self.other_bearer].into_iter().flatten();
+        if tokens
+            .into_iter()
+            .any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err("a bearer token has no blanks and only ASCII characters".into());
+        }
+        if self.bearer.is_some() && self.bearer == self.other_bearer {
+            return Err("--bearer and --other-bearer are the same".into());
+        }
+        if !self.answer.is_empty() && !self.answer.starts_with('/') {
+            return Err("--answer takes a JSON pointer such as /sdp".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        match (&self.ws, &self.json, self.whep) {
+            (Some(_), ..) => Protocol::Ws,
+            (None, Some(_), _) => Protocol::Json,
+            (None, None, true) => Protocol::Whep,
+            (None, None, false) => Protocol::Whip,
+        }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        match self.ws.as_ref().or(self.json.as_ref()) {
+            None => Format::Sdp,
+            Some(template) => Format::Json {
+                template: template.clone(),
+                answer: self.answer.clone(),
+            },
+        }
+    }
+
+    pub(crate) fn other_bearer(&self) -> String {
+        self.other_bearer.clone().unwrap_or_else(|| {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).expect("the system should have randomness");
+            format!("probe-{:016x}", u64::from_ne_bytes(bytes))
+        })
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// The checks to run, in order. The first one shows that the server can be probed.
+    pub(crate) fn checks(&self) -> impl Iterator<Item = Check> {
+        let all = Check::value_variants().iter().copied();
+        all.filter(|check| *check == Check::One || self.only.is_empty() || self.only.contains(check))
+    }
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Whip => "WHIP",
+            Self::Whep => "WHEP",
+            Self::Json => "JSON over HTTP",
+            Self::Ws => "JSON over a WebSocket",
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The probe as a process, against small servers that treat offers in known ways.
+
+mod errors;
+mod run;
+mod server;
+mod verdicts;
