@@ -12,8 +12,11 @@ use crate::{
 
 const TEMPLATE: &str = r#"{"type":"offer","sdp":"$sdp"}"#;
 
-const MORE: &str = r#"Over HTTP the peer is the URL with the bearer token. $peer in the URL, or in a template, becomes a name that is new for each
-peer: --peers 50 http://127.0.0.1:8080/whip/$peer. Put quotes around it in a shell.
+/// Limit for different offers that one peer sends at once.
+const MAX_OF_ONE_PEER: u16 = 8;
+
+const MORE: &str = r#"$peer in the URL or in a template becomes a name that is new for each peer, as in 'http://127.0.0.1:8080/whip/$peer' (with
+the quotes). Without it all offers of the storm are of one peer, and are 8 at most. A WebSocket is a peer by itself.
 
 The exit code is 0 if no check failed, 1 if one did, 2 if the probe could not be used (wrong option, server not reachable, token
 missing, nothing at this path), and 130 if it was interrupted. Certificates are checked against the system's, or against
@@ -53,9 +56,9 @@ pub(crate) struct Args {
     /// Time limit for each request, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
-    /// Number of different offers in the storm
+    /// Number of peers in the storm, each with an offer of its own
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) peers: u16,
+    peers: u16,
     /// Number of copies of each offer in the storm
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=100))]
     pub(crate) copies: u16,
@@ -140,6 +143,16 @@ impl Args {
             getrandom::fill(&mut bytes).expect("the system should have randomness");
             format!("probe-{:016x}", u64::from_ne_bytes(bytes))
         })
+    }
+
+    /// The number of offers in the storm. One peer has no more than a few at once.
+    pub(crate) fn peers(&self) -> u16 {
+        let has_names = self.url.as_str().contains("$peer") || self.json.as_ref().is_some_and(Template::has_peer);
+        if has_names || self.ws.is_some() {
+            self.peers
+        } else {
+            self.peers.min(MAX_OF_ONE_PEER)
+        }
     }
 
     pub(crate) fn timeout(&self) -> Duration {

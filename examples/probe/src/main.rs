@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
     let target = Arc::new(Target::new(&args));
     let probe = Probe {
         target: Arc::clone(&target),
-        peers: args.peers,
+        peers: args.peers(),
         copies: args.copies,
     };
     let progress = Progress::new(args.checks().count());

@@ -61,6 +61,11 @@ impl Template {
         serde_json::from_str(text).map(Self).map_err(|error| error.to_string())
     }
 
+    /// Returns `true` if there is a place for the peer's name.
+    pub(crate) fn has_peer(&self) -> bool {
+        self.0.to_string().contains("$peer")
+    }
+
     pub(crate) fn fill(&self, sdp: &str, peer: &str) -> String {
         let mut value = self.0.clone();
         fill(&mut value, sdp, peer);

@@ -263,5 +263,224 @@ fn refusals(replies: &[Reply]) -> String {
 }
 
 #[cfg(test)]
-#[path = "verdict_tests.rs"]
-mod tests;
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::check::Verdict::{self, Fail, Pass, Warn};
+
+    const TIMED_OUT: Outcome = Outcome::Lost(Lost::TimedOut);
+    const SILENT: Outcome = Outcome::Lost(Lost::Silent);
+
+    /// Session 0 has nothing that identifies it.
+    fn session(number: usize) -> Outcome {
+        Outcome::Answered(Answer {
+            status: 201,
+            location: (number > 0).then(|| format!("http://host/{number}")),
+            ufrag: (number > 0).then(|| number.to_string()),
+            is_sdp: true,
+        })
+    }
+
+    fn refused(status: u16) -> Outcome {
+        Outcome::Refused {
+            status,
+            retry_after: status == 503,
+        }
+    }
+
+    fn replies(outcomes: impl IntoIterator<Item = Outcome>) -> Vec<Reply> {
+        outcomes.into_iter().map(|outcome| of(0, outcome)).collect()
+    }
+
+    fn of(offer: usize, outcome: Outcome) -> Reply {
+        Reply {
+            offer,
+            outcome,
+            took: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn copies_share_one_session() {
+        let rows: &[(Verdict, &[Outcome])] = &[
+            (Pass, &[session(1), session(1)]),
+            (Pass, &[session(0), session(0)]),
+            (Fail, &[session(1), session(2)]),
+            (Fail, &[session(1), session(2), TIMED_OUT]),
+            (Warn, &[session(1), refused(409)]),
+            (Warn, &[session(1), refused(503)]),
+            (Warn, &[session(1), SILENT]),
+            (Fail, &[session(1), refused(500)]),
+            (Fail, &[session(1), TIMED_OUT]),
+            (Fail, &[session(1), Outcome::Empty { status: 200 }]),
+            (Fail, &[refused(409), refused(409)]),
+            (Fail, &[SILENT]),
+            (Fail, &[]),
+        ];
+        for (verdict, outcomes) in rows {
+            let ruling = same_offer(&replies(outcomes.to_vec()));
+            assert_eq!(ruling.verdict, *verdict, "{outcomes:?}: {}", ruling.why);
+        }
+    }
+
+    #[test]
+    fn sessions_count_by_location_or_ufrag() {
+        let answer = |location: &str, ufrag: &str| {
+            Outcome::Answered(Answer {
+                location: Some(location.to_owned()),
+                ufrag: Some(ufrag.to_owned()),
+                ..Answer::default()
+            })
+        };
+        let count = |outcomes: [Outcome; 2]| sessions(&replies(outcomes));
+        assert_eq!(count([answer("/a", "a"), answer("/a", "a")]), 1);
+        assert_eq!(count([answer("/a", "a"), answer("/a", "b")]), 2);
+        assert_eq!(count([answer("/a", "a"), answer("/b", "a")]), 2);
+        assert_eq!(count([refused(409), answer("/b", "a")]), 1);
+    }
+
+    #[test]
+    fn repeat_after_cut_is_answered() {
+        let closed = || Outcome::Lost(Lost::Closed);
+        let rows = [
+            (Pass, [session(1), session(1), session(1)]),
+            (Pass, [closed(), closed(), session(1)]),
+            (Fail, [session(1), closed(), session(2)]),
+            (Fail, [closed(), closed(), refused(403)]),
+            (Fail, [session(1), session(1), TIMED_OUT]),
+        ];
+        for (verdict, outcomes) in rows {
+            assert_eq!(cut(&replies(outcomes.clone())).verdict, verdict, "{outcomes:?}");
+        }
+        assert!(cut(&replies([closed(), session(1)])).why.contains("would not show"));
+    }
+
+    #[test]
+    fn newer_offer_is_not_lost() {
+        let rows = [
+            (Pass, session(1), session(2)),
+            (Pass, refused(409), session(2)),
+            (Warn, TIMED_OUT, session(2)),
+            (Fail, session(1), session(1)),
+            (Warn, session(1), refused(503)),
+            (Warn, session(1), refused(409)),
+            (Fail, session(1), refused(500)),
+            (Fail, session(1), TIMED_OUT),
+        ];
+        for (verdict, first, second) in rows {
+            let ruling = newer(Protocol::Whip, &of(0, first), &of(1, second));
+            assert_eq!(ruling.verdict, verdict, "{}", ruling.why);
+        }
+        let same = newer(Protocol::Ws, &of(0, session(1)), &of(1, session(1)));
+        assert_eq!(same.verdict, Pass);
+    }
+
+    #[test]
+    fn dead_session_is_not_replayed() {
+        let deleted = Outcome::Empty { status: 200 };
+        let rows = [
+            (Pass, &deleted, session(2)),
+            (Fail, &deleted, session(1)),
+            (Warn, &deleted, refused(409)),
+            (Fail, &deleted, refused(500)),
+            (Fail, &deleted, TIMED_OUT),
+            (Fail, &refused(405), session(2)),
+        ];
+        let first = session(1);
+        let Outcome::Answered(first) = &first else {
+            unreachable!()
+        };
+        for (verdict, deleted, again) in rows {
+            let ruling = ended(first, deleted, &of(0, again));
+            assert_eq!(ruling.verdict, verdict, "{}", ruling.why);
+        }
+    }
+
+    #[test]
+    fn users_do_not_share_a_session() {
+        let rows = [
+            (Pass, session(2)),
+            (Pass, refused(401)),
+            (Fail, session(1)),
+            (Fail, refused(500)),
+            (Fail, TIMED_OUT),
+        ];
+        for (verdict, other) in rows {
+            let ruling = principal(&of(0, session(1)), &replies([session(3), other]));
+            assert_eq!(ruling.verdict, verdict, "{}", ruling.why);
+        }
+        assert_eq!(principal(&of(0, refused(409)), &[]).verdict, Fail);
+    }
+
+    #[test]
+    fn storm_makes_one_session_for_each_offer() {
+        let rows: &[(Verdict, &[(usize, Outcome)])] = &[
+            (Pass, &[(0, session(1)), (0, session(1)), (1, session(2))]),
+            (Pass, &[(0, session(1)), (1, refused(503))]),
+            (Warn, &[(0, session(1)), (1, refused(429))]),
+            (Warn, &[(0, session(1)), (0, refused(409))]),
+            (Fail, &[(0, session(1)), (0, session(2))]),
+            (Fail, &[(0, session(1)), (1, session(1))]),
+            (Fail, &[(0, session(1)), (1, TIMED_OUT)]),
+            (Fail, &[(0, refused(503)), (1, refused(503))]),
+        ];
+        for (verdict, outcomes) in rows {
+            let replies: Vec<_> = outcomes
+                .iter()
+                .cloned()
+                .map(|(offer, outcome)| of(offer, outcome))
+                .collect();
+            let ruling = storm(&replies);
+            assert_eq!(ruling.verdict, *verdict, "{outcomes:?}: {}", ruling.why);
+        }
+    }
+
+    #[test]
+    fn broken_bodies_are_client_errors() {
+        let rows = [
+            (Pass, refused(400), session(1), session(2)),
+            (Pass, refused(400), refused(413), session(2)),
+            (Pass, SILENT, SILENT, session(2)),
+            (Warn, refused(500), refused(413), session(2)),
+            (Warn, refused(400), Outcome::Lost(Lost::Closed), session(2)),
+            (Warn, Outcome::Empty { status: 200 }, refused(413), session(2)),
+            (Fail, session(1), refused(413), session(2)),
+            (Fail, refused(400), TIMED_OUT, session(2)),
+            (Fail, refused(400), refused(413), refused(403)),
+        ];
+        for (verdict, broken, long, after) in rows {
+            let ruling = bodies(&replies([broken]), &of(0, long), &of(1, after));
+            assert_eq!(ruling.verdict, verdict, "{}", ruling.why);
+        }
+    }
+
+    #[test]
+    fn whip_answers_need_a_location() {
+        let answer = Answer {
+            status: 201,
+            location: Some("http://host/1".into()),
+            ufrag: Some("a".into()),
+            is_sdp: true,
+        };
+        let without = |change: fn(&mut Answer)| {
+            let mut answer = answer.clone();
+            change(&mut answer);
+            Outcome::Answered(answer)
+        };
+        let rows = [
+            (Pass, Pass, without(|_| {})),
+            (Fail, Pass, without(|answer| answer.location = None)),
+            (Fail, Fail, without(|answer| answer.ufrag = None)),
+            (Warn, Pass, without(|answer| answer.status = 200)),
+            (Warn, Pass, without(|answer| answer.is_sdp = false)),
+            (Fail, Fail, refused(406)),
+            (Fail, Fail, TIMED_OUT),
+        ];
+        for (whip, json, outcome) in rows {
+            let reply = of(0, outcome);
+            assert_eq!(one(Protocol::Whip, &reply).verdict, whip, "{reply:?}");
+            assert_eq!(one(Protocol::Json, &reply).verdict, json, "{reply:?}");
+        }
+    }
+}

@@ -22,7 +22,10 @@ async fn wrong_options_exit_with_2() {
         (&["http://127.0.0.1/", "--ws"], "ws:// or wss://"),
         (&["http://127.0.0.1/", "--json={}"], "it has no $sdp"),
         (&["http://127.0.0.1/", "--bearer", "a b"], "no blanks"),
-        (&["http://127.0.0.1/", "--bearer", "a", "--other-bearer", "a"], "are the same"),
+        (
+            &["http://127.0.0.1/", "--bearer", "a", "--other-bearer", "a"],
+            "are the same",
+        ),
         (&["http://127.0.0.1/", "--answer", "sdp"], "JSON pointer"),
         (&["http://127.0.0.1/", "--timeout", "0"], "not in 1..=600"),
         (&["http://127.0.0.1/", "--only", "all"], "at-once"),
@@ -39,7 +42,10 @@ async fn wrong_options_exit_with_2() {
 async fn unusable_servers_exit_with_2() {
     let answering = |status: u16| async move {
         let status = StatusCode::from_u16(status).expect("it should be a status");
-        let router = Router::new().route("/whip", post(move || async move { (status, [(header::LOCATION, "/")]) }));
+        let router = Router::new().route(
+            "/whip",
+            post(move || async move { (status, [(header::LOCATION, "/")]) }),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
         let address = listener.local_addr().expect("it should be bound");
         tokio::spawn(async { axum::serve(listener, router).await });
@@ -57,7 +63,11 @@ async fn unusable_servers_exit_with_2() {
         let ended = run(&[&url, "--bearer", "secret"]).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{status}");
         assert!(ended.stderr.contains(&format!("probe: {status}: ")), "{}", ended.stderr);
-        assert!(ended.stderr.contains(advice) && !ended.stderr.contains("secret"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(advice) && !ended.stderr.contains("secret"),
+            "{}",
+            ended.stderr
+        );
     }
 
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
@@ -65,7 +75,11 @@ async fn unusable_servers_exit_with_2() {
     drop(free);
     let ended = run(&[&format!("http://{address}/")]).await;
     assert_eq!(ended.code, Some(2));
-    assert!(ended.stderr.contains("cannot connect: Connection refused"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cannot connect: Connection refused"),
+        "{}",
+        ended.stderr
+    );
 
     let url = format!("https://{}/whip", answering(201).await);
     let ended = run(&[&url]).await;
@@ -80,9 +94,18 @@ async fn strange_responses_fail_without_panic() {
     let rows = [
         ("", "connection closed"),
         ("hello\r\n\r\n", "invalid response"),
-        ("HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\nv=0", "connection closed"),
-        ("HTTP/1.1 201 Created\r\nContent-Length: 3\r\nLocation: http://[\r\n\r\n\u{fffd}", "no SDP answer"),
-        ("HTTP/1.1 201 Created\r\nContent-Length: 0\r\nLocation: mailto:a\r\n\r\n", "no SDP answer"),
+        (
+            "HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\nv=0",
+            "connection closed",
+        ),
+        (
+            "HTTP/1.1 201 Created\r\nContent-Length: 3\r\nLocation: http://[\r\n\r\n\u{fffd}",
+            "no SDP answer",
+        ),
+        (
+            "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nLocation: mailto:a\r\n\r\n",
+            "no SDP answer",
+        ),
         ("HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n", "refused with 599"),
         (&big, "response too large"),
         (&long, "message head is too large"),
@@ -105,6 +128,9 @@ async fn strange_responses_fail_without_panic() {
         assert_eq!(ended.code, Some(1), "{why}: {}", ended.stderr);
         let one = ended.check("one");
         assert_eq!(one["verdict"], "fail");
-        assert!(one["why"].as_str().is_some_and(|text| text.contains(why)), "{why}: {one:#}");
+        assert!(
+            one["why"].as_str().is_some_and(|text| text.contains(why)),
+            "{why}: {one:#}"
+        );
     }
 }

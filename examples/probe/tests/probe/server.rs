@@ -17,6 +17,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, delete, post},
 };
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -76,7 +78,7 @@ impl Server {
             .route("/offer", post(json_offer))
             .route("/socket", any(upgrade))
             .with_state(server.clone());
-        tokio::spawn(async { axum::serve(listener, router).await });
+        tokio::spawn(serve(listener, router));
         server
     }
 
@@ -129,6 +131,17 @@ impl Server {
     }
 }
 
+/// Goes on when a client has ended its side, as servers in Go, Node and Python do. `axum::serve` drops the handler.
+async fn serve(listener: TcpListener, router: Router) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new()
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(connection.with_upgrades());
+    }
+}
+
 async fn publish(
     State(server): State<Server>,
     Path(stream): Path<String>,
@@ -136,7 +149,9 @@ async fn publish(
     offer: String,
 ) -> Result<Response, StatusCode> {
     let user = fields.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let id = server.accept(&offer, &format!("{stream} {}", user.unwrap_or_default())).await?;
+    let id = server
+        .accept(&offer, &format!("{stream} {}", user.unwrap_or_default()))
+        .await?;
     let fields = [
         (header::LOCATION, format!("/sessions/{id}")),
         (header::CONTENT_TYPE, "application/sdp".into()),
@@ -159,7 +174,11 @@ async fn end(State(server): State<Server>, Path(id): Path<usize>) -> StatusCode 
     }
 }
 
-async fn json_offer(State(server): State<Server>, fields: HeaderMap, Json(offer): Json<Value>) -> Result<Json<Value>, StatusCode> {
+async fn json_offer(
+    State(server): State<Server>,
+    fields: HeaderMap,
+    Json(offer): Json<Value>,
+) -> Result<Json<Value>, StatusCode> {
     let user = fields.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let sdp = offer["jsep"]["sdp"].as_str().unwrap_or_default();
     let id = server.accept(sdp, user.unwrap_or_default()).await?;
@@ -179,7 +198,9 @@ async fn converse(server: Server, mut socket: WebSocket) {
         let message: Value = serde_json::from_str(&text).unwrap_or_default();
         has_joined |= message["join"].is_string();
         let sdp = message["sdp"].as_str().unwrap_or_default();
-        let Ok(id) = server.accept(sdp, &user).await else { continue };
+        let Ok(id) = server.accept(sdp, &user).await else {
+            continue;
+        };
         let answer = json!({ "type": "answer", "sdp": answer(id) }).to_string();
         if has_joined && socket.send(answer.into()).await.is_err() {
             return;

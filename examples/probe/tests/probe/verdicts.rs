@@ -11,7 +11,12 @@ use crate::{
 
 /// Runs all checks. Names those whose verdict is not "pass".
 async fn verdicts(args: &[&str]) -> (Option<i32>, Vec<String>) {
-    let ended = run(&[args, &["--report", "json", "--peers", "6", "--copies", "3", "--timeout", "3"]].concat()).await;
+    let ended = run(&[
+        args,
+        &["--report", "json", "--peers", "6", "--copies", "3", "--timeout", "3"],
+    ]
+    .concat())
+    .await;
     let report = ended.report();
     let checks = report["checks"].as_array().expect("the checks should be a list");
     assert_eq!(checks.len(), 11, "{report:#}");
@@ -30,7 +35,14 @@ async fn each_way_gets_its_verdicts() {
         names.sort_unstable();
         names
     };
-    let refused = ["warn at-once", "warn later", "fail cut", "warn gathered", "warn line-feeds", "warn storm"];
+    let refused = [
+        "warn at-once",
+        "warn later",
+        "fail cut",
+        "warn gathered",
+        "warn line-feeds",
+        "warn storm",
+    ];
     let rows: &[(Way, Vec<String>)] = &[
         (Way::Naive, failed(&copies)),
         (Way::Replaying, vec![]),
@@ -48,7 +60,10 @@ async fn each_way_gets_its_verdicts() {
         assert_eq!(sorted(found), sorted(expected.clone()), "{way:?}");
         assert_eq!(code, Some(i32::from(!expected.is_empty())), "{way:?}");
         let (made, live) = server.sessions();
-        assert!(made > 0 && (live == 0 || *way == Way::WithoutDelete), "{way:?}: {live} of {made} are live");
+        assert!(
+            made > 0 && (live == 0 || *way == Way::WithoutDelete),
+            "{way:?}: {live} of {made} are live"
+        );
     }
 }
 
@@ -70,13 +85,26 @@ async fn hanging_copies_fail_in_time() {
     let server = Server::start(Way::HangingLater).await;
     let ended = run(&[&server.url(), "--report", "json", "--timeout", "1", "--only", "at-once"]).await;
     let check = ended.check("at-once");
-    assert_eq!((&check["verdict"], &check["outcomes"]["timed out"]), (&"fail".into(), &8.into()), "{check:#}");
+    assert_eq!(
+        (&check["verdict"], &check["outcomes"]["timed out"]),
+        (&"fail".into(), &8.into()),
+        "{check:#}"
+    );
 }
 
 #[tokio::test]
 async fn sessions_are_counted() {
     let server = Server::start(Way::Naive).await;
-    let ended = run(&[&server.url(), "--report", "json", "--only", "at-once", "--only", "later"]).await;
+    let ended = run(&[
+        &server.url(),
+        "--report",
+        "json",
+        "--only",
+        "at-once",
+        "--only",
+        "later",
+    ])
+    .await;
     assert_eq!(ended.check("one")["sessions"], 1);
     assert_eq!(ended.check("at-once")["sessions"], 8);
     assert_eq!(ended.check("later")["sessions"], 3);
@@ -86,10 +114,25 @@ async fn sessions_are_counted() {
 
 #[tokio::test]
 async fn json_offers_are_judged() {
-    let flags = [r#"--json={"jsep":{"type":"offer","sdp":"$sdp"}}"#, "--answer", "/jsep/sdp"];
+    let flags = [
+        r#"--json={"jsep":{"type":"offer","sdp":"$sdp"}}"#,
+        "--answer",
+        "/jsep/sdp",
+    ];
     let rows: [(Way, &[&str]); 2] = [
         (Way::Replaying, &["n/a ended"]),
-        (Way::Naive, &["fail at-once", "fail later", "fail cut", "fail gathered", "n/a ended", "fail storm", "fail line-feeds"]),
+        (
+            Way::Naive,
+            &[
+                "fail at-once",
+                "fail later",
+                "fail cut",
+                "fail gathered",
+                "n/a ended",
+                "fail storm",
+                "fail line-feeds",
+            ],
+        ),
     ];
     for (way, expected) in rows {
         let server = Server::start(way).await;
@@ -106,7 +149,18 @@ async fn json_offers_are_judged() {
 async fn socket_offers_are_judged() {
     let rows: [(Way, &[&str]); 2] = [
         (Way::Replaying, &["n/a cut", "n/a ended"]),
-        (Way::Naive, &["fail at-once", "fail gathered", "fail later", "fail line-feeds", "fail storm", "n/a cut", "n/a ended"]),
+        (
+            Way::Naive,
+            &[
+                "fail at-once",
+                "fail gathered",
+                "fail later",
+                "fail line-feeds",
+                "fail storm",
+                "n/a cut",
+                "n/a ended",
+            ],
+        ),
     ];
     for (way, expected) in rows {
         let server = Server::start(way).await;
@@ -118,18 +172,24 @@ async fn socket_offers_are_judged() {
 }
 
 #[tokio::test]
-async fn peers_have_urls_of_their_own() {
+async fn only_named_peers_are_many() {
     let server = Server::start(Way::Replaying).await;
-    let url = format!("http://{}/whip/$peer", server.address);
-    let ended = run(&[&url, "--report", "json", "--only", "storm", "--peers", "5"]).await;
-    assert_eq!((ended.code, &ended.check("storm")["sessions"]), (Some(0), &5.into()));
+    for (stream, sessions) in [("stage", 8), ("$peer", 12)] {
+        let url = format!("http://{}/whip/{stream}", server.address);
+        let ended = run(&[&url, "--report", "json", "--only", "storm", "--peers", "12"]).await;
+        assert_eq!(
+            (ended.code, &ended.check("storm")["sessions"]),
+            (Some(0), &sessions.into())
+        );
+    }
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn interrupted_probe_ends_its_sessions() {
     let server = Server::start(Way::Naive).await;
-    let probe = command(&[&server.url(), "--only", "storm", "--peers", "500", "--copies", "4"]);
+    let url = format!("http://{}/whip/$peer", server.address);
+    let probe = command(&[&url, "--only", "storm", "--peers", "500", "--copies", "4"]);
     let mut probe = { probe }.spawn().expect("the probe should start");
     while server.sessions().0 < 20 {
         sleep(Duration::from_millis(5)).await;
