@@ -9,7 +9,7 @@ use crate::{
     args::Protocol,
     check::{Check, Ruling},
     offer,
-    reply::Reply,
+    reply::{Reply, sessions},
     target::{Send, Target},
     verdict,
 };
@@ -39,6 +39,9 @@ impl Probe {
         let mut replies = Vec::new();
         let ruling = self.check(check, &mut replies).await;
         self.target.end_all().await;
+        if sessions(&replies) == 0 {
+            self.target.end_hidden().await;
+        }
         Finding { check, ruling, replies }
     }
 

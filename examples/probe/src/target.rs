@@ -45,6 +45,8 @@ pub(crate) struct Target {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sessions {
     live: BTreeSet<String>,
+    /// The first `Location` of all.
+    first: Option<String>,
     /// Taken a `DELETE`.
     pub(crate) ended: usize,
     /// Not taken a `DELETE`.
@@ -242,6 +244,14 @@ impl Target {
         ends.buffer_unordered(MAX_REQUESTS).for_each(async |_| {}).await;
     }
 
+    /// Ends a session whose answer was lost, if the server has one `Location` for all sessions of a stream.
+    pub(crate) async fn end_hidden(&self) {
+        let first = self.lock().first.clone();
+        if let Some(first) = first {
+            self.end(&first).await;
+        }
+    }
+
     /// Starts no more requests.
     pub(crate) fn stop(&self) {
         self.permits.close();
@@ -285,7 +295,10 @@ impl Target {
         if let Outcome::Answered(answer) = outcome {
             let mut sessions = self.lock();
             match &answer.location {
-                Some(location) => sessions.live.insert(location.clone()),
+                Some(location) => {
+                    sessions.first.get_or_insert_with(|| location.clone());
+                    sessions.live.insert(location.clone())
+                }
                 None => sessions.unnamed.insert(answer.ufrag.clone().unwrap_or_default()),
             };
         }

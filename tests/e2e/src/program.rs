@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
 };
@@ -52,6 +52,14 @@ pub fn command(name: &str) -> Command {
         binary.display()
     );
     Command::new(binary)
+}
+
+/// The path of a file that `tests/run` installs.
+pub fn installed(path: &str) -> PathBuf {
+    let publishers = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/publishers");
+    let path = Path::new(publishers).join(path);
+    assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
+    path
 }
 
 /// Builds the programs into target/PROFILE, once per process.

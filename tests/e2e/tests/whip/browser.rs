@@ -2,12 +2,14 @@
 
 use std::fs;
 
-use e2e::chromium::{Chromium, Page};
+use e2e::{
+    chromium::{Chromium, Page},
+    program::installed,
+};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
-    clients::installed,
     proxy::{Fault, Proxy},
     server::{WhipServer, packets},
 };

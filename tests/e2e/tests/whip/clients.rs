@@ -1,10 +1,8 @@
 //! The publishers, as `tests/run` installs them.
 
-use std::{
-    path::PathBuf,
-    process::{Output, Stdio},
-};
+use std::process::{Output, Stdio};
 
+use e2e::program::installed;
 use tokio::{process::Command, time::timeout};
 
 use crate::server::TIMEOUT;
@@ -59,14 +57,6 @@ pub(crate) async fn endless_ffmpeg(url: &str, flags: &[&str]) -> Command {
         .args(["-f", "whip", url]);
     ffmpeg.stderr(Stdio::piped()).kill_on_drop(true);
     ffmpeg
-}
-
-/// The path of a file that `tests/run` installs.
-pub(crate) fn installed(path: &str) -> PathBuf {
-    let publishers = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/publishers");
-    let path = PathBuf::from(publishers).join(path);
-    assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
-    path
 }
 
 pub(crate) fn lossy(bytes: &[u8]) -> String {

@@ -1,0 +1,107 @@
+//! The probe on four servers: the WHIP endpoint with the layer and without, aiortc, and Janus.
+//!
+//! `tests/run` installs the last two.
+
+use std::{env, fs};
+
+use e2e::program;
+use serde_json::Value;
+
+use crate::{
+    page::{Column, checks, page, text},
+    servers::Server,
+};
+
+mod page;
+mod servers;
+
+const PEERS: u16 = 20;
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/probe.md");
+
+/// Runs the probe. Returns its report and its exit code.
+fn probe(server: &Server, flags: &[&str]) -> (Value, Option<i32>) {
+    let output = program::command("probe")
+        .args([server.url.as_str(), "--report", "json", "--peers", &PEERS.to_string()])
+        .args(flags)
+        .output()
+        .expect("the probe should run");
+    let report = serde_json::from_slice(&output.stdout);
+    let report = report.unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&output.stderr)));
+    (report, output.status.code())
+}
+
+/// The verdicts that are not "pass".
+fn others(report: &Value) -> Vec<String> {
+    let others = checks(report).iter().filter(|check| check["verdict"] != "pass");
+    let others = others.map(|check| format!("{} {}", text(&check["verdict"]), text(&check["check"])));
+    others.collect()
+}
+
+/// The names under which the probe's checks send.
+fn peers() -> impl Iterator<Item = String> {
+    let checks = [
+        "one",
+        "at-once",
+        "later",
+        "cut",
+        "gathered",
+        "line-feeds",
+        "newer",
+        "ended",
+        "principal",
+        "bodies",
+    ];
+    let storm = (0..PEERS).map(|peer| format!("storm-{peer}"));
+    checks.map(str::to_owned).into_iter().chain(storm)
+}
+
+#[test]
+fn four_servers_get_their_verdicts() {
+    let copies = [
+        "fail at-once",
+        "fail later",
+        "fail gathered",
+        "fail line-feeds",
+        "fail storm",
+    ];
+    type Row = (&'static str, fn() -> Server, &'static [&'static str], Vec<&'static str>);
+    let rows: [Row; 4] = [
+        ("examples/whip with the layer", || Server::whip(&[]), &[], vec![]),
+        (
+            "examples/whip without it",
+            || Server::whip(&["--no-dedup"]),
+            &[],
+            copies.to_vec(),
+        ),
+        (
+            "aiortc 1.16",
+            Server::aiortc,
+            &["--json"],
+            [&copies[..4], &["n/a ended", "fail storm", "warn bodies"]].concat(),
+        ),
+        (
+            "Janus 1.1 with simple-whip-server",
+            || Server::janus(peers()),
+            &[],
+            vec![],
+        ),
+    ];
+    let mut columns = Vec::new();
+    for (name, start, flags, expected) in rows {
+        let server = start();
+        let (report, code) = probe(&server, flags);
+        println!("{name}: {:?}", others(&report));
+        assert_eq!(others(&report), expected, "{name}: {report:#}");
+        assert_eq!(code, Some(i32::from(!expected.is_empty())), "{name}");
+        columns.push(Column {
+            name,
+            flags: flags.join(" "),
+            report,
+        });
+    }
+    let page = page(&columns);
+    if env::var_os("PROBE_PAGE").is_some() {
+        fs::write(PAGE, &page).expect("the page should be writable");
+    }
+}
