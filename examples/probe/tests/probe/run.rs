@@ -23,7 +23,11 @@ pub(crate) fn command(args: &[&str]) -> Command {
 }
 
 pub(crate) async fn run(args: &[&str]) -> Ended {
-    let output = command(args).output().await.expect("the probe should run");
+    ended(&mut command(args)).await
+}
+
+pub(crate) async fn ended(command: &mut Command) -> Ended {
+    let output = command.output().await.expect("the probe should run");
     let text = |bytes| String::from_utf8(bytes).expect("the output should be UTF-8");
     Ended {
         code: output.status.code(),

@@ -11,12 +11,7 @@ use crate::{
 
 /// Runs all checks. Names those whose verdict is not "pass".
 async fn verdicts(args: &[&str]) -> (Option<i32>, Vec<String>) {
-    let ended = run(&[
-        args,
-        &["--report", "json", "--peers", "6", "--copies", "3", "--timeout", "3"],
-    ]
-    .concat())
-    .await;
+    let ended = run(&[args, &["--report", "json", "--peers", "6", "--copies", "3"]].concat()).await;
     let report = ended.report();
     let checks = report["checks"].as_array().expect("the checks should be a list");
     assert_eq!(checks.len(), 11, "{report:#}");
@@ -56,7 +51,7 @@ async fn each_way_gets_its_verdicts() {
     ];
     for (way, expected) in rows {
         let server = Server::start(*way).await;
-        let (code, found) = verdicts(&[&server.url()]).await;
+        let (code, found) = verdicts(&[&server.url(), "--timeout", "5"]).await;
         assert_eq!(sorted(found), sorted(expected.clone()), "{way:?}");
         assert_eq!(code, Some(i32::from(!expected.is_empty())), "{way:?}");
         let (made, live) = server.sessions();
@@ -165,7 +160,7 @@ async fn socket_offers_are_judged() {
     for (way, expected) in rows {
         let server = Server::start(way).await;
         let url = format!("ws://{}/socket", server.address);
-        let (_, mut found) = verdicts(&[&url, "--ws", "--hello", r#"{"join":"$peer"}"#]).await;
+        let (_, mut found) = verdicts(&[&url, "--ws", "--timeout", "1", "--hello", r#"{"join":"$peer"}"#]).await;
         found.sort_unstable();
         assert_eq!(found, expected, "{way:?}");
     }
