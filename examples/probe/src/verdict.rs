@@ -73,7 +73,8 @@ pub(crate) fn cut(replies: &[Reply]) -> Ruling {
     match silent.count() {
         0 => Ruling::pass("one session, and the client gets its answer"),
         silent => Ruling::pass(format!(
-            "the client gets its answer. {silent} cut requests sent nothing back: a session made for them would not show"
+            "the client gets its answer. To {silent} of {} cut requests nothing came back: a session made for one would not show",
+            cut.len()
         )),
     }
 }
