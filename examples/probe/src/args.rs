@@ -195,3 +195,39 @@ impl Protocol {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Args {
+        Args::parse_from(["probe", "http://host/path"].iter().chain(flags))
+    }
+
+    #[test]
+    fn flags_choose_protocol_and_direction() {
+        let rows: [(&[&str], Protocol, Direction); 4] = [
+            (&[], Protocol::Whip, Direction::SendOnly),
+            (&["--whep"], Protocol::Whep, Direction::RecvOnly),
+            (&["--json"], Protocol::Json, Direction::SendOnly),
+            (&["--ws", "--whep"], Protocol::Ws, Direction::RecvOnly),
+        ];
+        for (flags, protocol, direction) in rows {
+            let args = parse(flags);
+            assert_eq!((args.protocol(), args.direction()), (protocol, direction), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn first_check_always_runs() {
+        let checks: Vec<_> = parse(&["--only", "storm"]).checks().collect();
+        assert_eq!(checks, [Check::One, Check::Storm]);
+        assert_eq!(parse(&[]).checks().count(), 11);
+    }
+
+    #[test]
+    fn random_users_differ() {
+        assert_ne!(parse(&[]).other_bearer(), parse(&[]).other_bearer());
+        assert_eq!(parse(&["--other-bearer", "b"]).other_bearer(), "b");
+    }
+}
