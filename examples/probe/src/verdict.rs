@@ -422,6 +422,7 @@ mod tests {
             (Warn, &[(0, session(1)), (1, refused(429))]),
             (Warn, &[(0, session(1)), (0, refused(409))]),
             (Fail, &[(0, session(1)), (0, session(2))]),
+            (Fail, &[(0, session(1)), (0, session(2)), (1, session(3))]),
             (Fail, &[(0, session(1)), (1, session(1))]),
             (Fail, &[(0, session(1)), (1, TIMED_OUT)]),
             (Fail, &[(0, refused(503)), (1, refused(503))]),
