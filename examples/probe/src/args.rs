@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use str0m::media::Direction;
 use url::Url;
 
 use crate::{
@@ -15,12 +16,22 @@ const TEMPLATE: &str = r#"{"type":"offer","sdp":"$sdp"}"#;
 /// Limit for different offers that one peer sends at once.
 const MAX_OF_ONE_PEER: u16 = 8;
 
-const MORE: &str = r#"$peer in the URL or in a template becomes a name that is new for each peer, as in 'http://127.0.0.1:8080/whip/$peer' (with
-the quotes). Without it all offers of the storm are of one peer, and are 8 at most. A WebSocket is a peer by itself.
+const MORE: &str = r#"Examples:
+  probe 'http://127.0.0.1:8080/whip/$peer'
+  probe http://127.0.0.1:8080/offer --json
+  probe ws://127.0.0.1:8080/socket --hello '{"join":"$peer"}' \
+      --ws='{"type":"offer","sdp":"$sdp"}'
 
-The exit code is 0 if no check failed, 1 if one did, 2 if the probe could not be used (wrong option, server not reachable, token
-missing, nothing at this path), and 130 if it was interrupted. Certificates are checked against the system's, or against
-those in the file that SSL_CERT_FILE names."#;
+$peer in the URL or in a template becomes a name that is new for each peer.
+Without it all offers of the storm are of one peer, and are 8 at most. A
+WebSocket is a peer by itself.
+
+The exit code is 0 if no check failed, and 1 if one did. It is 2 if the server
+cannot be probed (wrong option, not reachable, token missing, nothing at this
+path), and 130 after an interrupt.
+
+Certificates are checked against the system's, or against those in the file
+that SSL_CERT_FILE names."#;
 
 /// Sends repeated WebRTC offers to a signaling server, and judges what comes back
 ///
@@ -36,9 +47,9 @@ pub(crate) struct Args {
     /// Bearer token of another user, who must not get the first one's answer [default: a random one]
     #[arg(long, value_name = "TOKEN")]
     other_bearer: Option<String>,
-    /// Send offers of a viewer (WHEP)
+    /// Send offers of a viewer, as in WHEP
     #[arg(long)]
-    pub(crate) whep: bool,
+    whep: bool,
     /// POST JSON, with $sdp where the offer goes [default template: {"type":"offer","sdp":"$sdp"}]
     #[arg(long, value_name = "TEMPLATE", num_args = 0..=1, require_equals = true, default_missing_value = TEMPLATE,
         value_parser = Template::offer, conflicts_with = "ws")]
@@ -127,6 +138,14 @@ impl Args {
         }
     }
 
+    pub(crate) fn direction(&self) -> Direction {
+        if self.whep {
+            Direction::RecvOnly
+        } else {
+            Direction::SendOnly
+        }
+    }
+
     pub(crate) fn format(&self) -> Format {
         match self.ws.as_ref().or(self.json.as_ref()) {
             None => Format::Sdp,
@@ -174,5 +193,41 @@ impl Protocol {
             Self::Json => "JSON over HTTP",
             Self::Ws => "JSON over a WebSocket",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Args {
+        Args::parse_from(["probe", "http://host/path"].iter().chain(flags))
+    }
+
+    #[test]
+    fn flags_choose_protocol_and_direction() {
+        let rows: [(&[&str], Protocol, Direction); 4] = [
+            (&[], Protocol::Whip, Direction::SendOnly),
+            (&["--whep"], Protocol::Whep, Direction::RecvOnly),
+            (&["--json"], Protocol::Json, Direction::SendOnly),
+            (&["--ws", "--whep"], Protocol::Ws, Direction::RecvOnly),
+        ];
+        for (flags, protocol, direction) in rows {
+            let args = parse(flags);
+            assert_eq!((args.protocol(), args.direction()), (protocol, direction), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn first_check_always_runs() {
+        let checks: Vec<_> = parse(&["--only", "storm"]).checks().collect();
+        assert_eq!(checks, [Check::One, Check::Storm]);
+        assert_eq!(parse(&[]).checks().count(), 11);
+    }
+
+    #[test]
+    fn random_users_differ() {
+        assert_ne!(parse(&[]).other_bearer(), parse(&[]).other_bearer());
+        assert_eq!(parse(&["--other-bearer", "b"]).other_bearer(), "b");
     }
 }

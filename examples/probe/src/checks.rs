@@ -23,6 +23,7 @@ const LONG: usize = 64 * 1024;
 /// Sends what the checks need.
 pub(crate) struct Probe {
     pub(crate) target: Arc<Target>,
+    pub(crate) direction: Direction,
     pub(crate) peers: u16,
     pub(crate) copies: u16,
 }
@@ -170,10 +171,7 @@ impl Probe {
     }
 
     fn offer(&self) -> String {
-        offer::new(match self.target.protocol {
-            Protocol::Whep => Direction::RecvOnly,
-            Protocol::Whip | Protocol::Json | Protocol::Ws => Direction::SendOnly,
-        })
+        offer::new(self.direction)
     }
 }
 

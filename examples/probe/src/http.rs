@@ -96,9 +96,7 @@ fn request(call: Call<'_>) -> Result<Request<Full<Bytes>>, Lost> {
 }
 
 fn lost(error: &hyper::Error) -> Lost {
-    if error.is_parse_too_large() {
-        Lost::TooLarge
-    } else if error.is_parse() {
+    if error.is_parse() {
         Lost::Invalid(error.to_string())
     } else {
         Lost::Closed

@@ -43,6 +43,7 @@ async fn main() -> ExitCode {
     let target = Arc::new(Target::new(&args));
     let probe = Probe {
         target: Arc::clone(&target),
+        direction: args.direction(),
         peers: args.peers(),
         copies: args.copies,
     };

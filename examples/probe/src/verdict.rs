@@ -73,7 +73,8 @@ pub(crate) fn cut(replies: &[Reply]) -> Ruling {
     match silent.count() {
         0 => Ruling::pass("one session, and the client gets its answer"),
         silent => Ruling::pass(format!(
-            "the client gets its answer. {silent} cut requests sent nothing back: a session made for them would not show"
+            "the client gets its answer. To {silent} of {} cut requests nothing came back: a session made for one would not show",
+            cut.len()
         )),
     }
 }
@@ -421,6 +422,7 @@ mod tests {
             (Warn, &[(0, session(1)), (1, refused(429))]),
             (Warn, &[(0, session(1)), (0, refused(409))]),
             (Fail, &[(0, session(1)), (0, session(2))]),
+            (Fail, &[(0, session(1)), (0, session(2)), (1, session(3))]),
             (Fail, &[(0, session(1)), (1, session(1))]),
             (Fail, &[(0, session(1)), (1, TIMED_OUT)]),
             (Fail, &[(0, refused(503)), (1, refused(503))]),

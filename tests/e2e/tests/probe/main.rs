@@ -15,14 +15,14 @@ use crate::{
 mod page;
 mod servers;
 
-const PEERS: u16 = 20;
+const PEERS: &str = "20";
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/probe.md");
 
 /// Runs the probe. Returns its report and its exit code.
 fn probe(server: &Server, flags: &[&str]) -> (Value, Option<i32>) {
     let output = program::command("probe")
-        .args([server.url.as_str(), "--report", "json", "--peers", &PEERS.to_string()])
+        .args([server.url.as_str(), "--report", "json", "--peers", PEERS])
         .args(flags)
         .output()
         .expect("the probe should run");
@@ -52,7 +52,8 @@ fn peers() -> impl Iterator<Item = String> {
         "principal",
         "bodies",
     ];
-    let storm = (0..PEERS).map(|peer| format!("storm-{peer}"));
+    let count: u16 = PEERS.parse().expect("it is a number");
+    let storm = (0..count).map(|peer| format!("storm-{peer}"));
     checks.map(str::to_owned).into_iter().chain(storm)
 }
 
@@ -104,9 +105,10 @@ fn four_servers_get_their_verdicts() {
         assert_eq!(others(&report), expected, "{name}: {report:#}");
         let has_failed = expected.iter().any(|verdict| verdict.starts_with("fail"));
         assert_eq!(code, Some(i32::from(has_failed)), "{name}");
+        assert_eq!(report["sessions"]["not_ended"], 0, "{name}: {report:#}");
         columns.push(Column {
             name,
-            flags: flags.join(" "),
+            command: [&["URL", "--peers", PEERS], flags].concat().join(" "),
             report,
         });
     }

@@ -18,25 +18,25 @@ server still sends is read, but a session whose answer is never sent does not sh
 /// What the probe said about one server.
 pub(crate) struct Column {
     pub(crate) name: &'static str,
-    pub(crate) flags: String,
+    /// The command line, without the address.
+    pub(crate) command: String,
     pub(crate) report: Value,
 }
 
 pub(crate) fn page(columns: &[Column]) -> String {
     let names: Vec<_> = columns.iter().map(|column| column.name).collect();
     let mut page = format!("# Repeated offers on four servers\n\n{ABOUT}\n");
-    let _ = writeln!(page, "| check | rule | {} |", names.join(" | "));
+    let _ = writeln!(page, "| check | rule for WHIP | {} |", names.join(" | "));
     let _ = writeln!(page, "|---|---|{}", "---|".repeat(names.len()));
     for (number, check) in checks(&columns[0].report).iter().enumerate() {
         let cells = columns.iter().map(|column| cell(&checks(&column.report)[number]));
         let cells: Vec<_> = cells.collect();
-        // The second server's rules would differ only in the protocol.
         let (title, rule) = (text(&check["title"]), text(&check["rule"]));
         let _ = writeln!(page, "| {title} | {rule} | {} |", cells.join(" | "));
     }
-    page.push_str("\nThe probe's words on what did not pass:\n");
+    page.push_str("\nCells have the verdict and the number of sessions. The probe's words on what did not pass:\n");
     for column in columns {
-        let _ = writeln!(page, "\n**{}** (`probe {}`)\n", column.name, column.flags);
+        let _ = writeln!(page, "\n**{}** (`probe {}`)\n", column.name, column.command);
         let checks = checks(&column.report);
         let others = checks.iter().filter(|check| check["verdict"] != "pass");
         let mut is_empty = true;
