@@ -1,0 +1,257 @@
+//! A node: a layer on a thread of its own, and the handler that all nodes share.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::LocalSet,
+};
+use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_offer_dedup::{
+    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, Replay, Stats, WhenBusy,
+    extract::{Admission, ExtractOffer, Found},
+    store::{Fence, OnStoreError, RedisOptions},
+};
+
+/// An answer, or the reason of a refusal.
+pub(crate) type Reply = Result<String, String>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    peer: String,
+    text: String,
+    fence: Option<Fence>,
+}
+
+/// The handler behind all nodes. It answers each call with its number.
+#[derive(Clone)]
+pub(crate) struct Handler(Arc<State>);
+
+struct State {
+    calls: Mutex<Vec<Message>>,
+    /// How many calls may be answered.
+    answers: Semaphore,
+    running: Mutex<HashMap<String, usize>>,
+    /// The most calls of one peer that ran at once.
+    overlap: AtomicUsize,
+}
+
+impl Handler {
+    /// A handler that answers at once.
+    pub(crate) fn ready() -> Self {
+        let handler = Self::held();
+        handler.answer(1_000_000);
+        handler
+    }
+
+    /// A handler that answers when it is let.
+    pub(crate) fn held() -> Self {
+        Self(Arc::new(State {
+            calls: Mutex::default(),
+            answers: Semaphore::new(0),
+            running: Mutex::default(),
+            overlap: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(crate) fn answer(&self, calls: usize) {
+        self.0.answers.add_permits(calls);
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.0.calls.lock().unwrap().len()
+    }
+
+    pub(crate) fn fences(&self) -> Vec<Option<Fence>> {
+        self.0
+            .calls
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|message| message.fence)
+            .collect()
+    }
+
+    /// The most calls of one peer that ran at once.
+    pub(crate) fn overlap(&self) -> usize {
+        self.0.overlap.load(Relaxed)
+    }
+
+    /// Waits until there have been this many calls.
+    pub(crate) async fn until_called(&self, calls: usize) {
+        until("the handler is called", || self.calls() >= calls).await;
+    }
+
+    async fn handle(self, message: Message) -> Result<Reply, Infallible> {
+        let number = {
+            let mut calls = self.0.calls.lock().unwrap();
+            calls.push(message.clone());
+            calls.len()
+        };
+        let _running = Running::start(&self.0, message.peer);
+        self.0.answers.acquire().await.expect("never closed").forget();
+        Ok(Ok(format!("answer {number}")))
+    }
+}
+
+struct Running(Arc<State>, String);
+
+impl Running {
+    fn start(state: &Arc<State>, peer: String) -> Self {
+        let mut all = state.running.lock().unwrap();
+        let running = all.entry(peer.clone()).or_default();
+        *running += 1;
+        state.overlap.fetch_max(*running, Relaxed);
+        Self(Arc::clone(state), peer)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        *self.0.running.lock().unwrap().get_mut(&self.1).expect("it runs") -= 1;
+    }
+}
+
+#[derive(Clone)]
+struct Offers;
+
+impl ExtractOffer<Message> for Offers {
+    type Request = Message;
+    type Read = std::future::Ready<Found<Message, Infallible>>;
+
+    fn extract(&self, message: Message) -> Found<Message, Self::Read> {
+        let offer = Offer::new(&message.peer, Fingerprint::exact(message.text.as_bytes()));
+        Found::Offer(message, offer)
+    }
+
+    fn prepare(&self, message: &mut Message, admission: &Admission) {
+        message.fence = admission.fence();
+    }
+}
+
+type Job = Box<dyn FnOnce(&Service) + Send>;
+type Service = BoxCloneSyncService<Message, Reply, Infallible>;
+
+/// A layer on a thread of its own.
+pub(crate) struct Node {
+    jobs: mpsc::UnboundedSender<Job>,
+    handle: OfferDedupHandle,
+}
+
+/// Settings that tests change.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    pub(crate) when_busy: WhenBusy,
+    pub(crate) on_store_error: OnStoreError,
+}
+
+pub(crate) const OPEN: Mode = Mode {
+    when_busy: WhenBusy::Refuse,
+    on_store_error: OnStoreError::FailOpen,
+};
+
+pub(crate) const CLOSED: Mode = Mode {
+    on_store_error: OnStoreError::FailClosed,
+    ..OPEN
+};
+
+impl Node {
+    pub(crate) async fn start(url: String, handler: &Handler, mode: Mode) -> Self {
+        let (jobs, mut inbox) = mpsc::unbounded_channel::<Job>();
+        let (started, starting) = oneshot::channel();
+        let handler = handler.clone();
+        thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().expect("a runtime");
+            runtime.block_on(LocalSet::new().run_until(async move {
+                let store = RedisOptions::new(url).secret(b"a secret of all nodes").connect().await;
+                let layer = OfferDedupLayer::builder()
+                    .offers(Offers)
+                    .when_busy(mode.when_busy)
+                    .cooldown(Duration::ZERO)
+                    .answer(Replay::with(|refusal| Err(refusal.reason().to_string())).json_codec(1))
+                    .store(store.expect("the server should be reached"))
+                    .on_store_error(mode.on_store_error)
+                    .build();
+                let inner = service_fn(move |message| handler.clone().handle(message));
+                let service = BoxCloneSyncService::new(layer.layer(inner));
+                let _ = started.send(layer.handle());
+                while let Some(job) = inbox.recv().await {
+                    job(&service);
+                }
+            }));
+        });
+        Self {
+            jobs,
+            handle: starting.await.expect("the node should start"),
+        }
+    }
+
+    /// Sends an offer. The receiver gets the reply.
+    pub(crate) fn send(&self, peer: &str, text: &str) -> oneshot::Receiver<Reply> {
+        let (replied, reply) = oneshot::channel();
+        let message = Message {
+            peer: peer.to_owned(),
+            text: text.to_owned(),
+            fence: None,
+        };
+        self.run(move |service| {
+            let call = service.clone().oneshot(message);
+            tokio::spawn(async move {
+                let Ok(reply) = call.await;
+                let _ = replied.send(reply);
+            });
+        });
+        reply
+    }
+
+    pub(crate) async fn call(&self, peer: &str, text: &str) -> Reply {
+        self.send(peer, text).await.expect("a reply")
+    }
+
+    /// Stops the node's thread: nothing of it runs meanwhile, not even its timers.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.run(move |_| thread::sleep(time));
+    }
+
+    pub(crate) fn handle(&self) -> &OfferDedupHandle {
+        &self.handle
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    fn run(&self, job: impl FnOnce(&Service) + Send + 'static) {
+        assert!(self.jobs.send(Box::new(job)).is_ok(), "the node should run");
+    }
+}
+
+/// Starts `N` nodes.
+pub(crate) async fn nodes<const N: usize>(url: &str, handler: &Handler, mode: Mode) -> [Node; N] {
+    let mut nodes = Vec::new();
+    for _ in 0..N {
+        nodes.push(Node::start(url.to_owned(), handler, mode).await);
+    }
+    nodes
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("as many were started"))
+}
+
+/// Waits for a condition. A slow machine may take long.
+pub(crate) async fn until(what: &str, is_true: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_true() {
+        assert!(start.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
