@@ -211,26 +211,19 @@ async fn cut_connections_never_run_twice_when_closed() {
         let (link, url) = Link::to(server.port()).await;
         let handler = Handler::ready();
         let nodes: [Node; 2] = nodes(&url, &handler, settings).await;
-        let cutting = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut refused = 0;
+        for number in 0..PEERS {
+            let peer = format!("peer {number}");
+            let sent = [nodes[0].send(&peer, "f"), nodes[1].send(&peer, "f")];
+            if number % 3 == 0 {
+                // Somewhere in the middle of the calls.
+                tokio::time::sleep(Duration::from_micros(100 * number as u64)).await;
                 link.cut();
             }
-        });
-        let mut refused = 0;
-        for peer in 0..PEERS {
-            let peer = format!("peer {peer}");
-            let sent = [nodes[0].send(&peer, "f"), nodes[1].send(&peer, "f")];
             for (reply, node) in sent.into_iter().zip(&nodes) {
-                let mut reply = reply.await.expect("a reply");
-                while reply.is_err() {
-                    refused += 1;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    reply = node.call(&peer, "f").await;
-                }
+                refused += node.until_answered(reply, &peer, "f").await.1;
             }
         }
-        cutting.abort();
         let processed = handler.calls();
         if mode == "closed" {
             assert_eq!((processed, handler.overlap()), (PEERS, 1));

@@ -218,6 +218,23 @@ impl Node {
         self.send(peer, text).await.expect("a reply")
     }
 
+    /// Sends an offer again until it is not refused for want of the store. Returns its reply, and how often it was refused.
+    pub(crate) async fn until_answered(
+        &self,
+        reply: oneshot::Receiver<Reply>,
+        peer: &str,
+        text: &str,
+    ) -> (Reply, usize) {
+        let mut reply = reply.await.expect("a reply");
+        let mut refused = 0;
+        while reply == Err("store_unavailable".to_owned()) {
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            reply = self.call(peer, text).await;
+        }
+        (reply, refused)
+    }
+
     /// Stops the node's thread: nothing of it runs meanwhile, not even its timers.
     pub(crate) fn pause(&self, time: Duration) {
         self.run(move |_| thread::sleep(time));
