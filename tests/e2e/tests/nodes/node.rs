@@ -177,6 +177,8 @@ impl Node {
                 let layer = OfferDedupLayer::builder()
                     .offers(Offers)
                     .when_busy(mode.when_busy)
+                    // Longer than the slowest machine takes.
+                    .window(Duration::from_secs(600))
                     .cooldown(Duration::ZERO)
                     .answer(Replay::with(|refusal| Err(refusal.reason().to_string())).json_codec(1))
                     .store(store.expect("the server should be reached"))
