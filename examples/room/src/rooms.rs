@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
+    conditions::Conditions,
     messages::{CloseReason, Kind, Name},
-    room::{Room, SocketHandle},
+    room::{Report, Room, SocketHandle},
     signaling::{Failure, Forward},
 };
 
@@ -24,6 +25,8 @@ const MAX_WAITING: usize = 128;
 pub(crate) struct Rooms {
     rooms: Mutex<HashMap<Name, Room>>,
     dedup: OfferDedupHandle,
+    /// The conditions of a new room.
+    conditions: Conditions,
     sockets: AtomicU64,
     offers_passed: AtomicU64,
 }
@@ -47,10 +50,11 @@ pub(crate) struct Inbox {
 
 impl Rooms {
     /// Creates the list without any room. `dedup` forgets every peer that leaves.
-    pub(crate) fn new(dedup: OfferDedupHandle) -> Self {
+    pub(crate) fn new(dedup: OfferDedupHandle, conditions: Conditions) -> Self {
         Self {
             rooms: Mutex::default(),
             dedup,
+            conditions,
             sockets: AtomicU64::new(0),
             offers_passed: AtomicU64::new(0),
         }
@@ -76,7 +80,7 @@ impl Rooms {
         };
         self.lock()
             .entry(room.clone())
-            .or_insert_with(|| Room::new(room.clone(), self.dedup.clone()))
+            .or_insert_with(|| Room::new(room.clone(), self.dedup.clone(), self.conditions.clone()))
             .enter(peer.clone(), handle)?;
         let member = Member {
             rooms: Arc::clone(self),
@@ -97,6 +101,43 @@ impl Rooms {
             self.offers_passed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(answer)
+    }
+
+    /// The conditions of a room, or those of a new one if it is empty.
+    pub(crate) fn conditions(&self, room: &Name) -> Conditions {
+        let rooms = self.lock();
+        rooms
+            .get(room)
+            .map_or(&self.conditions, |room| &room.conditions)
+            .clone()
+    }
+
+    /// Changes a room. Returns `false` if nobody is in it.
+    pub(crate) fn set_conditions(&self, room: &Name, conditions: Conditions) -> bool {
+        match self.lock().get_mut(room) {
+            Some(room) => {
+                room.conditions = conditions;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What `peer` may know of a room. `None` if nobody is in it.
+    pub(crate) fn report(&self, room: &Name, peer: &Name) -> Option<Report> {
+        self.lock().get(room).map(|room| room.report(peer))
+    }
+
+    pub(crate) fn count_copy(&self, offer: &Forward) {
+        if let Some(room) = self.lock().get_mut(&offer.room) {
+            room.count_copy(&offer.from, &offer.to);
+        }
+    }
+
+    pub(crate) fn count_ignored(&self, room: &Name) {
+        if let Some(room) = self.lock().get_mut(room) {
+            room.offers_ignored += 1;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Room>> {

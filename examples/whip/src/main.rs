@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use clap::Parser;
 use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
@@ -24,11 +25,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{
-    args::{Command, HELP, Settings},
-    progress::End,
-    sessions::Sessions,
-};
+use crate::{args::Settings, progress::End, sessions::Sessions};
 
 mod args;
 mod connection;
@@ -37,19 +34,14 @@ mod fragment;
 mod progress;
 mod report;
 mod sessions;
+#[path = "../../common/stop.rs"]
+mod stop;
 
 /// The time that requests get to end at shutdown, and then connections to close.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    match Command::parse(env::args_os()) {
-        Ok(Command::Help) => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        Ok(Command::Serve(settings)) => serve(settings),
-        Err(error) => fail(2, &format!("{error} (--help lists the options)")),
-    }
+    serve(Settings::parse())
 }
 
 #[derive(Clone)]
@@ -68,11 +60,11 @@ async fn serve(settings: Settings) -> ExitCode {
     let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {
         Ok(bound) => bound,
-        Err(error) => return fail(1, &format!("cannot listen on {}: {error}", settings.listen)),
+        Err(error) => return fail(&format!("cannot listen on {}: {error}", settings.listen)),
     };
     let media_ip = settings.media_ip.unwrap_or_else(|| media_ip(address));
     if let Err(error) = UdpSocket::bind((media_ip, 0)) {
-        return fail(1, &format!("cannot receive media on {media_ip}: {error}"));
+        return fail(&format!("cannot receive media on {media_ip}: {error}"));
     }
     println!("WHIP endpoint on http://{address}/");
     let _ = io::stdout().flush();
@@ -86,21 +78,18 @@ async fn serve(settings: Settings) -> ExitCode {
         dedup,
     };
     let router: Router<App> = endpoint::router(&app, layer).merge(report::router());
-    let interrupted = || async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(interrupted());
+    let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(stop::requested());
     let served = tokio::select! {
         served = server => served,
         // A slow client must not keep the server up.
-        () = async { interrupted().await; sleep(SHUTDOWN).await } => Ok(()),
+        () = async { stop::requested().await; sleep(SHUTDOWN).await } => Ok(()),
     };
     let _ = timeout(SHUTDOWN, app.dedup.drain()).await;
     app.sessions.end_all(End::Shutdown);
     let _ = timeout(SHUTDOWN, app.sessions.closed()).await;
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &error.to_string()),
+        Err(error) => fail(&error.to_string()),
     }
 }
 
@@ -129,7 +118,7 @@ fn media_ip(address: SocketAddr) -> IpAddr {
     towards_network().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
+fn fail(message: &str) -> ExitCode {
     eprintln!("whip: {message}");
-    ExitCode::from(code)
+    ExitCode::FAILURE
 }
