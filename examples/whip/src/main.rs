@@ -1,6 +1,6 @@
-//! A WHIP endpoint (RFC 9725) that receives media over real WebRTC, and makes one session per offer.
+//! A WHIP and WHEP endpoint that forwards media over real WebRTC, and makes one session per offer.
 //!
-//! `cargo run --release -p whip -- --help` lists the options. The endpoint does not forward the media.
+//! `cargo run --release -p whip -- --help` lists the options.
 
 use std::{
     env,
@@ -25,17 +25,20 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{args::Settings, progress::End, sessions::Sessions};
+use crate::{args::Settings, progress::End, sessions::Sessions, stream::Streams};
 
 mod args;
 mod connection;
 mod endpoint;
 mod fragment;
+mod page;
+mod patch;
 mod progress;
 mod report;
 mod sessions;
 #[path = "../../common/stop.rs"]
 mod stop;
+mod stream;
 
 /// The time that requests get to end at shutdown, and then connections to close.
 const SHUTDOWN: Duration = Duration::from_secs(3);
@@ -49,7 +52,10 @@ struct App {
     settings: Arc<Settings>,
     media_ip: IpAddr,
     sessions: Sessions,
-    dedup: OfferDedupHandle,
+    streams: Streams,
+    /// The handle of the publishers' layer, and of the viewers'.
+    whip: OfferDedupHandle,
+    whep: OfferDedupHandle,
 }
 
 #[tokio::main]
@@ -69,22 +75,27 @@ async fn serve(settings: Settings) -> ExitCode {
     println!("WHIP endpoint on http://{address}/");
     let _ = io::stdout().flush();
 
-    let layer = OfferDedupLayer::whip().build();
-    let dedup = layer.handle();
+    let whip = OfferDedupLayer::whip().build();
+    let whep = OfferDedupLayer::whep().build();
     let app = App {
         settings: Arc::new(settings),
         media_ip,
         sessions: Sessions::new(),
-        dedup,
+        streams: Streams::default(),
+        whip: whip.handle(),
+        whep: whep.handle(),
     };
-    let router: Router<App> = endpoint::router(&app, layer).merge(report::router());
+    let router: Router<App> = endpoint::router(&app, whip, whep)
+        .merge(page::router())
+        .merge(report::router());
     let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(stop::requested());
     let served = tokio::select! {
         served = server => served,
         // A slow client must not keep the server up.
         () = async { stop::requested().await; sleep(SHUTDOWN).await } => Ok(()),
     };
-    let _ = timeout(SHUTDOWN, app.dedup.drain()).await;
+    let drained = async { tokio::join!(app.whip.drain(), app.whep.drain()) };
+    let _ = timeout(SHUTDOWN, drained).await;
     app.sessions.end_all(End::Shutdown);
     let _ = timeout(SHUTDOWN, app.sessions.closed()).await;
     match served {

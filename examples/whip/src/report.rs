@@ -1,14 +1,8 @@
-//! The server's reports: a page, JSON for the page, and text for Prometheus.
+//! The server's reports: JSON for the page, and text for Prometheus.
 
 use std::fmt::Write;
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::header,
-    response::{Html, IntoResponse},
-    routing::get,
-};
+use axum::{Json, Router, extract::State, http::header, response::IntoResponse, routing::get};
 use serde_json::{Value, json};
 use tower_offer_dedup::Stats;
 
@@ -20,41 +14,34 @@ use crate::{
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
-        .route("/", get(page))
         .route("/stats", get(stats))
         .route("/metrics", get(metrics))
-}
-
-async fn page() -> impl IntoResponse {
-    // Publishers choose the stream names, so the page must not load or run anything but its own text.
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-                  img-src data:; frame-ancestors 'none'";
-    let headers = [
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, Html(include_str!("page.html")))
 }
 
 async fn stats(State(app): State<App>) -> Json<Value> {
     let Overview {
         created,
-        received,
+        copies,
+        media,
         sessions,
         ends,
     } = app.sessions.overview();
-    let dedup = app.dedup.stats();
+    let (whip, whep) = (app.whip.stats(), app.whep.stats());
     Json(json!({
         "dedup": app.settings.dedup,
         "token": app.settings.token.is_some(),
         "created": created,
+        "copies": copies,
         "live": sessions.iter().filter(|(_, snapshot)| snapshot.is_live()).count(),
-        "packets": received.packets,
-        "bytes": received.bytes,
+        "packets": media.received.packets,
+        "bytes": media.received.bytes,
+        "sent_packets": media.sent.packets,
+        "sent_bytes": media.sent.bytes,
         "ended": object(ends.map(|(end, count)| (end.as_str(), count))),
         "sessions": sessions.iter().map(|(record, snapshot)| session(record, snapshot)).collect::<Vec<_>>(),
-        "offers": object(outcomes(&dedup)),
-        "held": object(held(&dedup)),
+        "offers": object(outcomes(&whip)),
+        "held": object(held(&whip)),
+        "viewer_offers": object(outcomes(&whep)),
     }))
 }
 
@@ -67,6 +54,9 @@ fn session(record: &Record, snapshot: &Snapshot) -> Value {
         "number": record.number,
         "stream": record.stream,
         "client": record.client,
+        "role": record.role.as_str(),
+        "repeats": record.repeats,
+        "copy_of": record.copy_of,
         "state": snapshot.state.as_str(),
         "end": match snapshot.state {
             SessionState::Ended(end) => Some(end.as_str()),
@@ -81,7 +71,7 @@ fn session(record: &Record, snapshot: &Snapshot) -> Value {
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let overview = app.sessions.overview();
-    let dedup = app.dedup.stats();
+    let dedup = app.whip.stats();
     let live = |state: SessionState| {
         let sessions = overview.sessions.iter().filter(|(_, snapshot)| snapshot.state == state);
         (state.as_str(), sessions.count() as u64)
@@ -103,7 +93,7 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
         "reason",
         ends,
     );
-    let received = overview.received;
+    let received = overview.media.received;
     text.single(
         "whip_received_packets_total",
         "counter",
