@@ -23,6 +23,7 @@ pub(crate) struct Room {
     pub(crate) conditions: Conditions,
     offers_passed: u64,
     pub(crate) offers_ignored: u64,
+    /// Answers since the room loses every second one.
     answers: u64,
 }
 
@@ -159,8 +160,12 @@ impl Room {
     }
 
     fn loses_answer(&mut self) -> bool {
+        if !self.conditions.lose_answers {
+            self.answers = 0;
+            return false;
+        }
         self.answers += 1;
-        self.conditions.lose_answers && self.answers % 2 == 1
+        self.answers % 2 == 1
     }
 
     fn is_member(&self, peer: &Name, socket: u64) -> bool {

@@ -244,6 +244,7 @@ export class Mesh {
         return;
       }
       remote.pings += 1;
+      remote.heard = performance.now();
       remote.rtts = [...remote.rtts, performance.now() - Number(time)].slice(-30);
       this.changed();
     };
@@ -266,7 +267,7 @@ export class Mesh {
   }
 }
 
-const fresh = () => ({ answered: false, early: [], pings: 0, rtts: [], stream: null });
+const fresh = () => ({ answered: false, early: [], heard: 0, pings: 0, rtts: [], stream: null });
 
 const identity = (sdp) => IDENTITY.map((line) => sdp.match(line)?.[0]).join(" ");
 

@@ -7,11 +7,11 @@ import { Signaling } from "./signaling.js";
 const PING = 100;
 const ANSWER_WAIT = 1_000;
 /** Time limit for a call to connect. */
-const CONNECT = 6_000;
+const CONNECT = 10_000;
 /** By then the last copy of an offer has arrived. */
 const SETTLED = 800;
 /** Time limit for the pings that show that a call still works. */
-const PROOF = 1_500;
+const PROOF = 2_000;
 /** A call without a ping for this long is shown as broken. */
 const QUIET = 500;
 

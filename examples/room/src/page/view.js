@@ -6,6 +6,9 @@ const ENTRIES = 200;
 const TOGETHER = 2_000;
 const RECENT = 8;
 
+/** A peer that answers no ping for this many milliseconds is shown as silent. */
+const SILENCE = 2_500;
+
 export const byId = (id) => document.getElementById(id);
 
 export function log(kind, text) {
@@ -94,13 +97,14 @@ export class Tiles {
 
   #showRemote(remote) {
     const tile = this.#tile(remote.name);
-    tile.dataset.state = remote.state;
+    const state = shownState(remote);
+    tile.dataset.state = state;
     tile.querySelector(".who").textContent = remote.name;
-    tile.querySelector(".state").textContent = remote.state;
+    tile.querySelector(".state").textContent = state;
     const rtt = remote.rtts.at(-1);
-    tile.querySelector(".rtt").textContent = rtt === undefined || remote.state !== "connected" ? "" : `ping ${Math.max(1, Math.round(rtt))} ms`;
+    tile.querySelector(".rtt").textContent = rtt === undefined || state !== "connected" ? "" : `ping ${Math.max(1, Math.round(rtt))} ms`;
     tile.querySelector("polyline").setAttribute("points", spark(remote.rtts));
-    tile.classList.toggle("pinged", remote.state === "connected" && remote.rtts.length > 1);
+    tile.classList.toggle("pinged", state === "connected" && remote.rtts.length > 1);
     const made = tile.querySelector(".made");
     made.textContent = connections(remote);
     made.dataset.kind = kind(remote);
@@ -123,6 +127,11 @@ export class Tiles {
     }
     return tile;
   }
+}
+
+/** Browsers take long to notice that the other side has closed. Pings show it at once. */
+function shownState({ state, heard }) {
+  return state === "connected" && heard > 0 && performance.now() - heard > SILENCE ? "silent" : state;
 }
 
 /** Bad are more connections than different offers. The server counts those that the other side made. */

@@ -108,6 +108,12 @@ export function run({ role, begin, describe, autostart }) {
     }
   };
 
+  let frames = 0;
+  const countFrames = async () => {
+    const report = pc ? [...(await pc.getStats()).values()] : [];
+    frames = report.find(({ type, kind }) => type === "inbound-rtp" && kind === "video")?.framesDecoded ?? 0;
+  };
+
   byId("controls").onsubmit = (event) => {
     event.preventDefault();
     start();
@@ -122,6 +128,7 @@ export function run({ role, begin, describe, autostart }) {
   show();
   setInterval(() => {
     if (pc?.connectionState === "connected") state("good", describe(pc));
+    countFrames();
   }, 500);
 
   fetch("stats")
@@ -140,10 +147,8 @@ export function run({ role, begin, describe, autostart }) {
     get outcome() {
       return session && { sent: session.sent, replayed: session.replayed, sessions: session.locations.size };
     },
-    async frames() {
-      const report = pc ? [...(await pc.getStats()).values()] : [];
-      const video = report.find(({ type, kind }) => type === "inbound-rtp" && kind === "video");
-      return video?.framesDecoded ?? 0;
+    get frames() {
+      return frames;
     },
   };
 }
