@@ -63,7 +63,7 @@ export class Tiles {
     const button = this.#alone.querySelector("button");
     field.value = location.href;
     field.onfocus = () => field.select();
-    button.onclick = async () => (button.textContent = (await copy(field)) ? "Copied" : "Press Ctrl+C");
+    button.onclick = async () => (button.textContent = (await copy(field)) ? "Copied" : "Copy it by hand");
     this.#alone.querySelector(".reach").textContent = LOCAL.test(location.hostname)
       ? "Open this address in another tab. For other machines, start the server with --listen 0.0.0.0:3000."
       : "Open this address in another tab, or on another machine.";
