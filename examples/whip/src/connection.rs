@@ -313,10 +313,10 @@ impl Part {
         }
     }
 
-    fn connected(&self) {
+    fn connected(&mut self) {
         match self {
             Self::Publisher(publication) => publication.connected(),
-            Self::Viewer(viewing) => viewing.want_keyframe(),
+            Self::Viewer(viewing) => viewing.connected(),
         }
     }
 }

@@ -202,6 +202,12 @@ impl Viewing {
         });
     }
 
+    /// Starts with what comes now. Older packets waited while the viewer connected.
+    pub(crate) fn connected(&mut self) {
+        self.packets = self.packets.resubscribe();
+        self.want_keyframe();
+    }
+
     pub(crate) fn want_keyframe(&self) {
         self.stream.want_keyframe();
     }

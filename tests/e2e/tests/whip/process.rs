@@ -79,16 +79,30 @@ fn help_lists_every_flag() {
 #[tokio::test]
 async fn page_and_metrics_are_served() {
     let server = WhipServer::start(&[]);
-    let page = server.request("GET", "/", &[], "").await;
-    assert_eq!(
-        (page.status(), page.field("content-type")),
-        (200, Some("text/html; charset=utf-8"))
-    );
-    for outside in ["src=\"http", "href=\"http", "url(", "@import"] {
-        assert!(
-            !page.text().contains(outside),
-            "the page loads an external resource: {outside}"
+    for path in ["/", "/publish", "/watch"] {
+        let page = server.request("GET", path, &[], "").await;
+        assert_eq!(
+            (page.status(), page.field("content-type")),
+            (200, Some("text/html; charset=utf-8"))
         );
+        let parts = page.text().split('"');
+        let mut parts: Vec<_> = parts
+            .filter(|part| part.ends_with(".js") || part.ends_with(".css"))
+            .collect();
+        assert!(parts.len() >= 3, "{path}: {parts:?}");
+        parts.push("client.js");
+        for part in parts {
+            let part = server.request("GET", &format!("/{part}"), &[], "").await;
+            assert_eq!(part.status(), 200, "{path}: {part:?}");
+            for outside in ["src=\"http", "href=\"http", "url(", "@import"] {
+                assert!(
+                    !part.text().contains(outside),
+                    "{path} loads an external resource: {outside}"
+                );
+            }
+        }
+        let policy = page.field("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'self';"), "{path}: {policy}");
     }
 
     for _ in 0..3 {
