@@ -8,7 +8,7 @@
 //!
 //! The second time, the layer replays the answer and marks it with `offer-replayed: true`.
 
-use std::{convert::Infallible, error::Error, net::SocketAddr};
+use std::{convert::Infallible, env, net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -16,21 +16,83 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
+    server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 use tower::{Layer, service_fn};
 use tower_offer_dedup::{
     JsonOffers, OfferDedupLayer,
     http::{BufferedBody, HttpAnswer, HttpOffers},
 };
 
+#[path = "shared/stop.rs"]
+mod stop;
+
+const HELP: &str = "\
+JSON offers on plain hyper, each processed once
+
+Usage: hyper [--listen ADDRESS]
+
+Options:
+  --listen ADDRESS   address to listen on, with port 0 for any free port [default: 127.0.0.1:3001]
+  -h, --help         print this help
+";
+
+/// The time that requests get to end at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+enum Command {
+    Help,
+    Listen(SocketAddr),
+}
+
+fn main() -> ExitCode {
+    match parse(env::args().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Listen(address)) => serve(address),
+        Err(error) => {
+            eprintln!("hyper: {error} (--help lists the options)");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let mut address = SocketAddr::from(([127, 0, 0, 1], 3001));
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "--listen" => {
+                let text = args.next().ok_or("--listen needs an address")?;
+                address = text
+                    .parse()
+                    .map_err(|_| format!("--listen takes ADDRESS:PORT such as 127.0.0.1:3001, not {text:?}"))?;
+            }
+            _ => return Err(format!("unexpected argument {arg:?}")),
+        }
+    }
+    Ok(Command::Listen(address))
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let address: SocketAddr = std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:3001").parse()?;
-    let listener = TcpListener::bind(address).await?;
-    println!("POST offers to http://{}/offer", listener.local_addr()?);
+async fn serve(address: SocketAddr) -> ExitCode {
+    let listening = TcpListener::bind(address).await;
+    let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            eprintln!("hyper: cannot listen on {address}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("POST offers to http://{address}/offer");
 
     let dedup = OfferDedupLayer::builder()
         .offers(HttpOffers::new().json(JsonOffers::new().sdp("/sdp").peer("/from")))
@@ -38,16 +100,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build();
     let service = TowerToHyperService::new(dedup.layer(service_fn(signal)));
 
+    let connections = GracefulShutdown::new();
+    let mut stop = pin!(stop::requested());
     loop {
-        let (stream, _) = listener.accept().await?;
-        let service = service.clone();
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            // Out of file descriptors, for example: waits until some are free.
+            Err(error) => {
+                eprintln!("hyper: cannot accept a connection: {error}");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let server = auto::Builder::new(TokioExecutor::new());
+        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = connections.watch(connection.into_owned());
         tokio::spawn(async move {
-            let connection = auto::Builder::new(TokioExecutor::new());
-            if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
+            if let Err(error) = connection.await {
                 eprintln!("connection ended: {error}");
             }
         });
     }
+    drop(listener);
+    // Requests in progress are answered before their connections close.
+    let _ = timeout(SHUTDOWN, connections.shutdown()).await;
+    ExitCode::SUCCESS
 }
 
 /// A real server would make its peer connection here.

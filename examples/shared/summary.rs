@@ -9,21 +9,21 @@ use tracing::info;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Logs how many duplicates have come in, once a minute while there are any.
-pub(crate) async fn log_duplicates(layer: OfferDedupHandle) {
+pub(crate) async fn log_duplicates(name: &str, layer: OfferDedupHandle) {
     let mut minute = interval_at(Instant::now() + MINUTE, MINUTE);
     let mut before = layer.stats();
     loop {
         minute.tick().await;
         let stats = layer.stats();
         if let Some(line) = duplicates(&before, &stats) {
-            info!("{line} in the last minute");
+            info!(layer = name, "{line} in the last minute");
         }
         before = stats;
     }
 }
 
 /// Logs what the layer has done since it was built.
-pub(crate) fn log_total(stats: &Stats) {
+pub(crate) fn log_total(name: &str, stats: &Stats) {
     let counted = stats.counters().filter(|(_, count)| *count > 0);
     let counted: Vec<_> = counted.map(|(name, count)| format!("{name} {count}")).collect();
     let summary = if counted.is_empty() {
@@ -31,7 +31,7 @@ pub(crate) fn log_total(stats: &Stats) {
     } else {
         counted.join(", ")
     };
-    info!("stopped: {summary}");
+    info!(layer = name, "stopped: {summary}");
 }
 
 fn duplicates(before: &Stats, after: &Stats) -> Option<String> {

@@ -13,9 +13,11 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Path, Query, State, WebSocketUpgrade},
+    http::StatusCode,
     response::Response,
     routing::get,
 };
+use clap::Parser;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
@@ -29,21 +31,25 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    args::{Command, HELP, Settings},
+    args::Settings,
+    conditions::Conditions,
     messages::{MAX_MESSAGE, Name},
+    room::Report,
     rooms::Rooms,
     signaling::Signaling,
 };
 
 mod args;
 mod chance;
+mod conditions;
 mod messages;
 mod page;
-mod repeat;
 mod room;
 mod rooms;
 mod signaling;
 mod socket;
+#[path = "../../shared/stop.rs"]
+mod stop;
 #[path = "../../shared/summary.rs"]
 mod summary;
 
@@ -51,14 +57,7 @@ mod summary;
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    match Command::parse(env::args_os()) {
-        Ok(Command::Help) => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        Ok(Command::Serve(settings)) => serve(settings),
-        Err(error) => fail(2, &format!("{error} (--help lists the options)")),
-    }
+    serve(Settings::parse())
 }
 
 #[tokio::main]
@@ -69,7 +68,7 @@ async fn serve(settings: Settings) -> ExitCode {
     let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {
         Ok(bound) => bound,
-        Err(error) => return fail(1, &format!("cannot listen on {}: {error}", settings.listen)),
+        Err(error) => return fail(&format!("cannot listen on {}: {error}", settings.listen)),
     };
     println!("room server on http://{address}/");
     let _ = io::stdout().flush();
@@ -77,38 +76,37 @@ async fn serve(settings: Settings) -> ExitCode {
     let (shutdown, stopping) = watch::channel(false);
     log_start(&settings);
     let (app, layer) = app(settings, stopping);
-    tokio::spawn(summary::log_duplicates(layer.clone()));
+    tokio::spawn(summary::log_duplicates("room", layer.clone()));
     let interrupted = {
         let shutdown = shutdown.clone();
         async move {
-            let _ = tokio::signal::ctrl_c().await;
+            stop::requested().await;
             shutdown.send_replace(true);
         }
     };
     if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(interrupted).await {
-        return fail(1, &error.to_string());
+        return fail(&error.to_string());
     }
     // Every open socket holds a receiver, so this waits until all have closed.
     let _ = timeout(SHUTDOWN, shutdown.closed()).await;
-    summary::log_total(&layer.stats());
+    summary::log_total("room", &layer.stats());
     ExitCode::SUCCESS
 }
 
 fn log_start(settings: &Settings) {
-    let mode = match (settings.dedup, settings.queue) {
-        (false, _) => "deduplication is off: every copy of an offer passes",
-        (true, false) => "duplicates are ignored, and other offers of a busy pair are refused",
-        (true, true) => "duplicates are ignored, and other offers of a busy pair wait",
+    let mode = match settings {
+        Settings { dedup: false, .. } => "deduplication is off: every copy of an offer passes",
+        Settings { newest_wins: true, .. } => "duplicates are ignored, and other offers replace those of a busy pair",
+        Settings { queue: true, .. } => "duplicates are ignored, and other offers of a busy pair wait",
+        Settings { .. } => "duplicates are ignored, and other offers of a busy pair are refused",
     };
-    let (
-        Settings {
-            window,
-            cooldown,
-            answer_timeout,
-            ..
-        },
+    let Settings {
+        window,
+        cooldown,
+        answer_timeout,
         repeat,
-    ) = (settings, settings.repeat.times);
+        ..
+    } = settings;
     info!(?window, ?cooldown, ?answer_timeout, repeat, "started: {mode}");
 }
 
@@ -136,6 +134,7 @@ fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> (Router, OfferDed
     let layer = rooms.dedup().clone();
     let router = page::router()
         .route("/ws/{room}", get(join))
+        .route("/rooms/{room}", get(report).put(change))
         .route("/stats", get(stats))
         .with_state(App {
             settings: Arc::new(settings),
@@ -164,17 +163,35 @@ async fn join(
         .max_frame_size(limit)
         .on_upgrade(async move |socket| match app.rooms.join(room, peer) {
             Ok(joined) => {
-                let repeat = &app.settings.repeat;
-                socket::serve(socket, joined, app.signaling, repeat, app.shutdown).await;
+                socket::serve(socket, joined, app.signaling, app.shutdown).await;
             }
             Err(reason) => socket::reject(socket, reason).await,
         })
 }
 
+async fn report(
+    State(app): State<App>,
+    Path(room): Path<Name>,
+    Query(Joining { peer }): Query<Joining>,
+) -> Result<Json<Report>, StatusCode> {
+    app.rooms.report(&room, &peer).map(Json).ok_or(StatusCode::NOT_FOUND)
+}
+
+/// Changes the conditions of one room. Other origins cannot call this: their browsers ask first.
+async fn change(State(app): State<App>, Path(room): Path<Name>, Json(conditions): Json<Conditions>) -> StatusCode {
+    if !conditions.is_valid() {
+        StatusCode::UNPROCESSABLE_ENTITY
+    } else if app.rooms.set_conditions(&room, conditions) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
 async fn stats(State(app): State<App>) -> Json<Value> {
     let Settings {
         dedup,
-        ref repeat,
+        repeat,
         window,
         cooldown,
         queue,
@@ -184,7 +201,7 @@ async fn stats(State(app): State<App>) -> Json<Value> {
     let stats = app.rooms.dedup().stats();
     Json(json!({
         "dedup": dedup,
-        "repeat": repeat.times,
+        "repeat": repeat,
         "window_ms": window.as_millis() as u64,
         "cooldown_ms": cooldown.as_millis() as u64,
         "queue": queue,
@@ -195,7 +212,7 @@ async fn stats(State(app): State<App>) -> Json<Value> {
     }))
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
+fn fail(message: &str) -> ExitCode {
     eprintln!("room: {message}");
-    ExitCode::from(code)
+    ExitCode::FAILURE
 }

@@ -51,7 +51,11 @@ pub(crate) enum Incoming {
 /// The kind of a message between peers.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Offer { sdp: Arc<str> },
+    Offer {
+        sdp: Arc<str>,
+        /// `true` for an offer on the connection that the peers have, such as an ICE restart.
+        goes_on: bool,
+    },
     Answer,
     Candidate,
     Leave,
@@ -62,7 +66,10 @@ impl Incoming {
     pub(crate) fn parse(text: &str, from: &Name) -> Result<Self, String> {
         let mut wire: Wire = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let kind = match (wire.kind, &wire.sdp) {
-            (WireKind::Offer, Some(sdp)) => Kind::Offer { sdp: Arc::clone(sdp) },
+            (WireKind::Offer, Some(sdp)) => Kind::Offer {
+                sdp: Arc::clone(sdp),
+                goes_on: wire.rest.get("goesOn") == Some(&Value::Bool(true)),
+            },
             (WireKind::Answer, Some(_)) => Kind::Answer,
             (WireKind::Offer | WireKind::Answer, None) => {
                 return Err(r#"an offer or answer needs its SDP as text in "sdp""#.into());

@@ -1,4 +1,4 @@
-//! The page, built into the binary.
+//! The pages, built into the binary.
 
 use axum::{
     Router,
@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 
-/// The routes of the page and its parts. The browser is instructed to load nothing from elsewhere.
+/// The routes of the pages and their parts. The browser is instructed to load nothing from elsewhere.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     macro_rules! file {
         ($name:literal, $media_type:literal) => {
@@ -16,12 +16,21 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     }
     Router::new()
         .route("/", file!("index.html", "text/html; charset=utf-8"))
+        .route("/compare", file!("compare.html", "text/html; charset=utf-8"))
         .route("/style.css", file!("style.css", "text/css; charset=utf-8"))
+        .route("/panel.css", file!("panel.css", "text/css; charset=utf-8"))
+        .route("/compare.css", file!("compare.css", "text/css; charset=utf-8"))
         .route("/app.js", file!("app.js", "text/javascript; charset=utf-8"))
+        .route("/chart.js", file!("chart.js", "text/javascript; charset=utf-8"))
+        .route("/compare.js", file!("compare.js", "text/javascript; charset=utf-8"))
+        .route(
+            "/conditions.js",
+            file!("conditions.js", "text/javascript; charset=utf-8"),
+        )
         .route("/mesh.js", file!("mesh.js", "text/javascript; charset=utf-8"))
+        .route("/side.js", file!("side.js", "text/javascript; charset=utf-8"))
         .route("/signaling.js", file!("signaling.js", "text/javascript; charset=utf-8"))
         .route("/view.js", file!("view.js", "text/javascript; charset=utf-8"))
-        .route("/chart.js", file!("chart.js", "text/javascript; charset=utf-8"))
 }
 
 fn file(media_type: &'static str, text: &'static str) -> Response {

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
+    conditions::Conditions,
     messages::{CloseReason, Kind, Name, Notice},
     signaling::{Failure, Forward, peer_key},
 };
@@ -18,12 +20,35 @@ pub(crate) struct Room {
     name: Name,
     peers: HashMap<Name, Peer>,
     dedup: OfferDedupHandle,
+    pub(crate) conditions: Conditions,
+    offers_passed: u64,
+    pub(crate) offers_ignored: u64,
+    /// Answers since the room loses every second one.
+    answers: u64,
+}
+
+/// The state of a room, for one of its peers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    conditions: Conditions,
+    offers_passed: u64,
+    offers_ignored: u64,
+    /// By the other peer, since either joined.
+    calls: HashMap<Name, Calls>,
+}
+
+/// Offers between two peers in both directions, each for a new connection.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Calls {
+    copies: u64,
+    passed: u64,
 }
 
 struct Peer {
     socket: SocketHandle,
     /// Offers passed to this peer that it has not answered, oldest first, by sender.
     unanswered: HashMap<Name, VecDeque<oneshot::Sender<()>>>,
+    calls: HashMap<Name, Calls>,
 }
 
 /// A handle to one socket.
@@ -32,16 +57,20 @@ pub(crate) struct SocketHandle {
     pub(crate) id: u64,
     pub(crate) outgoing: mpsc::Sender<Utf8Bytes>,
     pub(crate) close: oneshot::Sender<CloseReason>,
-    /// Fault injection: the number of answers to this socket that are still to be lost.
+    /// Fault injection: the number of answers to this socket that are still to be lost. Their offers stay unanswered.
     pub(crate) lose_answers: u32,
 }
 
 impl Room {
-    pub(crate) fn new(name: Name, dedup: OfferDedupHandle) -> Self {
+    pub(crate) fn new(name: Name, dedup: OfferDedupHandle, conditions: Conditions) -> Self {
         Self {
             name,
             peers: HashMap::new(),
             dedup,
+            conditions,
+            offers_passed: 0,
+            offers_ignored: 0,
+            answers: 0,
         }
     }
 
@@ -58,8 +87,13 @@ impl Room {
         let peers = self.peers.keys().collect();
         socket.send(Notice::Peers { peers }.text());
         self.broadcast(&Notice::Joined { peer: &peer }.text());
-        let unanswered = HashMap::new();
-        self.peers.insert(peer, Peer { socket, unanswered });
+        let (unanswered, calls) = Default::default();
+        let joined = Peer {
+            socket,
+            unanswered,
+            calls,
+        };
+        self.peers.insert(peer, joined);
         Ok(())
     }
 
@@ -81,11 +115,19 @@ impl Room {
         if !self.is_member(from, message.socket) {
             return Err(Failure::NotInRoom);
         }
-        let target = self.peers.get_mut(to).ok_or(Failure::TargetLeft)?;
-        if target.socket.id != message.target {
+        if !self.is_member(to, message.target) {
             return Err(Failure::TargetLeft);
         }
-        if matches!(message.kind, Kind::Answer) && target.socket.loses_answer() {
+        if let Kind::Answer = message.kind
+            && self.loses_every_second()
+        {
+            self.answered(to, from);
+            return Ok(None);
+        }
+        let target = self.peers.get_mut(to).ok_or(Failure::TargetLeft)?;
+        if let Kind::Answer = message.kind
+            && target.socket.loses_answer()
+        {
             return Ok(None);
         }
         if !target.socket.send(message.text.clone()) {
@@ -93,12 +135,52 @@ impl Room {
             return Err(Failure::TargetLeft);
         }
         match message.kind {
-            Kind::Offer { .. } => return Ok(Some(target.expect_answer(from))),
+            Kind::Offer { goes_on, .. } => {
+                let answer = target.expect_answer(from);
+                self.offers_passed += 1;
+                if !goes_on {
+                    self.count(from, to, |calls| calls.passed += 1);
+                }
+                return Ok(Some(answer));
+            }
             Kind::Answer => self.answered(to, from),
             Kind::Leave => self.hang_up(message),
             Kind::Candidate => {}
         }
         Ok(None)
+    }
+
+    pub(crate) fn report(&self, peer: &Name) -> Report {
+        Report {
+            conditions: self.conditions.clone(),
+            offers_passed: self.offers_passed,
+            offers_ignored: self.offers_ignored,
+            calls: self.peers.get(peer).map(|peer| peer.calls.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn count_copy(&mut self, from: &Name, to: &Name) {
+        // Only for peers in the room, so that the counters are bounded.
+        if self.peers.contains_key(from) && self.peers.contains_key(to) {
+            self.count(from, to, |calls| calls.copies += 1);
+        }
+    }
+
+    fn count(&mut self, one: &Name, other: &Name, add: impl Fn(&mut Calls)) {
+        for (one, other) in [(one, other), (other, one)] {
+            if let Some(peer) = self.peers.get_mut(one) {
+                add(peer.calls.entry(other.clone()).or_default());
+            }
+        }
+    }
+
+    fn loses_every_second(&mut self) -> bool {
+        if !self.conditions.lose_answers {
+            self.answers = 0;
+            return false;
+        }
+        self.answers += 1;
+        self.answers % 2 == 1
     }
 
     fn is_member(&self, peer: &Name, socket: u64) -> bool {
@@ -109,6 +191,7 @@ impl Room {
         let Some(removed) = self.peers.remove(peer) else { return };
         for other in self.peers.values_mut() {
             other.unanswered.remove(peer);
+            other.calls.remove(peer);
         }
         // A socket that ended by itself no longer listens.
         let _ = removed.socket.close.send(reason);

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
+    conditions::Conditions,
     messages::{CloseReason, Kind, Name},
-    room::{Room, SocketHandle},
+    room::{Report, Room, SocketHandle},
     signaling::{Failure, Forward},
 };
 
@@ -24,7 +25,10 @@ const MAX_WAITING: usize = 128;
 pub(crate) struct Rooms {
     rooms: Mutex<HashMap<Name, Room>>,
     dedup: OfferDedupHandle,
+    /// The number of answers to each socket that are lost.
     lose_answers: u32,
+    /// The conditions of a new room.
+    conditions: Conditions,
     sockets: AtomicU64,
     offers_passed: AtomicU64,
 }
@@ -48,11 +52,12 @@ pub(crate) struct Inbox {
 
 impl Rooms {
     /// Creates the list without any room. `dedup` forgets the offers of a call that ends while its peers stay.
-    pub(crate) fn new(dedup: OfferDedupHandle, lose_answers: u32) -> Self {
+    pub(crate) fn new(dedup: OfferDedupHandle, lose_answers: u32, conditions: Conditions) -> Self {
         Self {
             rooms: Mutex::default(),
             dedup,
             lose_answers,
+            conditions,
             sockets: AtomicU64::new(0),
             offers_passed: AtomicU64::new(0),
         }
@@ -79,7 +84,7 @@ impl Rooms {
         };
         self.lock()
             .entry(room.clone())
-            .or_insert_with(|| Room::new(room.clone(), self.dedup.clone()))
+            .or_insert_with(|| Room::new(room.clone(), self.dedup.clone(), self.conditions.clone()))
             .enter(peer.clone(), handle)?;
         let member = Member {
             rooms: Arc::clone(self),
@@ -100,6 +105,43 @@ impl Rooms {
             self.offers_passed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(answer)
+    }
+
+    /// The conditions of a room, or those of a new one if it is empty.
+    pub(crate) fn conditions(&self, room: &Name) -> Conditions {
+        let rooms = self.lock();
+        rooms
+            .get(room)
+            .map_or(&self.conditions, |room| &room.conditions)
+            .clone()
+    }
+
+    /// Changes a room. Returns `false` if nobody is in it.
+    pub(crate) fn set_conditions(&self, room: &Name, conditions: Conditions) -> bool {
+        match self.lock().get_mut(room) {
+            Some(room) => {
+                room.conditions = conditions;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What `peer` may know of a room. `None` if nobody is in it.
+    pub(crate) fn report(&self, room: &Name, peer: &Name) -> Option<Report> {
+        self.lock().get(room).map(|room| room.report(peer))
+    }
+
+    pub(crate) fn count_copy(&self, offer: &Forward) {
+        if let Some(room) = self.lock().get_mut(&offer.room) {
+            room.count_copy(&offer.from, &offer.to);
+        }
+    }
+
+    pub(crate) fn count_ignored(&self, room: &Name) {
+        if let Some(room) = self.lock().get_mut(room) {
+            room.offers_ignored += 1;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Room>> {

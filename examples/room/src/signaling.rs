@@ -11,17 +11,26 @@ use std::{
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::{sync::oneshot, time::timeout};
-use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
+use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_offer_dedup::{Fingerprint, Offer, OfferDedupLayer, PeerKey, Reason, Refuse, WhenBusy};
 
 use crate::{
     args::Settings,
+    chance::Chance,
     messages::{Kind, Name},
     rooms::Rooms,
 };
 
-/// Handles a message from one peer to another.
-pub(crate) type Signaling = BoxCloneSyncService<Forward, Outcome, Failure>;
+type Handler = BoxCloneSyncService<Forward, Outcome, Failure>;
+
+/// Handles messages from one peer to another.
+#[derive(Clone)]
+pub(crate) struct Signaling {
+    with_layer: Handler,
+    without: Handler,
+    rooms: Arc<Rooms>,
+    chance: Chance,
+}
 
 const QUEUE: WhenBusy = WhenBusy::Queue {
     depth: 8,
@@ -83,19 +92,51 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
         }))
         .build();
 
-    let rooms = Arc::new(Rooms::new(once.handle(), settings.lose_answers));
-    let service = ServiceBuilder::new()
-        .option_layer(settings.dedup.then_some(once))
-        .service(Forwarder {
-            rooms: Arc::clone(&rooms),
-            answer_timeout: settings.answer_timeout,
-        });
-    (BoxCloneSyncService::new(service), rooms)
+    let rooms = Arc::new(Rooms::new(once.handle(), settings.lose_answers, settings.conditions()));
+    let forwarder = Forwarder {
+        rooms: Arc::clone(&rooms),
+        answer_timeout: settings.answer_timeout,
+    };
+    let signaling = Signaling {
+        with_layer: BoxCloneSyncService::new(once.layer(forwarder.clone())),
+        without: BoxCloneSyncService::new(forwarder),
+        rooms: Arc::clone(&rooms),
+        chance: Chance::new(settings.repeat_seed.unwrap_or_else(Chance::random_seed)),
+    };
+    (signaling, rooms)
+}
+
+impl Signaling {
+    /// The delays after which the room's network repeats a message.
+    pub(crate) fn repetitions(&self, message: &Forward) -> Vec<Duration> {
+        match message.kind {
+            Kind::Offer { .. } => self.rooms.conditions(&message.room).delays(&self.chance),
+            Kind::Answer | Kind::Candidate | Kind::Leave => Vec::new(),
+        }
+    }
+
+    /// Handles one copy of a message, behind the layer if the room has it.
+    pub(crate) async fn handle(self, message: Forward) -> Result<Outcome, Failure> {
+        if let Kind::Offer { goes_on: false, .. } = message.kind {
+            self.rooms.count_copy(&message);
+        }
+        let room = message.room.clone();
+        let handler = if self.rooms.conditions(&room).layer {
+            self.with_layer
+        } else {
+            self.without
+        };
+        let outcome = handler.oneshot(message).await;
+        if let Ok(Outcome::Ignored { .. }) = outcome {
+            self.rooms.count_ignored(&room);
+        }
+        outcome
+    }
 }
 
 fn offer(message: &Forward) -> Option<Offer> {
     let Forward { room, from, to, .. } = message;
-    let Kind::Offer { sdp } = &message.kind else {
+    let Kind::Offer { sdp, .. } = &message.kind else {
         return None;
     };
     let key = peer_key(room, message.socket, message.target);

@@ -14,11 +14,9 @@ use tokio::{
     sync::{mpsc, watch},
     time::{interval, sleep, timeout},
 };
-use tower::ServiceExt;
 
 use crate::{
-    messages::{CloseReason, Incoming, Kind, MAX_MESSAGE, Name, Notice},
-    repeat::Repeat,
+    messages::{CloseReason, Incoming, MAX_MESSAGE, Name, Notice},
     rooms::{Inbox, Member},
     signaling::{Failure, Forward, Outcome, Signaling},
 };
@@ -40,7 +38,6 @@ pub(crate) async fn serve(
     socket: WebSocket,
     (member, inbox): (Member, Inbox),
     signaling: Signaling,
-    repeat: &Repeat,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let Inbox { mut outgoing, closed } = inbox;
@@ -51,7 +48,7 @@ pub(crate) async fn serve(
         reason = closed => reason.ok(),
         _ = shutdown.wait_for(|shutdown| *shutdown) => Some(CloseReason::ShuttingDown),
         () = write(&mut sink, &mut outgoing) => None,
-        reason = read(&mut stream, &member, &signaling, repeat) => reason,
+        reason = read(&mut stream, &member, &signaling) => reason,
     };
     tracing::info!(room = %member.room, peer = %member.peer, ?reason, "left");
     drop(member);
@@ -83,7 +80,6 @@ async fn read(
     stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     member: &Member,
     signaling: &Signaling,
-    repeat: &Repeat,
 ) -> Option<CloseReason> {
     let mut in_progress: FuturesUnordered<InProgress> = FuturesUnordered::new();
     loop {
@@ -110,7 +106,7 @@ async fn read(
                 match Incoming::parse(&text, &member.peer) {
                     Ok(Incoming::Leave) => return Some(CloseReason::Left),
                     Ok(Incoming::For { to, kind, text }) => match member.forward(to.clone(), kind, text) {
-                        Ok(message) => handle(message, signaling, repeat, &mut in_progress).await,
+                        Ok(message) => handle(message, signaling, &mut in_progress).await,
                         Err(failure) => Some(failed(&to, &failure)),
                     },
                     Err(unreadable) => Some(error(&unreadable)),
@@ -137,13 +133,9 @@ async fn read(
 async fn handle(
     message: Forward,
     signaling: &Signaling,
-    repeat: &Repeat,
     in_progress: &mut FuturesUnordered<InProgress>,
 ) -> Option<Utf8Bytes> {
-    let repetitions: Vec<Duration> = match message.kind {
-        Kind::Offer { .. } => repeat.delays().collect(),
-        Kind::Answer | Kind::Candidate | Kind::Leave => Vec::new(),
-    };
+    let repetitions = signaling.repetitions(&message);
     if in_progress.len() + repetitions.len() >= MAX_IN_PROGRESS {
         return Some(error("too many offers are waiting for answers"));
     }
@@ -167,7 +159,7 @@ async fn handle(
 
 async fn signal(signaling: Signaling, message: Forward) -> Option<Utf8Bytes> {
     let to = message.to.clone();
-    let notice = match signaling.oneshot(message).await {
+    let notice = match signaling.handle(message).await {
         Ok(Outcome::Passed) => return None,
         Ok(Outcome::Ignored { reason, retry_after }) => Notice::Ignored {
             to: &to,

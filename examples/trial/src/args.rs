@@ -1,77 +1,38 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use lexopt::{Arg, Parser, ValueExt};
+use clap::{Parser, value_parser};
 
 use crate::chance::Chance;
 
-pub(crate) const HELP: &str = "\
-Headless browsers rejoin a room on a faulty network, with and without the layer
-
-Usage: trial [OPTIONS]
-
-Options:
-  --rejoins N      number of rejoins per figure [default: 102]
-  --pairs N        number of browser pairs that run in parallel [default: 9]
-  --within-ms MS   time limit for a rejoin to connect, from 1000 to 20000 [default: 5000]
-  --seed SEED      seed of the random delays [default: random, and printed]
-  --short          fewer networks, for a first impression
-  --into DIR       folder for trial.json, trial.md and trial.svg [default: target/benchmarks]
-  -h, --help       print this help
-";
-
-/// The parsed command line.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Help,
-    Run(Settings),
-}
-
-#[derive(Debug)]
+/// Headless browsers rejoin a room on a faulty network, with and without the layer
+#[derive(Debug, Parser)]
+#[command(name = "trial")]
 pub(crate) struct Settings {
+    /// Number of rejoins per figure
+    #[arg(long, value_name = "N", default_value_t = 102, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) rejoins: u32,
+
+    /// Number of browser pairs that run in parallel
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = value_parser!(u32).range(1..=64))]
     pub(crate) pairs: u32,
+
+    /// Time limit for a rejoin to connect, from 1000 to 20000
+    #[arg(long = "within-ms", value_name = "MS", default_value = "5000", value_parser = within)]
     pub(crate) within: Duration,
+
+    /// Seed of the random delays [default: random, and printed]
+    #[arg(long, value_name = "SEED", default_value_t = Chance::random_seed(), hide_default_value = true)]
     pub(crate) seed: u32,
+
+    /// Fewer networks, for a first impression
+    #[arg(long)]
     pub(crate) short: bool,
+
+    /// Folder for trial.json, trial.md and trial.svg
+    #[arg(long, value_name = "DIR", default_value = "target/benchmarks")]
     pub(crate) into: PathBuf,
-}
-
-impl Command {
-    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, lexopt::Error> {
-        let mut settings = Settings::default();
-        let mut parser = Parser::from_iter(args);
-        while let Some(arg) = parser.next()? {
-            match arg {
-                Arg::Long("rejoins") => settings.rejoins = number("--rejoins", &mut parser, 1, 100_000)?,
-                Arg::Long("pairs") => settings.pairs = number("--pairs", &mut parser, 1, 64)?,
-                Arg::Long("within-ms") => {
-                    let millis = number("--within-ms", &mut parser, 1_000, 20_000)?;
-                    settings.within = Duration::from_millis(millis.into());
-                }
-                Arg::Long("seed") => settings.seed = number("--seed", &mut parser, 0, u32::MAX)?,
-                Arg::Long("short") => settings.short = true,
-                Arg::Long("into") => settings.into = parser.value()?.into(),
-                Arg::Short('h') | Arg::Long("help") => return Ok(Self::Help),
-                Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(arg.unexpected()),
-            }
-        }
-        Ok(Self::Run(settings))
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            rejoins: 102,
-            pairs: 9,
-            within: Duration::from_secs(5),
-            seed: Chance::random_seed(),
-            short: false,
-            into: PathBuf::from("target/benchmarks"),
-        }
-    }
 }
 
 impl Settings {
@@ -91,10 +52,9 @@ impl Settings {
     }
 }
 
-fn number(flag: &str, parser: &mut Parser, least: u32, most: u32) -> Result<u32, lexopt::Error> {
-    let value = parser.value()?.string()?;
-    match value.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{flag} takes a whole number from {least} to {most}, not {value:?}").into()),
-    }
+fn within(text: &str) -> Result<Duration, &'static str> {
+    let millis = text.parse().ok().filter(|millis| (1_000..=20_000).contains(millis));
+    millis
+        .map(Duration::from_millis)
+        .ok_or("not a whole number from 1000 to 20000")
 }

@@ -4,17 +4,13 @@
 //! `examples/trial/run` installs Chromium, builds the trial and the room server, and starts the trial. `--help` lists
 //! the options.
 
-use std::{env, fs, io, process::ExitCode};
+use std::{fs, io, process::ExitCode};
 
+use clap::Parser;
 use e2e::chromium::Chromium;
 use futures_util::{StreamExt, stream::iter};
-use tokio::signal;
 
-use crate::{
-    args::{Command, HELP, Settings},
-    pair::Pair,
-    report::Report,
-};
+use crate::{args::Settings, pair::Pair, report::Report};
 
 mod args;
 #[path = "../../room/src/chance.rs"]
@@ -24,16 +20,11 @@ mod pair;
 mod plot;
 mod report;
 mod stages;
+#[path = "../../shared/stop.rs"]
+mod stop;
 
 fn main() -> ExitCode {
-    match Command::parse(env::args_os()) {
-        Ok(Command::Help) => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        Ok(Command::Run(settings)) => run(&settings),
-        Err(error) => fail(2, &format!("{error} (--help lists the options)")),
-    }
+    run(&Settings::parse())
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -41,12 +32,12 @@ async fn run(settings: &Settings) -> ExitCode {
     // Whatever ends first, dropping `measure` stops the servers and the browsers.
     let report = tokio::select! {
         report = measure(settings) => report,
-        () = interrupted() => return fail(1, "interrupted"),
+        () = stop::requested() => return fail("interrupted"),
     };
     print!("{}", report.markdown());
     match write(settings, &report) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format!("cannot write to {}: {error}", settings.into.display())),
+        Err(error) => fail(&format!("cannot write to {}: {error}", settings.into.display())),
     }
 }
 
@@ -64,20 +55,6 @@ async fn measure(settings: &Settings) -> Report {
     Report::new(settings, &browser, measured)
 }
 
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        let terminate = signal::unix::signal(signal::unix::SignalKind::terminate());
-        let mut terminate = terminate.expect("the signal handler should install");
-        tokio::select! {
-            _ = signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = signal::ctrl_c().await;
-}
-
 fn write(settings: &Settings, report: &Report) -> io::Result<()> {
     fs::create_dir_all(&settings.into)?;
     fs::write(settings.into.join("trial.json"), format!("{:#}\n", report.json()))?;
@@ -85,7 +62,7 @@ fn write(settings: &Settings, report: &Report) -> io::Result<()> {
     fs::write(settings.into.join("trial.svg"), plot::svg(report))
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
+fn fail(message: &str) -> ExitCode {
     eprintln!("trial: {message}");
-    ExitCode::from(code)
+    ExitCode::FAILURE
 }

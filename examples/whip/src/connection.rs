@@ -1,30 +1,30 @@
-//! A publisher's peer connection, on its own UDP socket.
+//! The peer connection of a publisher or a viewer, on its own UDP socket.
 
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use str0m::{
     Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError,
     change::SdpOffer,
+    format::PayloadParams,
     net::{DatagramRecv, Protocol, Receive},
     rtp::RtpPacket,
 };
-use tokio::{
-    net::UdpSocket,
-    sync::{mpsc, oneshot},
-    time::sleep_until,
-};
+use tokio::{net::UdpSocket, sync::mpsc, time::sleep_until};
 use tracing::{debug, warn};
 
 use crate::{
     fragment::{self, Fragment},
+    patch::{Patch, Patched},
     progress::{End, Progress},
+    stream::{Packet, Publication, Viewing},
 };
 
-/// Time limit for a publisher to connect.
+/// Time limit for a client to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Larger than any datagram that WebRTC sends.
@@ -34,13 +34,26 @@ pub(crate) struct Connection {
     rtc: Rtc,
     socket: UdpSocket,
     address: SocketAddr,
+    part: Part,
     offer: String,
-    /// The publisher's ICE user fragment and password.
+    /// The client's ICE user fragment and password.
     credentials: (String, String),
     /// Counts ICE sessions, for the entity tag.
     ice_session: u64,
     /// `true` once media could flow.
     has_connected: bool,
+}
+
+/// A client's part in a stream.
+pub(crate) enum Part {
+    Publisher(Publication),
+    Viewer(Viewing),
+}
+
+/// What a stream asks of a connection.
+enum Wanted {
+    Keyframe,
+    Forward(Arc<Packet>),
 }
 
 /// The reason why there is no connection.
@@ -54,32 +67,17 @@ pub(crate) enum Refused {
     NoSocket(io::Error),
 }
 
-/// A `PATCH` for the connection.
-pub(crate) struct Patch {
-    pub(crate) fragment: Fragment,
-    pub(crate) if_match: IfMatch,
-    pub(crate) done: oneshot::Sender<Patched>,
-}
-
-#[derive(Debug, PartialEq)]
-pub(crate) enum IfMatch {
-    Any,
-    Tags(Vec<String>),
-}
-
-#[derive(Debug)]
-pub(crate) enum Patched {
-    Trickled,
-    Restarted { etag: String, fragment: String },
-    OtherIceSession,
-    Failed(RtcError),
-}
-
 impl Connection {
     /// Accepts an offer. Returns the connection and the answer.
-    pub(crate) async fn accept(offer: String, ip: IpAddr) -> Result<(Self, String), Refused> {
-        // RFC 9725 §4.2: an offer may say sendrecv, and is answered as if it said sendonly.
-        let offer = offer.replace("a=sendrecv", "a=sendonly");
+    pub(crate) async fn accept(offer: &str, part: Part, ip: IpAddr) -> Result<(Self, String), Refused> {
+        // RFC 9725 §4.2: an offer may say sendrecv, and is answered as if it said sendonly. WHEP has it the other way.
+        let offer = offer.replace(
+            "a=sendrecv",
+            match part {
+                Part::Publisher(_) => "a=sendonly",
+                Part::Viewer(_) => "a=recvonly",
+            },
+        );
         let credentials = match Fragment::parse(&offer) {
             Ok(Fragment {
                 credentials: Some(credentials),
@@ -116,6 +114,7 @@ impl Connection {
             rtc,
             socket,
             address,
+            part,
             offer,
             credentials,
             ice_session: 1,
@@ -129,17 +128,17 @@ impl Connection {
         format!("\"ice-{}\"", self.ice_session)
     }
 
-    /// Receives media until the connection ends, or until nobody can send patches any more.
+    /// Receives or forwards media until the connection ends, or until nobody can send patches any more.
     pub(crate) async fn run(mut self, mut patches: mpsc::Receiver<Patch>, progress: &Progress) -> Option<End> {
-        let end = self.receive(&mut patches, progress).await.err();
-        // Closes properly, so that the publisher need not wait for a time-out.
+        let end = self.exchange(&mut patches, progress).await.err();
+        // Closes properly, so that the client need not wait for a time-out.
         if self.rtc.close().is_ok() {
             let _ = self.drain(progress).await;
         }
         end
     }
 
-    async fn receive(&mut self, patches: &mut mpsc::Receiver<Patch>, progress: &Progress) -> Result<(), End> {
+    async fn exchange(&mut self, patches: &mut mpsc::Receiver<Patch>, progress: &Progress) -> Result<(), End> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let mut datagram = vec![0; MAX_DATAGRAM];
         loop {
@@ -160,6 +159,7 @@ impl Connection {
                     Some(patch) => self.patch(patch),
                     None => return Ok(()),
                 },
+                wanted = self.part.wanted(), if self.has_connected => self.serve(wanted, progress)?,
             }
         }
     }
@@ -177,8 +177,19 @@ impl Connection {
                 Output::Event(Event::Connected) => {
                     self.has_connected = true;
                     progress.connected();
+                    self.part.connected();
                 }
-                Output::Event(Event::RtpPacket(packet)) => self.count(&packet, progress),
+                Output::Event(Event::MediaAdded(media)) => {
+                    if let Part::Viewer(viewing) = &mut self.part {
+                        viewing.add_track(media.mid, media.kind);
+                    }
+                }
+                Output::Event(Event::KeyframeRequest(_)) => {
+                    if let Part::Viewer(viewing) = &self.part {
+                        viewing.want_keyframe();
+                    }
+                }
+                Output::Event(Event::RtpPacket(packet)) => self.received(packet, progress),
                 Output::Event(Event::Closed) => return Err(End::Closed),
                 Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected)) => {
                     return Err(End::Lost);
@@ -188,11 +199,29 @@ impl Connection {
         }
     }
 
-    fn count(&self, packet: &RtpPacket, progress: &Progress) {
-        let payload_type = packet.header.payload_type;
-        if let Some(params) = self.rtc.codec_config().find(|params| params.pt() == payload_type) {
-            progress.received(params.spec().codec, packet.payload.len());
+    fn received(&mut self, packet: RtpPacket, progress: &Progress) {
+        let is_same = |params: &&PayloadParams| params.pt() == packet.header.payload_type;
+        let Some(params) = self.rtc.codec_config().iter().find(is_same).copied() else {
+            return;
+        };
+        progress.carried(params.spec().codec, packet.payload.len());
+        if let Part::Publisher(publication) = &mut self.part {
+            publication.forward(&mut self.rtc, params, packet);
         }
+    }
+
+    fn serve(&mut self, wanted: Wanted, progress: &Progress) -> Result<(), End> {
+        match (&mut self.part, wanted) {
+            (Part::Publisher(publication), Wanted::Keyframe) => publication.request_keyframe(&mut self.rtc),
+            (Part::Viewer(viewing), Wanted::Forward(packet)) => {
+                if let Some(params) = viewing.forward(&mut self.rtc, &packet) {
+                    progress.carried(params.spec().codec, packet.payload_len());
+                }
+            }
+            (Part::Publisher(_), Wanted::Forward(_)) | (Part::Viewer(_), Wanted::Keyframe) => {}
+        }
+        // Lets the connection send at once what was written.
+        self.input(Input::Timeout(Instant::now()))
     }
 
     fn datagram(&mut self, datagram: &[u8], source: SocketAddr) -> Result<(), End> {
@@ -272,19 +301,22 @@ impl Connection {
     }
 }
 
-impl IfMatch {
-    /// Parses a field value (RFC 9110 §13.1.1). RFC 9725's own example has the asterisk in quotes.
-    pub(crate) fn parse(value: &str) -> Self {
-        match value.trim() {
-            "*" | "\"*\"" => Self::Any,
-            tags => Self::Tags(tags.split(',').map(|tag| tag.trim().to_owned()).collect()),
+impl Part {
+    /// Waits for the stream. Dropping the future loses nothing.
+    async fn wanted(&mut self) -> Wanted {
+        match self {
+            Self::Publisher(publication) => {
+                publication.keyframe_wanted().await;
+                Wanted::Keyframe
+            }
+            Self::Viewer(viewing) => Wanted::Forward(viewing.next().await),
         }
     }
 
-    fn holds(&self, etag: &str) -> bool {
+    fn connected(&mut self) {
         match self {
-            Self::Any => true,
-            Self::Tags(tags) => tags.iter().any(|tag| tag == etag),
+            Self::Publisher(publication) => publication.connected(),
+            Self::Viewer(viewing) => viewing.connected(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The endpoint's HTTP interface (RFC 9725).
+//! The endpoint's HTTP interface: WHIP for publishers (RFC 9725), and WHEP for viewers, which mirrors it.
 
 use axum::{
     Extension, Router,
@@ -10,45 +10,51 @@ use axum::{
 };
 use tokio::{sync::oneshot, time::sleep};
 use tower_offer_dedup::{
-    OfferDedupLayer, OfferSession,
+    Fingerprint, OfferDedupLayer, OfferSession,
     builder::Detached,
     http::{HttpAnswer, HttpOffers},
 };
 
 use crate::{
     App,
-    connection::{Connection, IfMatch, Patch, Patched, Refused},
+    connection::{Connection, Part, Refused},
     fragment::{self, Fragment},
+    patch::{IfMatch, Patch, Patched},
     progress::End,
-    sessions::{Publisher, SessionId},
+    sessions::{Client, Role, SessionId},
 };
 
 const SDP: &str = "application/sdp";
 
-/// The layer that [`OfferDedupLayer::whip`] builds.
+/// The layer that [`OfferDedupLayer::whip`] and [`OfferDedupLayer::whep`] build.
 pub(crate) type Dedup = OfferDedupLayer<HttpOffers, HttpAnswer, Detached>;
 
 /// Status and message of a refused request.
 type Refusal = (StatusCode, String);
 
-/// The routes. The layer wraps the one that takes offers and the one whose `DELETE` ends a session.
-pub(crate) fn router(app: &App, dedup: Dedup) -> Router<App> {
-    let routes = Router::new()
-        .route("/whip/{stream}", post(publish))
+/// The routes. Each layer wraps the one that takes offers and the one whose `DELETE` ends a session.
+pub(crate) fn router(app: &App, whip: Dedup, whep: Dedup) -> Router<App> {
+    let mut publishing = Router::new()
+        .route("/whip/{stream}", post(create).layer(Extension(Role::Publisher)))
         .route("/whip/{stream}/{session}", patch(change).delete(end));
-    let routes = if app.settings.dedup {
-        routes.layer(dedup)
-    } else {
-        routes
-    };
-    routes
+    let mut watching = Router::new()
+        .route("/whep/{stream}", post(create).layer(Extension(Role::Viewer)))
+        .route("/whep/{stream}/{session}", patch(change).delete(end));
+    if app.settings.dedup {
+        publishing = publishing.layer(whip);
+        watching = watching.layer(whep);
+    }
+    publishing
+        .merge(watching)
+        .layer(middleware::from_fn_with_state(app.clone(), count_repeats))
         .layer(middleware::from_fn_with_state(app.clone(), authorize))
         .layer(middleware::from_fn(share))
 }
 
 /// Creates a session for an offer (RFC 9725 §4.2).
-async fn publish(
+async fn create(
     State(app): State<App>,
+    Extension(role): Extension<Role>,
     Path(stream): Path<String>,
     OriginalUri(uri): OriginalUri,
     session: Option<Extension<OfferSession>>,
@@ -57,20 +63,31 @@ async fn publish(
 ) -> Result<Response, Refusal> {
     expect_type(&headers, SDP)?;
     sleep(app.settings.answer_delay).await;
-    let (connection, answer) = Connection::accept(offer, app.media_ip).await.map_err(|refused| {
-        let status = match refused {
-            Refused::Malformed(_) => StatusCode::BAD_REQUEST,
-            Refused::NoMedia => StatusCode::NOT_ACCEPTABLE,
-            Refused::NoSocket(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, refused.to_string())
-    })?;
+    let part = match role {
+        Role::Publisher => Part::Publisher(app.streams.publish(&stream)),
+        Role::Viewer => Part::Viewer(app.streams.watch(&stream)),
+    };
+    let (connection, answer) = Connection::accept(&offer, part, app.media_ip)
+        .await
+        .map_err(|refused| {
+            let status = match refused {
+                Refused::Malformed(_) => StatusCode::BAD_REQUEST,
+                Refused::NoMedia => StatusCode::NOT_ACCEPTABLE,
+                Refused::NoSocket(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            (status, refused.to_string())
+        })?;
     let etag = connection.etag();
-    let client = text(&headers, header::USER_AGENT).unwrap_or_default().to_owned();
     // A connection may also end without a `DELETE`. The offer is then forgotten with the guard.
     let guard = session.map(|Extension(session)| session.forget_on_drop());
-    let publisher = Publisher { stream, client, guard };
-    let id = app.sessions.start(connection, publisher);
+    let client = Client {
+        role,
+        stream,
+        agent: text(&headers, header::USER_AGENT).unwrap_or_default().to_owned(),
+        fingerprint: Fingerprint::sdp(&offer),
+        guard,
+    };
+    let id = app.sessions.start(connection, client);
     let location = format!("{}/{id}", uri.path());
     let headers = [
         (header::CONTENT_TYPE, SDP),
@@ -127,6 +144,18 @@ async fn end(State(app): State<App>, Path((_, session)): Path<(String, String)>)
     } else {
         Err(no_session())
     }
+}
+
+/// Counts the answers that the layer gives again, for the status page.
+async fn count_repeats(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.headers().contains_key("offer-replayed")
+        && let Some(location) = text(response.headers(), header::LOCATION)
+        && let Some(id) = location.rsplit('/').next().and_then(SessionId::parse)
+    {
+        app.sessions.repeated(id);
+    }
+    response
 }
 
 /// Requires the bearer token, if one is set (RFC 6750).

@@ -1,4 +1,4 @@
-//! `/metrics` for Prometheus: what the layer measures, and the sessions.
+//! `/metrics` for Prometheus: what the layers measure, and the sessions.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower_offer_dedup::SECONDS_BUCKETS;
 
 use crate::{App, progress::State as SessionState, sessions::Overview};
 
-/// Installs the recorder. It comes before the layer is built.
+/// Installs the recorder. It comes before the layers are built.
 pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     let exporter = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Prefix("offer_dedup_".to_owned()), &SECONDS_BUCKETS)?
@@ -22,6 +22,12 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
         "whip_received_bytes_total",
         Unit::Bytes,
         "Bytes of RTP payload received."
+    );
+    describe_counter!("whip_sent_packets_total", Unit::Count, "RTP packets sent to viewers.");
+    describe_counter!(
+        "whip_sent_bytes_total",
+        Unit::Bytes,
+        "Bytes of RTP payload sent to viewers."
     );
     describe_gauge!("whip_sessions", Unit::Count, "Live sessions, by state.");
     Ok(exporter)
@@ -47,8 +53,10 @@ pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
 /// Sets the metrics of the sessions, which count themselves.
 fn measure(overview: &Overview) {
     counter!("whip_sessions_created_total").absolute(overview.created);
-    counter!("whip_received_packets_total").absolute(overview.received.packets);
-    counter!("whip_received_bytes_total").absolute(overview.received.bytes);
+    counter!("whip_received_packets_total").absolute(overview.media.received.packets);
+    counter!("whip_received_bytes_total").absolute(overview.media.received.bytes);
+    counter!("whip_sent_packets_total").absolute(overview.media.sent.packets);
+    counter!("whip_sent_bytes_total").absolute(overview.media.sent.bytes);
     for (end, count) in overview.ends {
         counter!("whip_sessions_ended_total", "reason" => end.as_str()).absolute(count);
     }

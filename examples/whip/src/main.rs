@@ -1,6 +1,6 @@
-//! A WHIP endpoint (RFC 9725) that receives media over real WebRTC, and makes one session per offer.
+//! A WHIP and WHEP endpoint that forwards media over real WebRTC, and makes one session per offer.
 //!
-//! `cargo run --release -p whip -- --help` lists the options. The endpoint does not forward the media.
+//! `cargo run --release -p whip -- --help` lists the options.
 
 use std::{
     env,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use clap::Parser;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
@@ -26,20 +27,21 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{
-    args::{Command, HELP, Settings},
-    progress::End,
-    sessions::Sessions,
-};
+use crate::{args::Settings, progress::End, sessions::Sessions, stream::Streams};
 
 mod args;
 mod connection;
 mod endpoint;
 mod exporter;
 mod fragment;
+mod page;
+mod patch;
 mod progress;
 mod report;
 mod sessions;
+#[path = "../../shared/stop.rs"]
+mod stop;
+mod stream;
 #[path = "../../shared/summary.rs"]
 mod summary;
 
@@ -47,14 +49,7 @@ mod summary;
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    match Command::parse(env::args_os()) {
-        Ok(Command::Help) => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
-        Ok(Command::Serve(settings)) => serve(settings),
-        Err(error) => fail(2, &format!("{error} (--help lists the options)")),
-    }
+    serve(Settings::parse())
 }
 
 #[derive(Clone)]
@@ -62,7 +57,10 @@ struct App {
     settings: Arc<Settings>,
     media_ip: IpAddr,
     sessions: Sessions,
-    dedup: OfferDedupHandle,
+    streams: Streams,
+    /// The handle of the publishers' layer, and of the viewers'.
+    whip: OfferDedupHandle,
+    whep: OfferDedupHandle,
     exporter: PrometheusHandle,
 }
 
@@ -74,48 +72,52 @@ async fn serve(settings: Settings) -> ExitCode {
     let bound = listening.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {
         Ok(bound) => bound,
-        Err(error) => return fail(1, &format!("cannot listen on {}: {error}", settings.listen)),
+        Err(error) => return fail(&format!("cannot listen on {}: {error}", settings.listen)),
     };
     let media_ip = settings.media_ip.unwrap_or_else(|| media_ip(address));
     if let Err(error) = UdpSocket::bind((media_ip, 0)) {
-        return fail(1, &format!("cannot receive media on {media_ip}: {error}"));
+        return fail(&format!("cannot receive media on {media_ip}: {error}"));
     }
     println!("WHIP endpoint on http://{address}/");
     let _ = io::stdout().flush();
 
     let exporter = match exporter::install() {
         Ok(exporter) => exporter,
-        Err(error) => return fail(1, &format!("cannot export metrics: {error}")),
+        Err(error) => return fail(&format!("cannot export metrics: {error}")),
     };
     tokio::spawn(exporter::keep_up(exporter.clone()));
-    let layer = OfferDedupLayer::whip().name("whip").build();
-    let dedup = layer.handle();
+    let whip = OfferDedupLayer::whip().name("whip").build();
+    let whep = OfferDedupLayer::whep().name("whep").build();
     log_start(&settings, address, media_ip);
-    tokio::spawn(summary::log_duplicates(dedup.clone()));
+    tokio::spawn(summary::log_duplicates("whip", whip.handle()));
+    tokio::spawn(summary::log_duplicates("whep", whep.handle()));
     let app = App {
         settings: Arc::new(settings),
         media_ip,
         sessions: Sessions::new(),
-        dedup,
+        streams: Streams::default(),
+        whip: whip.handle(),
+        whep: whep.handle(),
         exporter,
     };
-    let router: Router<App> = endpoint::router(&app, layer).merge(report::router());
-    let interrupted = || async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(interrupted());
+    let router: Router<App> = endpoint::router(&app, whip, whep)
+        .merge(page::router())
+        .merge(report::router());
+    let server = axum::serve(listener, router.with_state(app.clone())).with_graceful_shutdown(stop::requested());
     let served = tokio::select! {
         served = server => served,
         // A slow client must not keep the server up.
-        () = async { interrupted().await; sleep(SHUTDOWN).await } => Ok(()),
+        () = async { stop::requested().await; sleep(SHUTDOWN).await } => Ok(()),
     };
-    let _ = timeout(SHUTDOWN, app.dedup.drain()).await;
+    let drained = async { tokio::join!(app.whip.drain(), app.whep.drain()) };
+    let _ = timeout(SHUTDOWN, drained).await;
     app.sessions.end_all(End::Shutdown);
     let _ = timeout(SHUTDOWN, app.sessions.closed()).await;
-    summary::log_total(&app.dedup.stats());
+    summary::log_total("whip", &app.whip.stats());
+    summary::log_total("whep", &app.whep.stats());
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &error.to_string()),
+        Err(error) => fail(&error.to_string()),
     }
 }
 
@@ -154,7 +156,7 @@ fn media_ip(address: SocketAddr) -> IpAddr {
     towards_network().map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
+fn fail(message: &str) -> ExitCode {
     eprintln!("whip: {message}");
-    ExitCode::from(code)
+    ExitCode::FAILURE
 }

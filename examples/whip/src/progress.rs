@@ -15,7 +15,7 @@ pub(crate) struct Progress(Arc<Mutex<Snapshot>>);
 pub(crate) struct Snapshot {
     pub(crate) state: State,
     pub(crate) started: Instant,
-    /// Media received, one entry per codec.
+    /// Media received or sent, one entry per codec.
     pub(crate) media: Vec<Media>,
     ended: Option<Instant>,
 }
@@ -39,7 +39,7 @@ pub(crate) enum End {
     Shutdown,
 }
 
-/// Media received with one codec.
+/// Media received or sent with one codec.
 #[derive(Clone, Debug)]
 pub(crate) struct Media {
     pub(crate) codec: Codec,
@@ -72,7 +72,7 @@ impl Progress {
         snapshot.ended = Some(Instant::now());
     }
 
-    pub(crate) fn received(&self, codec: Codec, bytes: usize) {
+    pub(crate) fn carried(&self, codec: Codec, bytes: usize) {
         let mut snapshot = self.lock();
         let bytes = bytes as u64;
         match snapshot.media.iter_mut().find(|media| media.codec == codec) {

@@ -1,12 +1,6 @@
-//! The server's reports: a page, JSON for the page, and metrics for Prometheus.
+//! The server's report for the page.
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::header,
-    response::{Html, IntoResponse},
-    routing::get,
-};
+use axum::{Json, Router, extract::State, routing::get};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,41 +11,34 @@ use crate::{
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
-        .route("/", get(page))
         .route("/stats", get(stats))
         .route("/metrics", get(exporter::metrics))
-}
-
-async fn page() -> impl IntoResponse {
-    // Publishers choose the stream names, so the page must not load or run anything but its own text.
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-                  img-src data:; frame-ancestors 'none'";
-    let headers = [
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, Html(include_str!("page.html")))
 }
 
 async fn stats(State(app): State<App>) -> Json<Value> {
     let Overview {
         created,
-        received,
+        copies,
+        media,
         sessions,
         ends,
     } = app.sessions.overview();
-    let dedup = app.dedup.stats();
+    let (whip, whep) = (app.whip.stats(), app.whep.stats());
     Json(json!({
         "dedup": app.settings.dedup,
         "token": app.settings.token.is_some(),
         "created": created,
+        "copies": copies,
         "live": sessions.iter().filter(|(_, snapshot)| snapshot.is_live()).count(),
-        "packets": received.packets,
-        "bytes": received.bytes,
+        "packets": media.received.packets,
+        "bytes": media.received.bytes,
+        "sent_packets": media.sent.packets,
+        "sent_bytes": media.sent.bytes,
         "ended": ends.into_iter().map(|(end, count)| (end.as_str(), count)).collect::<Value>(),
         "sessions": sessions.iter().map(|(record, snapshot)| session(record, snapshot)).collect::<Vec<_>>(),
-        "offers": dedup.counters().collect::<Value>(),
-        "held": dedup.gauges().collect::<Value>(),
+        "offers": whip.counters().collect::<Value>(),
+        "held": whip.gauges().collect::<Value>(),
+        "viewer_offers": whep.counters().collect::<Value>(),
     }))
 }
 
@@ -64,6 +51,9 @@ fn session(record: &Record, snapshot: &Snapshot) -> Value {
         "number": record.number,
         "stream": record.stream,
         "client": record.client,
+        "role": record.role.as_str(),
+        "repeats": record.repeats,
+        "copy_of": record.copy_of,
         "state": snapshot.state.as_str(),
         "end": match snapshot.state {
             SessionState::Ended(end) => Some(end.as_str()),

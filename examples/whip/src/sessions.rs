@@ -8,11 +8,12 @@ use std::{
 };
 
 use tokio::sync::{mpsc, watch};
-use tower_offer_dedup::extract::ForgetOnDrop;
+use tower_offer_dedup::{Fingerprint, extract::ForgetOnDrop};
 use tracing::info;
 
 use crate::{
-    connection::{Connection, Patch},
+    connection::Connection,
+    patch::Patch,
     progress::{End, Progress, Snapshot},
 };
 
@@ -29,10 +30,12 @@ pub(crate) struct Sessions {
 #[derive(Default)]
 struct Book {
     created: u64,
+    /// Sessions made of an offer that had one already.
+    copies: u64,
     live: HashMap<SessionId, Session>,
     ended: VecDeque<Record>,
-    /// Media received by sessions that are no longer kept.
-    past: Received,
+    /// Media of sessions that are no longer kept.
+    past: Media,
     ends: [u64; End::ALL.len()],
 }
 
@@ -55,11 +58,29 @@ pub(crate) struct Record {
     pub(crate) number: u64,
     pub(crate) stream: String,
     pub(crate) client: String,
+    pub(crate) role: Role,
+    /// How often the offer came again.
+    pub(crate) repeats: u64,
+    /// The session that the same offer made before.
+    pub(crate) copy_of: Option<u64>,
+    fingerprint: Fingerprint,
     progress: Progress,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Publisher,
+    Viewer,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Received {
+pub(crate) struct Media {
+    pub(crate) received: Volume,
+    pub(crate) sent: Volume,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Volume {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
 }
@@ -67,16 +88,20 @@ pub(crate) struct Received {
 /// All figures at one moment.
 pub(crate) struct Overview {
     pub(crate) created: u64,
-    pub(crate) received: Received,
+    pub(crate) copies: u64,
+    pub(crate) media: Media,
     /// Live sessions first, then ended ones, each newest first.
     pub(crate) sessions: Vec<(Record, Snapshot)>,
     pub(crate) ends: [(End, u64); End::ALL.len()],
 }
 
-/// The publisher of a session.
-pub(crate) struct Publisher {
+/// The client of a session.
+pub(crate) struct Client {
+    pub(crate) role: Role,
     pub(crate) stream: String,
-    pub(crate) client: String,
+    /// The client's name for itself.
+    pub(crate) agent: String,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) guard: Option<ForgetOnDrop>,
 }
 
@@ -89,19 +114,30 @@ impl Sessions {
     }
 
     /// Starts a session.
-    pub(crate) fn start(&self, connection: Connection, publisher: Publisher) -> SessionId {
-        let Publisher { stream, client, guard } = publisher;
+    pub(crate) fn start(&self, connection: Connection, client: Client) -> SessionId {
+        let Client {
+            role,
+            stream,
+            agent,
+            fingerprint,
+            guard,
+        } = client;
         let id = SessionId::random();
         let progress = Progress::new();
         let (patches, incoming) = mpsc::channel(16);
         let mut book = self.lock();
         book.created += 1;
         let number = book.created;
-        info!(number, stream, client, "session created");
+        let copy_of = book.repeated(&stream, role, fingerprint);
+        info!(number, stream, ?role, client = agent, "session created");
         let record = Record {
             number,
             stream,
-            client,
+            client: agent,
+            role,
+            repeats: 0,
+            copy_of,
+            fingerprint,
             progress: progress.clone(),
         };
         book.live.insert(id, Session { record, guard, patches });
@@ -119,6 +155,13 @@ impl Sessions {
             drop(task);
         });
         id
+    }
+
+    /// Counts a repeated offer that got a session's answer again.
+    pub(crate) fn repeated(&self, id: SessionId) {
+        if let Some(session) = self.lock().live.get_mut(&id) {
+            session.record.repeats += 1;
+        }
     }
 
     /// Returns the sender of patches for a live session.
@@ -166,13 +209,16 @@ impl Sessions {
             .chain(&book.ended)
             .map(|record| (record.clone(), record.progress.snapshot()))
             .collect();
-        let (created, past, ends) = (book.created, book.past, book.ends);
+        let (created, copies, past, ends) = (book.created, book.copies, book.past, book.ends);
         drop(book);
         sessions.sort_by_key(|(record, snapshot)| (!snapshot.is_live(), Reverse(record.number)));
-        let received = sessions.iter().fold(past, |past, (_, snapshot)| past.and(snapshot));
+        let media = sessions
+            .iter()
+            .fold(past, |past, (record, snapshot)| past.and(record.role, snapshot));
         Overview {
             created,
-            received,
+            copies,
+            media,
             sessions,
             ends: End::ALL.map(|end| (end, ends[end as usize])),
         }
@@ -184,21 +230,47 @@ impl Sessions {
 }
 
 impl Book {
+    /// Counts an offer that a live session was made of, and returns the number of that session.
+    fn repeated(&mut self, stream: &str, role: Role, fingerprint: Fingerprint) -> Option<u64> {
+        let is_same = |record: &Record| {
+            record.copy_of.is_none()
+                && record.role == role
+                && record.stream == stream
+                && record.fingerprint == fingerprint
+        };
+        let first = self.live.values_mut().find(|session| is_same(&session.record))?;
+        first.record.repeats += 1;
+        self.copies += 1;
+        Some(first.record.number)
+    }
+
     fn keep(&mut self, record: Record) {
         self.ended.push_front(record);
         while self.ended.len() > KEPT {
             if let Some(oldest) = self.ended.pop_back() {
-                self.past = self.past.and(&oldest.progress.snapshot());
+                self.past = self.past.and(oldest.role, &oldest.progress.snapshot());
             }
         }
     }
 }
 
-impl Received {
-    fn and(self, snapshot: &Snapshot) -> Self {
-        Self {
-            packets: self.packets + snapshot.packets(),
-            bytes: self.bytes + snapshot.bytes(),
+impl Media {
+    fn and(mut self, role: Role, snapshot: &Snapshot) -> Self {
+        let volume = match role {
+            Role::Publisher => &mut self.received,
+            Role::Viewer => &mut self.sent,
+        };
+        volume.packets += snapshot.packets();
+        volume.bytes += snapshot.bytes();
+        self
+    }
+}
+
+impl Role {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Publisher => "publisher",
+            Self::Viewer => "viewer",
         }
     }
 }

@@ -1,4 +1,5 @@
 import { Chart } from "./chart.js";
+import { changeRoom, Panel, readRoom } from "./conditions.js";
 import { Mesh } from "./mesh.js";
 import { Signaling } from "./signaling.js";
 import { banner, byId, chip, log, Tiles } from "./view.js";
@@ -6,10 +7,13 @@ import { banner, byId, chip, log, Tiles } from "./view.js";
 const PERMISSION = 8_000;
 
 const address = new URL(location.href);
+let room = "";
 let name = "";
 let signaling = null;
 let tiles = null;
 let status = "closed";
+/** What this page has changed in the room. A room that everyone left forgets it. */
+let changed = null;
 
 const mesh = new Mesh({ send: (message) => signaling?.send(message), log, changed: render });
 const chart = new Chart({
@@ -19,23 +23,30 @@ const chart = new Chart({
   ignored: byId("ignored-count"),
 });
 
-const handlers = {
-  peers: ({ peers }) => mesh.peers(peers),
-  joined: ({ peer }) => {
-    log("plain", `${peer} joined`);
-    mesh.joined(peer);
-  },
-  left: ({ peer }) => {
-    log("plain", `${peer} left`);
-    mesh.left(peer);
-  },
-  leave: ({ from }) => mesh.left(from),
-  offer: ({ from, sdp, goesOn }) => mesh.onOffer(from, sdp, goesOn),
-  answer: ({ from, sdp }) => mesh.onAnswer(from, sdp),
-  candidate: ({ from, candidate }) => mesh.onCandidate(from, candidate),
-  ignored: (notice) => mesh.onIgnored(notice),
-  error: (notice) => mesh.onError(notice),
-};
+const panel = new Panel(byId("conditions"), change);
+
+function onMessage(message) {
+  const { type, peer, peers } = message;
+  if (type === "joined" || type === "left") log("plain", `${peer} ${type}`);
+  if (type === "peers" && peers.length === 0 && changed) change(changed);
+  mesh.receive(message);
+}
+
+async function change(conditions) {
+  changed = conditions;
+  try {
+    await changeRoom(room, conditions);
+    log("plain", summary(conditions));
+  } catch (error) {
+    log("bad", error.message);
+  }
+  showRoom();
+}
+
+function summary({ layer, repeat, delay_ms: delay, lose_answers: lose }) {
+  const repeated = repeat > 0 ? `each offer arrives ${repeat + 1} times (${delay} ms)` : "each offer arrives once";
+  return `Layer ${layer ? "on" : "off"}, ${repeated}${lose ? ", answers get lost" : ""}`;
+}
 
 function onStatus({ state, reason, wait }) {
   status = state;
@@ -55,15 +66,17 @@ function onStatus({ state, reason, wait }) {
 }
 
 function render() {
-  tiles?.show(name, mesh.media, mesh.remotes);
-  byId("send-offers").disabled = byId("restart").disabled = status !== "open" || mesh.remotes.size === 0;
+  tiles?.show({ self: name, media: mesh.media, remotes: mesh.remotes, status });
+  const alone = status !== "open" || mesh.remotes.size === 0;
+  for (const id of ["send-offers", "copies", "restart"]) byId(id).disabled = alone;
+  byId("rejoin").disabled = status !== "open";
+  byId("panel-fields").disabled = status !== "open";
 }
 
 async function join(event) {
   event.preventDefault();
-  const room = byId("room-name").value.trim();
+  room = byId("room-name").value.trim();
   name = byId("peer-name").value.trim();
-  if (!room || !name) return;
   sessionStorage.setItem("name", name);
   byId("join-button").disabled = true;
   if (byId("use-media").checked) {
@@ -72,10 +85,10 @@ async function join(event) {
   }
   byId("join-button").disabled = false;
   byId("lobby-note").textContent = "";
-  enter(room);
+  enter();
 }
 
-function enter(room) {
+function enter() {
   address.search = new URLSearchParams({ room });
   history.replaceState(null, "", address);
   document.title = `${room} · Offer room`;
@@ -86,10 +99,11 @@ function enter(room) {
   signaling = new Signaling({
     room,
     peer: name,
-    onMessage: (message) => handlers[message.type]?.(message),
+    onMessage,
     onStatus,
   });
   signaling.open();
+  showRoom();
 }
 
 function rejoin() {
@@ -103,6 +117,8 @@ function leave() {
   signaling.close();
   closeMedia();
   status = "closed";
+  changed = null;
+  room = "";
   byId("room").hidden = true;
   byId("lobby").hidden = false;
 }
@@ -142,18 +158,30 @@ function closeMedia() {
   byId("microphone").hidden = byId("camera").hidden = true;
 }
 
-async function showStats() {
-  if (document.hidden) return;
+/** Shows the room's conditions and counters. */
+async function showRoom() {
+  if (document.hidden || status !== "open") return;
+  const asked = room;
+  let report = null;
   try {
-    const response = await fetch("stats");
-    const stats = await response.json();
-    chart.add({ processed: stats.offers_passed, ignored: stats.offers_ignored });
-    const [window, cooldown] = [stats.window_ms, stats.cooldown_ms].map((ms) => `${ms / 1000} s`);
-    if (stats.dedup) chip("dedup", "good", "Deduplication on", `window ${window}, cooldown ${cooldown}`);
-    else chip("dedup", "bad", "Deduplication off");
-    chip("repeat", "warn", stats.repeat > 0 ? `Every offer arrives ${stats.repeat + 1} times` : "");
+    report = await readRoom(room, name);
   } catch {
     // The socket reports the same problem, and more visibly.
+  }
+  if (!report || asked !== room) return;
+  const { conditions, calls } = report;
+  chart.add({ processed: report.offers_passed, ignored: report.offers_ignored });
+  panel.show(conditions);
+  chip("dedup", conditions.layer ? "good" : "bad", conditions.layer ? "Layer on" : "Layer off");
+  chip("repeat", "warn", conditions.repeat > 0 ? `Every offer arrives ${conditions.repeat + 1} times` : "");
+  for (const [peer, remote] of mesh.remotes) Object.assign(remote, calls[peer] ?? { copies: 0, passed: 0 });
+  render();
+}
+
+/** Spaces alone are no name. */
+function checkNames() {
+  for (const field of [byId("room-name"), byId("peer-name")]) {
+    field.setCustomValidity(field.value.trim() ? "" : "Enter a name");
   }
 }
 
@@ -162,6 +190,13 @@ const NAMES = ["Ada", "Bela", "Chidi", "Dora", "Emil", "Fatima", "Gita", "Hugo",
 const below = (limit) => Math.floor(Math.random() * limit);
 byId("room-name").value = address.searchParams.get("room") ?? "lounge";
 byId("peer-name").value = sessionStorage.getItem("name") ?? `${NAMES[below(NAMES.length)]} ${10 + below(90)}`;
+if (!navigator.mediaDevices) {
+  byId("use-media").checked = false;
+  byId("use-media").disabled = true;
+  byId("media-note").hidden = false;
+}
+checkNames();
+byId("join").addEventListener("input", checkNames);
 byId("join").addEventListener("submit", join);
 byId("rejoin").onclick = byId("banner-button").onclick = rejoin;
 byId("leave").onclick = leave;
@@ -171,8 +206,7 @@ byId("send-offers").onclick = () => {
 byId("restart").onclick = () => {
   for (const peer of mesh.remotes.keys()) mesh.restart(peer);
 };
-setInterval(showStats, 1_000);
-showStats();
+setInterval(showRoom, 1_000);
 
 // For scripts that drive the page.
 window.__room = {
@@ -184,9 +218,9 @@ window.__room = {
     return structuredClone(mesh.offers);
   },
   get peers() {
-    const entries = [...mesh.remotes.values()].map(({ name, state, made, total, rtts }) => [
+    const entries = [...mesh.remotes.values()].map(({ name, state, made, total, pings, rtts }) => [
       name,
-      { state, made, total, pings: rtts.length, rtt: rtts.at(-1) ?? null },
+      { state, made, total, pings, rtt: rtts.at(-1) ?? null },
     ]);
     return Object.fromEntries(entries);
   },

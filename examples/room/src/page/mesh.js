@@ -5,20 +5,39 @@
 const RETRY = 1_000;
 const STUCK = 8_000;
 
+// Identify an offer to the eye. The layer compares more fields.
+const IDENTITY = [/^o=.*/m, /^a=ice-ufrag:.*/m];
+
 export class Mesh {
   remotes = new Map();
   media = null;
   offers = { sent: 0, received: 0, answered: 0, ignored: 0, reasons: {} };
   #totals = new Map();
 
-  constructor({ send, log, changed }) {
-    this.send = send;
-    this.log = log;
-    this.changed = changed;
+  /** `answerWait` and `pingEvery` are in milliseconds. */
+  constructor({ send, log, changed, answerWait = 3_000, pingEvery = 1_000 }) {
+    Object.assign(this, { send, log, changed, answerWait, pingEvery });
+  }
+
+  /** Handles a message of the server or of a peer. */
+  receive(message) {
+    const { from, sdp, candidate, peer, goesOn } = message;
+    const handlers = {
+      peers: () => this.#peers(message.peers),
+      joined: () => this.#joined(peer),
+      left: () => this.#left(peer),
+      leave: () => this.#left(from),
+      offer: () => this.#onOffer(from, sdp, goesOn),
+      answer: () => this.#onAnswer(from, sdp),
+      candidate: () => this.#onCandidate(from, candidate),
+      ignored: () => this.#onIgnored(message),
+      error: () => this.#onError(message),
+    };
+    handlers[message.type]?.();
   }
 
   /** The peers that were there when this page joined. Each of them gets an offer. */
-  peers(names) {
+  #peers(names) {
     this.clear();
     for (const name of names) {
       this.#remote(name);
@@ -26,19 +45,19 @@ export class Mesh {
     }
   }
 
-  joined(name) {
-    this.left(name);
+  #joined(name) {
+    this.#left(name);
     this.#remote(name);
   }
 
-  left(name) {
+  #left(name) {
     this.#drop(this.remotes.get(name));
     this.remotes.delete(name);
     this.changed();
   }
 
   clear() {
-    for (const name of [...this.remotes.keys()]) this.left(name);
+    for (const name of [...this.remotes.keys()]) this.#left(name);
   }
 
   /** Makes a new connection to a peer, and sends its offer `copies` times. */
@@ -47,6 +66,7 @@ export class Mesh {
     const pc = this.#connect(remote, { offering: true });
     await pc.setLocalDescription();
     if (remote.pc !== pc) return;
+    remote.offers.add(identity(pc.localDescription.sdp));
     for (let copy = 0; copy < copies; copy += 1) this.#sendOffer(remote);
     this.log("sent", copies > 1 ? `Offer sent to ${name}, ${copies} times` : `Offer sent to ${name}`);
   }
@@ -59,11 +79,12 @@ export class Mesh {
     pc.restartIce();
     await pc.setLocalDescription();
     if (remote.pc !== pc) return;
+    remote.answered = false;
     this.#sendOffer(remote);
     this.log("sent", `ICE restart sent to ${name}`);
   }
 
-  async onOffer(name, sdp, goesOn) {
+  async #onOffer(name, sdp, goesOn) {
     this.offers.received += 1;
     const remote = this.#remote(name);
     let { pc } = remote;
@@ -71,6 +92,7 @@ export class Mesh {
       this.log("received", `ICE restart from ${name}`);
     } else {
       pc = this.#connect(remote, { offering: false });
+      remote.offers.add(identity(sdp));
       this.log("received", `Offer from ${name}: made ${remote.made > 1 ? "another" : "a"} peer connection`);
     }
     try {
@@ -83,7 +105,7 @@ export class Mesh {
     }
   }
 
-  async onAnswer(name, sdp) {
+  async #onAnswer(name, sdp) {
     const remote = this.remotes.get(name);
     if (!remote?.pc) return;
     const { pc } = remote;
@@ -91,6 +113,7 @@ export class Mesh {
       this.log("bad", `${name} answered again, but no offer is waiting`);
       return;
     }
+    remote.answered = true;
     try {
       await pc.setRemoteDescription({ type: "answer", sdp });
       this.offers.answered += 1;
@@ -101,23 +124,29 @@ export class Mesh {
     }
   }
 
-  async onCandidate(name, candidate) {
+  async #onCandidate(name, candidate) {
     const remote = this.remotes.get(name);
     if (remote?.pc?.remoteDescription) await add(remote.pc, candidate);
     else remote?.early.push(candidate);
   }
 
   /** The server ignored an offer. If the reason passes with time, the offer is sent again. */
-  onIgnored({ to, reason, retry_after_ms: wait }) {
+  #onIgnored({ to, reason, retry_after_ms: wait }) {
     this.offers.ignored += 1;
     this.offers.reasons[reason] = (this.offers.reasons[reason] ?? 0) + 1;
-    const retry = !["in_flight", "processed", "superseded"].includes(reason);
+    // The server passes an answer on before it refuses a copy as processed. So an answer that is not here is lost.
+    if ((reason === "processed" || reason === "not_recorded") && isWaiting(this.remotes.get(to))) {
+      this.log("bad", `The answer of ${to} was lost: making another offer`);
+      this.offer(to);
+      return;
+    }
+    const retry = !FINAL.includes(reason);
     const text = `Offer to ${to} ignored: ${WHY[reason] ?? reason}`;
     this.log("ignored", retry && wait ? `${text}, retrying in ${(wait / 1000).toFixed(1)} s` : text);
     if (retry) this.#retry(to, wait ?? RETRY);
   }
 
-  onError({ to, message }) {
+  #onError({ to, message }) {
     this.log("bad", to ? `${to}: ${message}` : message);
     this.#retry(to, RETRY);
   }
@@ -126,27 +155,33 @@ export class Mesh {
   #retry(name, wait) {
     const remote = this.remotes.get(name);
     if (!remote?.pc || remote.retry) return;
-    const { pc } = remote;
     remote.retry = setTimeout(() => {
       remote.retry = 0;
-      if (remote.pc !== pc || pc.signalingState !== "have-local-offer") return;
-      this.#sendOffer(remote);
-      this.log("sent", `Offer to ${name} sent again`);
+      this.#sendAgain(remote);
     }, wait);
+  }
+
+  #sendAgain(remote) {
+    if (remote.retry || !isWaiting(remote)) return;
+    this.#sendOffer(remote);
+    this.log("sent", `Offer to ${remote.name} sent again`);
   }
 
   #sendOffer(remote) {
     this.offers.sent += 1;
     const { localDescription, currentRemoteDescription } = remote.pc;
     this.send({ type: "offer", to: remote.name, sdp: localDescription.sdp, goesOn: currentRemoteDescription !== null });
+    clearTimeout(remote.answerTimer);
+    remote.answerTimer = setTimeout(() => this.#sendAgain(remote), this.answerWait);
   }
 
   #remote(name) {
     let remote = this.remotes.get(name);
     if (!remote) {
       const total = this.#totals.get(name) ?? 0;
-      const timers = { retry: 0, ping: 0, connectTimer: 0 };
-      remote = { name, pc: null, made: 0, total, state: "waiting", early: [], rtts: [], stream: null, ...timers };
+      const timers = { retry: 0, ping: 0, connectTimer: 0, answerTimer: 0 };
+      const counts = { made: 0, total, copies: 0, passed: 0, offers: new Set() };
+      remote = { name, pc: null, state: "waiting", ...counts, ...fresh(), ...timers };
       this.remotes.set(name, remote);
       this.changed();
     }
@@ -156,7 +191,7 @@ export class Mesh {
   #connect(remote, { offering }) {
     this.#drop(remote);
     const pc = new RTCPeerConnection();
-    Object.assign(remote, { pc, state: "connecting", early: [], rtts: [], stream: null });
+    Object.assign(remote, { pc, state: "connecting", ...fresh() });
     remote.made += 1;
     remote.total += 1;
     this.#totals.set(remote.name, remote.total);
@@ -200,7 +235,7 @@ export class Mesh {
     const ping = () => channel.readyState === "open" && channel.send(`ping ${performance.now()}`);
     channel.onopen = () => {
       ping();
-      remote.ping = setInterval(ping, 1_000);
+      remote.ping = setInterval(ping, this.pingEvery);
     };
     channel.onmessage = ({ data }) => {
       const [kind, time] = data.split(" ");
@@ -208,6 +243,8 @@ export class Mesh {
         channel.send(`pong ${time}`);
         return;
       }
+      remote.pings += 1;
+      remote.heard = performance.now();
       remote.rtts = [...remote.rtts, performance.now() - Number(time)].slice(-30);
       this.changed();
     };
@@ -222,12 +259,22 @@ export class Mesh {
     clearInterval(remote.ping);
     clearTimeout(remote.retry);
     clearTimeout(remote.connectTimer);
+    clearTimeout(remote.answerTimer);
     remote.retry = 0;
     remote.pc.close();
     remote.pc = null;
     remote.state = "closed";
   }
 }
+
+const fresh = () => ({ answered: false, early: [], heard: 0, pings: 0, rtts: [], stream: null });
+
+const identity = (sdp) => IDENTITY.map((line) => sdp.match(line)?.[0]).join(" ");
+
+const isWaiting = (remote) => remote?.pc?.signalingState === "have-local-offer" && !remote.answered;
+
+// Reasons that do not pass with time.
+const FINAL = ["in_flight", "processed", "not_recorded", "superseded"];
 
 const WHY = {
   in_flight: "the same offer is being processed",

@@ -6,6 +6,9 @@ const ENTRIES = 200;
 const TOGETHER = 2_000;
 const RECENT = 8;
 
+/** A peer that answers no ping for this many milliseconds is shown as silent. */
+const SILENCE = 2_500;
+
 export const byId = (id) => document.getElementById(id);
 
 export function log(kind, text) {
@@ -28,15 +31,12 @@ export function log(kind, text) {
   while (list.children.length > ENTRIES) list.lastElementChild.remove();
 }
 
-/** A status in the header. A phone hides the detail. */
-export function chip(id, kind, text, detail = "") {
+/** A status in the header. */
+export function chip(id, kind, text) {
   const chip = byId(id);
   chip.hidden = !text;
   chip.dataset.kind = kind;
-  const more = document.createElement("span");
-  more.className = "detail soft";
-  more.textContent = detail;
-  chip.replaceChildren(text, ...(detail ? [more] : []));
+  chip.textContent = text;
 }
 
 export function banner(text) {
@@ -44,21 +44,32 @@ export function banner(text) {
   byId("banner-text").textContent = text;
 }
 
+const LOCAL = /^(localhost|127\..*|\[::1\])$/;
+
+const ALONE = {
+  open: "Nobody else is here yet.",
+  connecting: "Connecting …",
+  lost: "The server cannot be reached.",
+  closed: "You are not in the room.",
+};
+
 export class Tiles {
   #tiles = new Map();
   #alone = clone("alone");
 
   constructor(container) {
     this.container = container;
+    const field = this.#alone.querySelector("input");
     const button = this.#alone.querySelector("button");
-    button.textContent = location.href;
-    button.onclick = async () => {
-      await navigator.clipboard?.writeText(location.href);
-      button.textContent = "Copied";
-    };
+    field.value = location.href;
+    field.onfocus = () => field.select();
+    button.onclick = async () => (button.textContent = (await copy(field)) ? "Copied" : "Copy it by hand");
+    this.#alone.querySelector(".reach").textContent = LOCAL.test(location.hostname)
+      ? "Open this address in another tab. For other machines, start the server with --listen 0.0.0.0:3000."
+      : "Open this address in another tab, or on another machine.";
   }
 
-  show(self, media, remotes) {
+  show({ self, media, remotes, status }) {
     const shown = new Set([self, ...remotes.keys()]);
     for (const [name, tile] of this.#tiles) {
       if (shown.has(name)) continue;
@@ -67,6 +78,8 @@ export class Tiles {
     }
     this.#showSelf(self, media);
     for (const remote of remotes.values()) this.#showRemote(remote);
+    this.#alone.dataset.status = status;
+    this.#alone.querySelector("strong").textContent = ALONE[status];
     if (remotes.size === 0) this.container.append(this.#alone);
     else this.#alone.remove();
     this.container.style.setProperty("--columns", columns(Math.max(2, shown.size)));
@@ -84,16 +97,17 @@ export class Tiles {
 
   #showRemote(remote) {
     const tile = this.#tile(remote.name);
-    tile.dataset.state = remote.state;
+    const state = shownState(remote);
+    tile.dataset.state = state;
     tile.querySelector(".who").textContent = remote.name;
-    tile.querySelector(".state").textContent = remote.state;
+    tile.querySelector(".state").textContent = state;
     const rtt = remote.rtts.at(-1);
-    tile.querySelector(".rtt").textContent = rtt === undefined ? "" : `${Math.max(1, Math.round(rtt))} ms`;
+    tile.querySelector(".rtt").textContent = rtt === undefined || state !== "connected" ? "" : `ping ${Math.max(1, Math.round(rtt))} ms`;
     tile.querySelector("polyline").setAttribute("points", spark(remote.rtts));
-    tile.classList.toggle("pinged", remote.rtts.length > 1);
+    tile.classList.toggle("pinged", state === "connected" && remote.rtts.length > 1);
     const made = tile.querySelector(".made");
-    made.textContent = remote.made === 1 ? "1 peer connection made" : `${remote.made} peer connections made`;
-    made.dataset.many = remote.made > 1;
+    made.textContent = connections(remote);
+    made.dataset.kind = kind(remote);
     const total = document.createElement("span");
     total.textContent = ` · ${remote.total} in total`;
     made.append(total);
@@ -112,6 +126,36 @@ export class Tiles {
       this.container.append(tile);
     }
     return tile;
+  }
+}
+
+/** Browsers take long to notice that the other side has closed. Pings show it at once. */
+function shownState({ state, heard }) {
+  return state === "connected" && heard > 0 && performance.now() - heard > SILENCE ? "silent" : state;
+}
+
+/** Bad are more connections than different offers. The server counts those that the other side made. */
+function kind({ made, copies, passed, offers }) {
+  if (Math.max(made, passed) > offers.size) return "bad";
+  return copies > offers.size ? "good" : "plain";
+}
+
+/** The peer connections made for the offers of both sides, since either joined. */
+function connections({ made, copies, passed, offers }) {
+  const most = Math.max(made, passed);
+  const connections = most === 1 ? "1 connection" : `${most} connections`;
+  if (copies <= offers.size) return connections;
+  return `${copies} copies${offers.size > 1 ? ` of ${offers.size} offers` : ""} → ${connections}`;
+}
+
+/** Copies a field's text. Over plain HTTP there is no clipboard object. */
+async function copy(field) {
+  try {
+    await navigator.clipboard.writeText(field.value);
+    return true;
+  } catch {
+    field.select();
+    return document.execCommand("copy");
   }
 }
 

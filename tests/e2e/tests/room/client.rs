@@ -152,12 +152,19 @@ pub(crate) async fn stats(server: &RoomServer) -> Value {
 }
 
 pub(crate) async fn get(server: &RoomServer, path: &str) -> String {
+    request(server, "GET", path, "").await
+}
+
+/// Sends a request with a JSON body. Returns the whole response.
+pub(crate) async fn request(server: &RoomServer, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(&server.address)
         .await
         .expect("the server should listen");
     let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-        server.address
+        "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        server.address,
+        body.len()
     );
     stream
         .write_all(request.as_bytes())

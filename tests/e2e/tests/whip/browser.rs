@@ -183,3 +183,69 @@ async fn status_page_shows_publishers_and_fits() {
         .await;
     chromium.quit([page, phone]).await;
 }
+
+/// The pages of the endpoint itself: one tab publishes, two watch, and each sends its offer four times.
+async fn publish_and_watch(flags: &[&str], sessions_each: u64) -> Value {
+    let _alone = ALONE.lock().await;
+    let server = WhipServer::start(flags);
+    let chromium = Chromium::start().await;
+    let (publisher, laptop, phone) = tokio::join!(chromium.page(), chromium.page(), chromium.phone());
+    publisher
+        .goto(&format!("http://{}/publish?stream=stage", server.address))
+        .await;
+    publisher.click("start").await;
+    publisher.until("window.__client.connection === 'connected'").await;
+    for viewer in [&laptop, &phone] {
+        viewer
+            .goto(&format!("http://{}/watch?stream=stage", server.address))
+            .await;
+        viewer
+            .until("document.querySelector('[data-testid=video]').videoWidth > 0")
+            .await;
+        viewer.until("window.__client.frames > 10").await;
+    }
+    let outcome =
+        format!("window.__client.outcome?.sent === 4 && window.__client.outcome.sessions === {sessions_each}");
+    for page in [&publisher, &laptop, &phone] {
+        page.until(&outcome).await;
+    }
+    let created = 3 * sessions_each;
+    let stats = server.until("all sessions", |stats| stats["created"] == created).await;
+
+    laptop.goto(&format!("http://{}/", server.address)).await;
+    laptop
+        .until("document.querySelectorAll('[data-testid=session][data-role=viewer]').length > 0")
+        .await;
+    laptop
+        .until("document.querySelector('[data-testid=repeats]').textContent !== ''")
+        .await;
+    chromium.quit([publisher, laptop, phone]).await;
+    stats
+}
+
+#[tokio::test]
+async fn viewers_see_the_publisher() {
+    let stats = publish_and_watch(&[], 1).await;
+    let sessions = stats["sessions"].as_array().expect("the sessions should be a list");
+    for session in sessions {
+        assert_eq!(
+            (&session["repeats"], &session["state"]),
+            (&3.into(), &"connected".into()),
+            "{session:#}"
+        );
+    }
+    let viewers = sessions.iter().filter(|session| session["role"] == "viewer");
+    assert!(viewers.clone().all(|viewer| packets(viewer, "VP8") > 0), "{stats:#}");
+    assert_eq!(viewers.count(), 2, "{stats:#}");
+    assert_eq!(
+        (&stats["copies"], &stats["viewer_offers"]["replayed"]),
+        (&0.into(), &6.into()),
+        "{stats:#}"
+    );
+}
+
+#[tokio::test]
+async fn copies_without_layer_are_counted() {
+    let stats = publish_and_watch(&["--no-dedup"], 4).await;
+    assert_eq!(stats["copies"], 9, "{stats:#}");
+}

@@ -1,73 +1,12 @@
-//! The room example in real browsers: headless Chromium, driven by ChromeDriver.
+//! Two people in a room.
 
-use e2e::{
-    chromium::{Chromium, Page},
-    room_server::RoomServer,
-};
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use e2e::{chromium::Chromium, room_server::RoomServer};
+use serde_json::json;
 
-/// Runs one test at a time: two browsers are enough load for a small machine.
-static ALONE: Mutex<()> = Mutex::const_new(());
+use crate::page::{ALONE, RoomPage, at, pair};
 
 const REJOINS: u64 = 6;
-
-/// A page of the room server.
-trait RoomPage {
-    /// Opens the page and joins with a data channel only.
-    async fn join(&self, server: &RoomServer, name: &str);
-    async fn open(&self, server: &RoomServer, name: &str);
-    async fn connected_to(&self, peer: &str);
-    /// The number of peer connections that the page has made to `peer` since `peer` last joined.
-    async fn made(&self, peer: &str) -> Value;
-    async fn log(&self) -> String;
-}
-
-impl RoomPage for Page {
-    async fn join(&self, server: &RoomServer, name: &str) {
-        self.open(server, name).await;
-        self.click("use-media").await;
-        self.click("join").await;
-        self.until("window.__room.socket === 'open'").await;
-    }
-
-    async fn open(&self, server: &RoomServer, name: &str) {
-        self.goto(&format!("http://{}/?room=test", server.address)).await;
-        self.until("window.__room").await;
-        self.fill("name", name).await;
-    }
-
-    async fn connected_to(&self, peer: &str) {
-        self.until(&format!(
-            "{} && {0}.state === 'connected' && {0}.rtt !== null",
-            at(peer)
-        ))
-        .await;
-    }
-
-    async fn made(&self, peer: &str) -> Value {
-        self.value(&format!("{}.made", at(peer))).await
-    }
-
-    async fn log(&self) -> String {
-        let log = self
-            .value("document.querySelector('[data-testid=log]').innerText")
-            .await;
-        log.as_str().expect("text").to_owned()
-    }
-}
-
-fn at(peer: &str) -> String {
-    format!("window.__room.peers[{}]", json!(peer))
-}
-
-/// Alice and Bob. Bob joins second, so he makes the offer.
-async fn pair(chromium: &Chromium, server: &RoomServer) -> (Page, Page) {
-    let (alice, bob) = tokio::join!(chromium.page(), chromium.page());
-    alice.join(server, "alice").await;
-    bob.join(server, "bob").await;
-    (alice, bob)
-}
+const ALONE_TEXT: &str = "document.querySelector('.alone strong')?.textContent";
 
 #[tokio::test]
 async fn each_rejoin_makes_one_peer_connection() {
@@ -240,6 +179,7 @@ async fn same_name_closes_the_first_tab() {
         "{text}"
     );
     assert_eq!(first.value("window.__room.socket").await, "closed");
+    assert_eq!(first.value(ALONE_TEXT).await, "You are not in the room.");
 
     first.click("join-again").await;
     first.until("window.__room.socket === 'open'").await;
@@ -259,6 +199,8 @@ async fn pages_reconnect_after_server_restart() {
     drop(server);
     for page in [&alice, &bob] {
         page.until("window.__room.socket === 'lost'").await;
+        page.until(&format!("{ALONE_TEXT} === 'The server cannot be reached.'"))
+            .await;
     }
     let _server = RoomServer::start_on(&address, &[]);
     bob.connected_to("alice").await;
