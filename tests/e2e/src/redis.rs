@@ -54,8 +54,8 @@ impl Server {
     }
 
     /// Starts a server that takes TLS connections only.
-    pub fn start_with_tls(engine: Engine, certificates: &Certificates) -> Self {
-        Self::start_on(free_port(), engine, &[], Some(certificates.clone()))
+    pub fn start_with_tls(engine: Engine, certificates: &Certificates, flags: &[&str]) -> Self {
+        Self::start_on(free_port(), engine, flags, Some(certificates.clone()))
     }
 
     /// Starts a Sentinel that watches `master` alone.
@@ -147,7 +147,14 @@ impl Server {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]);
         if let Some(certificates) = &self.certificates {
-            command.arg("--tls").arg("--cacert").arg(certificates.file("root.pem"));
+            command.arg("--tls");
+            for (flag, file) in [
+                ("--cacert", "root.pem"),
+                ("--cert", "server.pem"),
+                ("--key", "server.key"),
+            ] {
+                command.arg(flag).arg(certificates.file(file));
+            }
         }
         command.args(arguments);
         command
@@ -271,7 +278,16 @@ impl Certificates {
 
     /// Returns the certificate of the authority, in PEM.
     pub fn root(&self) -> Vec<u8> {
-        fs::read(self.file("root.pem")).expect("the certificate should be there")
+        self.read("root.pem")
+    }
+
+    /// Returns the certificate of the server, and its key. Clients may use them as well.
+    pub fn server(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.read("server.pem"), self.read("server.key"))
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.file(name)).expect("the file should be there")
     }
 
     fn file(&self, name: &str) -> PathBuf {
