@@ -1,4 +1,4 @@
-//! Checks of a [`SharedStore`](super::SharedStore): every implementation must pass them.
+//! Checks of a [`SharedStore`]: every implementation must pass them.
 //!
 //! # Examples
 //!

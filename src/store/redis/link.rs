@@ -167,15 +167,25 @@ impl Supervisor {
     /// Connects again, however often that fails.
     async fn reconnect(&mut self) -> Connection {
         let mut pause = PAUSES.0;
+        let mut last = String::new();
         loop {
-            match self.connect().await {
-                Ok(connection) => return connection,
-                Err(error) => debug!(target: TARGET, error = &error as &dyn std::error::Error, "store not reached"),
-            }
-            // A random part keeps the nodes from connecting all at once when the server is back.
+            // The pause comes first, as a server may close each connection at once. A random part keeps the nodes from
+            // connecting all at once when the server is back.
             let part = RandomState::new().hash_one(()) % 1000;
             sleep(pause.mul_f64(0.5 + part as f64 / 1000.0)).await;
             pause = (pause * 2).min(PAUSES.1);
+            let error = match self.connect().await {
+                Ok(connection) => return connection,
+                Err(error) => error,
+            };
+            let text = error.to_string();
+            let error = &error as &dyn std::error::Error;
+            if text == last {
+                debug!(target: TARGET, error, "store not reached");
+            } else {
+                warn!(target: TARGET, error, "store not reached");
+                last = text;
+            }
         }
     }
 

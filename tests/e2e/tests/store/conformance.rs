@@ -37,7 +37,7 @@ async fn password_database_and_prefix_conform() {
 async fn tls_conforms() {
     let folder = Folder::new();
     let certificates = Certificates::make(&folder);
-    let server = Server::start_with_tls(Engine::Redis, &certificates);
+    let server = Server::start_with_tls(Engine::Redis, &certificates, &[]);
     check(|| RedisOptions::new(server.url()).root_certificates(certificates.root())).await;
 }
 

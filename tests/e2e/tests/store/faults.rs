@@ -6,6 +6,7 @@ use e2e::redis::{Engine, Server};
 use tokio::time::{Instant, sleep};
 use tower_offer_dedup::{
     PeerKey,
+    extract::SessionUri,
     store::{Claimed, Notice, RedisOptions, Renewed, Scope, SharedStore},
 };
 
@@ -159,11 +160,14 @@ async fn master_turned_replica_is_left() {
     let server = Server::start(Engine::Redis, &[]);
     let other = Server::start(Engine::Redis, &["--repl-diskless-sync-delay", "0"]);
     let store = node(RedisOptions::new(server.url())).await;
+    let mut notices = store.listen();
     admitted(&store, ask(&store, "alice", 1)).await;
     server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]);
     let refused = store.claim(ask(&store, "bob", 2)).await;
     assert!(refused.is_err(), "a replica takes no claims: {refused:?}");
     server.cli(&["REPLICAOF", "NO", "ONE"]);
+    // The connection has been replaced.
+    expect(&mut notices, Notice::Missed).await;
     let claimed = claim_when_back(&store, ask(&store, "bob", 2)).await;
     assert!(matches!(claimed, Claimed::Admitted { .. }), "{claimed:?}");
 }
@@ -197,16 +201,57 @@ async fn everything_stored_expires() {
     assert_eq!(server.cli(&["DBSIZE"]), "4096");
 }
 
+/// Escapes bytes as `redis-cli` does.
+fn escaped(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|byte| match byte {
+            b'\\' | b'"' => format!("\\{}", char::from(*byte)),
+            b'\n' => "\\n".to_owned(),
+            b'\r' => "\\r".to_owned(),
+            b'\t' => "\\t".to_owned(),
+            7 => "\\a".to_owned(),
+            8 => "\\b".to_owned(),
+            b' '..=b'~' => char::from(*byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        })
+        .collect()
+}
+
 #[tokio::test]
-async fn nothing_secret_is_stored_or_published() {
+async fn nothing_secret_reaches_server() {
     let server = Server::start(Engine::Redis, &[]);
-    let store = node(RedisOptions::new(server.url())).await;
-    admitted(&store, ask(&store, "alice", 1)).await;
-    complete(&store, ask(&store, "alice", 1)).await;
-    let dump = "local all = {}; for _, key in ipairs(redis.call('KEYS', '*')) do all[#all + 1] = key; \
-                for _, value in ipairs(redis.call('HGETALL', key)) do all[#all + 1] = value end end; \
-                return all";
-    let dumped = server.cli(&["--raw", "EVAL", dump, "0"]);
-    assert!(dumped.contains("od1:"), "{dumped}");
-    assert!(!dumped.contains("hunter2") && !dumped.contains("ice-pwd"), "{dumped}");
+    let (first, second) = (
+        node(RedisOptions::new(server.url())).await,
+        node(RedisOptions::new(server.url())).await,
+    );
+    let monitor = server.monitor();
+    let ask = ask(&first, "alice", 1);
+    let uri = SessionUri::new(b"/session/7", b"example.com", b"Bearer s3cret");
+    admitted(&first, ask).await;
+    second
+        .claim(crate::support::ask(&second, "alice", 1))
+        .await
+        .expect("the call should succeed");
+    complete(&first, ask).await;
+    first.announce(uri).await.expect("the call should succeed");
+    first
+        .forget(ask.peer, Scope::Peer)
+        .await
+        .expect("the call should succeed");
+
+    server.until("everything is printed", |_| {
+        monitor.text().matches("\"PUBLISH\"").count() == 3
+    });
+    let text = monitor.text();
+    let fingerprint = ask.fingerprint.to_bytes();
+    assert!(
+        text.contains(&escaped(&fingerprint)),
+        "fingerprints are stored as they are: {text}"
+    );
+    assert!(!text.contains(&escaped(&ask.peer.to_bytes())), "{text}");
+    assert!(!text.contains("ice-pwd"), "{text}");
+    for part in uri.to_bytes().chunks(16) {
+        assert!(!text.contains(&escaped(part)), "{text}");
+    }
 }

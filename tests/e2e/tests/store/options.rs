@@ -70,7 +70,7 @@ async fn refused_authentication_is_error() {
 async fn unknown_authority_is_error() {
     let folder = Folder::new();
     let certificates = Certificates::make(&folder);
-    let server = Server::start_with_tls(Engine::Redis, &certificates);
+    let server = Server::start_with_tls(Engine::Redis, &certificates, &[]);
     let other = Folder::new();
     let stranger = Certificates::make(&other);
     let error = refusal(RedisOptions::new(server.url()).root_certificates(stranger.root())).await;
@@ -78,6 +78,23 @@ async fn unknown_authority_is_error() {
         error.contains("cannot be reached") && error.contains("certificate"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn client_certificate_is_presented() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let server = Server::start_with_tls(Engine::Redis, &certificates, &["--tls-auth-clients", "yes"]);
+    let options = || RedisOptions::new(server.url()).root_certificates(certificates.root());
+    let error = refusal(options()).await;
+    assert!(error.contains("cannot be reached"), "{error}");
+    let (certificate, key) = certificates.server();
+    let store = options()
+        .client_certificate(certificate, key)
+        .secret(SECRET)
+        .connect()
+        .await;
+    store.expect("the certificate should be accepted");
 }
 
 #[tokio::test]

@@ -1,16 +1,17 @@
-//! Redis and Valkey servers as processes. They stop on drop.
+//! Single servers.
 
 use std::{
-    env,
     ffi::OsString,
     fs,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{self, Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use super::{certificates::Certificates, folder::Folder};
 
 /// Long enough for a slow machine. Conditions are polled, so a fast machine does not wait that long.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,15 +38,12 @@ pub struct Server {
     certificates: Option<Certificates>,
 }
 
-/// The certificates of a server, in PEM files.
-#[derive(Clone, Debug)]
-pub struct Certificates {
-    folder: PathBuf,
-}
-
-/// A folder that is removed on drop.
+/// The commands that a server runs.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct Monitor {
+    child: Child,
+    file: PathBuf,
+}
 
 impl Server {
     /// Starts a server on a free port, without persistence, and waits until it answers.
@@ -54,8 +52,8 @@ impl Server {
     }
 
     /// Starts a server that takes TLS connections only.
-    pub fn start_with_tls(engine: Engine, certificates: &Certificates) -> Self {
-        Self::start_on(free_port(), engine, &[], Some(certificates.clone()))
+    pub fn start_with_tls(engine: Engine, certificates: &Certificates, flags: &[&str]) -> Self {
+        Self::start_on(free_port(), engine, flags, Some(certificates.clone()))
     }
 
     /// Starts a Sentinel that watches `master` alone.
@@ -69,7 +67,7 @@ impl Server {
              sentinel failover-timeout {name} 3000\n",
             master.port
         );
-        let file = folder.0.join("sentinel.conf");
+        let file = folder.path().join("sentinel.conf");
         fs::write(&file, settings + &flags.join("\n")).expect("the settings should be writable");
         Self::spawn(Engine::Sentinel, port, folder, vec![file.into()], None)
     }
@@ -147,7 +145,14 @@ impl Server {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]);
         if let Some(certificates) = &self.certificates {
-            command.arg("--tls").arg("--cacert").arg(certificates.file("root.pem"));
+            command.arg("--tls");
+            for (flag, file) in [
+                ("--cacert", "root.pem"),
+                ("--cert", "server.pem"),
+                ("--key", "server.key"),
+            ] {
+                command.arg(flag).arg(certificates.file(file));
+            }
         }
         command.args(arguments);
         command
@@ -206,8 +211,21 @@ impl Server {
         self.wait_until_ready();
     }
 
+    /// Prints every command that the server runs, until it is dropped. Bytes that are not text are escaped.
+    pub fn monitor(&self) -> Monitor {
+        let file = self.folder.path().join("monitor");
+        let output = fs::File::create(&file).expect("the file should be writable");
+        let child = self.command(&["MONITOR"]).stdout(output).spawn();
+        let monitor = Monitor {
+            child: child.expect("redis-cli should start"),
+            file,
+        };
+        self.until("the monitor runs", |_| monitor.text().starts_with("OK"));
+        monitor
+    }
+
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
@@ -217,12 +235,26 @@ impl Drop for Server {
     }
 }
 
+impl Monitor {
+    /// Returns what was printed so far.
+    pub fn text(&self) -> String {
+        fs::read_to_string(&self.file).expect("escaped text should be UTF-8")
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Engine {
     fn spawn(self, arguments: &[OsString], folder: &Folder) -> Child {
-        let log = fs::File::create(folder.0.join("log")).expect("the log should be writable");
+        let log = fs::File::create(folder.path().join("log")).expect("the log should be writable");
         Command::new(self.program())
             .args(arguments)
-            .current_dir(&folder.0)
+            .current_dir(folder.path())
             .stdin(Stdio::null())
             .stderr(log.try_clone().expect("the log should be open"))
             .stdout(log)
@@ -247,133 +279,8 @@ impl Engine {
     }
 }
 
-impl Certificates {
-    /// Makes an authority, and a certificate for 127.0.0.1.
-    pub fn make(folder: &Folder) -> Self {
-        let certificates = Self {
-            folder: folder.0.clone(),
-        };
-        certificates.openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=root \
-             -keyout root.key -out root.pem",
-        );
-        certificates.openssl(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout server.key \
-             -out server.csr",
-        );
-        fs::write(certificates.file("names"), "subjectAltName=IP:127.0.0.1\n").expect("the folder should be writable");
-        certificates.openssl(
-            "x509 -req -in server.csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 -extfile names \
-             -out server.pem",
-        );
-        certificates
-    }
-
-    /// Returns the certificate of the authority, in PEM.
-    pub fn root(&self) -> Vec<u8> {
-        fs::read(self.file("root.pem")).expect("the certificate should be there")
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl")
-            .args(arguments.split_whitespace())
-            .current_dir(&self.folder)
-            .output()
-            .expect("openssl is missing; tests/run installs it");
-        assert!(
-            output.status.success(),
-            "openssl {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-}
-
-impl Folder {
-    /// Makes a new folder.
-    pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("store-test-{}-{count}", process::id()));
-        fs::create_dir(&path).expect("the folder should be new");
-        Self(path)
-    }
-
-    /// Returns its path.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Default for Folder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Starts three masters with a replica each, and waits until they are one cluster.
-pub fn start_cluster(engine: Engine) -> Vec<Server> {
-    let servers: Vec<_> = (0..6)
-        .map(|_| {
-            let bus = free_port().to_string();
-            let flags = [
-                "--cluster-enabled",
-                "yes",
-                // The default, 10,000 above the port, may be past the last port.
-                "--cluster-port",
-                &bus,
-                "--cluster-node-timeout",
-                "1000",
-                // A replica that was cut off a moment ago may take over, too.
-                "--cluster-replica-validity-factor",
-                "0",
-                "--repl-diskless-sync-delay",
-                "0",
-            ];
-            Server::start(engine, &flags)
-        })
-        .collect();
-    let addresses: Vec<_> = servers
-        .iter()
-        .map(|server| format!("127.0.0.1:{}", server.port))
-        .collect();
-    let output = Command::new("redis-cli")
-        .args(["--cluster", "create"])
-        .args(&addresses)
-        .args(["--cluster-replicas", "1", "--cluster-yes"])
-        .output()
-        .expect("redis-cli should start");
-    assert!(
-        output.status.success(),
-        "the cluster should form: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    for server in &servers {
-        server.until("the cluster is complete", |server| {
-            let state = server.cli(&["CLUSTER", "INFO"]);
-            state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:6")
-        });
-        server.until("the replicas are in sync", |server| {
-            match server.info("role").as_str() {
-                "slave" => server.info("master_link_status") == "up",
-                _ => server.info("connected_slaves") == "1",
-            }
-        });
-    }
-    servers
-}
-
 /// Returns a port that was free a moment ago, and is given to nobody else. It is below those that clients get.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let count = NEXT.fetch_add(1, Ordering::Relaxed) + process::id() * 64;

@@ -1,0 +1,57 @@
+//! Clusters.
+
+use std::process::Command;
+
+use super::server::{Engine, Server, free_port};
+
+/// Starts three masters with a replica each, and waits until they are one cluster.
+pub fn start_cluster(engine: Engine) -> Vec<Server> {
+    let servers: Vec<_> = (0..6)
+        .map(|_| {
+            let bus = free_port().to_string();
+            let flags = [
+                "--cluster-enabled",
+                "yes",
+                // The default, 10,000 above the port, may be past the last port.
+                "--cluster-port",
+                &bus,
+                "--cluster-node-timeout",
+                "1000",
+                // A replica that was cut off a moment ago may take over, too.
+                "--cluster-replica-validity-factor",
+                "0",
+                "--repl-diskless-sync-delay",
+                "0",
+            ];
+            Server::start(engine, &flags)
+        })
+        .collect();
+    let addresses: Vec<_> = servers
+        .iter()
+        .map(|server| format!("127.0.0.1:{}", server.port()))
+        .collect();
+    let output = Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(&addresses)
+        .args(["--cluster-replicas", "1", "--cluster-yes"])
+        .output()
+        .expect("redis-cli should start");
+    assert!(
+        output.status.success(),
+        "the cluster should form: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    for server in &servers {
+        server.until("the cluster is complete", |server| {
+            let state = server.cli(&["CLUSTER", "INFO"]);
+            state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:6")
+        });
+        server.until("the replicas are in sync", |server| {
+            match server.info("role").as_str() {
+                "slave" => server.info("master_link_status") == "up",
+                _ => server.info("connected_slaves") == "1",
+            }
+        });
+    }
+    servers
+}

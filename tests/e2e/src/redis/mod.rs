@@ -1,0 +1,13 @@
+//! Redis and Valkey servers as processes. They stop on drop.
+
+mod certificates;
+mod cluster;
+mod folder;
+mod server;
+
+pub use self::{
+    certificates::Certificates,
+    cluster::start_cluster,
+    folder::Folder,
+    server::{Engine, Monitor, Server},
+};
