@@ -137,6 +137,9 @@ impl Asking {
             }
         };
         drop(subscription);
+        if matches!(reply, Reply::Granted) && self.shared.fence().is_none() {
+            observe::admitted_alone(self.claim.offer());
+        }
         let Self { shared, claim, .. } = self;
         match reply {
             Reply::Granted => Ruling::Granted(claim, shared),
@@ -207,10 +210,7 @@ impl Asking {
                 }
             },
             Err(_) => match self.client.on_error() {
-                OnStoreError::FailOpen => {
-                    observe::admitted_alone(self.claim.offer());
-                    Next::Rule(Reply::Granted)
-                }
+                OnStoreError::FailOpen => Next::Rule(Reply::Granted),
                 OnStoreError::FailClosed => refused(Reason::StoreUnavailable),
             },
         }
