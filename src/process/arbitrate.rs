@@ -136,6 +136,9 @@ impl Asking {
             }
         };
         drop(subscription);
+        if matches!(reply, Reply::Granted) && self.shared.fence().is_none() {
+            self.client.note_admitted_alone(self.claim.offer());
+        }
         let Self { shared, claim, .. } = self;
         match reply {
             Reply::Granted => Ruling::Granted(claim, shared),
@@ -206,10 +209,7 @@ impl Asking {
                 }
             },
             Err(_) => match self.client.on_error() {
-                OnStoreError::FailOpen => {
-                    self.client.note_admitted_alone(self.claim.offer());
-                    Next::Rule(Reply::Granted)
-                }
+                OnStoreError::FailOpen => Next::Rule(Reply::Granted),
                 OnStoreError::FailClosed => refused(Reason::StoreUnavailable),
             },
         }

@@ -54,7 +54,7 @@ impl Listener {
 fn apply(notice: Notice, gate: &Arc<Gate>, sessions: &Sessions, client: &StoreClient) {
     match notice {
         Notice::Wake(peer) => client.wake(peer),
-        Notice::Lost(token, cause) => client.note_lost(token, cause),
+        Notice::Lost(token, cause) => client.lose(token, cause),
         Notice::Stopped(token) => client.note_stopped(token),
         Notice::Forgotten(peer, scope, fence) => {
             let scope = match scope {

@@ -70,7 +70,7 @@ impl SharedClaim {
         let token = client.token();
         Self {
             // Before the store is asked: it may take the claim away at once.
-            lost: client.watch_loss(token),
+            lost: client.watch(token),
             client,
             held: Held {
                 peer: offer.peer(),
@@ -126,9 +126,9 @@ impl SharedClaim {
     /// Waits until the processing of a displaced claim has stopped, or has had its time. Also if this
     /// claim is lost meanwhile: its release then tells the next one that the peer is free. Returns why it was lost.
     pub(super) async fn await_stopped(&mut self, displaced: Option<ClaimToken>) -> Option<Revoked> {
-        if let Some(stopped) = displaced.and_then(|displaced| self.client.watch_stop(displaced)) {
+        if let Some(displaced) = displaced {
             self.state = State::Displacing;
-            let _ = timeout(STOP_TIME, stopped).await;
+            let _ = timeout(STOP_TIME, self.client.stopped(displaced)).await;
             self.state = State::Held;
         }
         self.ended = poll_fn(|cx| Poll::Ready(self.poll_lost(cx))).await;

@@ -95,6 +95,12 @@ pub(crate) struct Model {
     trace: Option<Vec<String>>,
 }
 
+impl Forget {
+    pub(crate) fn concerns(&self, peer: PeerKey) -> bool {
+        self.peer.is_none_or(|other| other == peer)
+    }
+}
+
 impl Model {
     pub(crate) fn new(plan: &Plan, is_traced: bool) -> Self {
         Self {

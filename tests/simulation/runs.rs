@@ -296,7 +296,11 @@ impl Model {
             // is past its lease.
             Some((Loss::Superseded, at)) => {
                 let waited = if is_same_node { run.arrived } else { at };
-                now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease
+                let is_forgotten = self
+                    .forgets
+                    .iter()
+                    .any(|forget| forget.at >= at && forget.concerns(run.peer));
+                is_forgotten || now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease
             }
             Some((loss, _)) => self.is_excused(fence, loss, now),
             // The newcomer has lost its own claim.
@@ -406,7 +410,7 @@ impl Model {
         let is_current = is_troubled || now <= ended + COMMIT_TIME + window;
         let forgotten = self.forgets.iter().find(|forget| {
             let is_older = fence.is_some_and(|fence| fence <= forget.last);
-            let is_meant = forget.peer.is_none_or(|peer| peer == run.peer)
+            let is_meant = forget.concerns(run.peer)
                 && match forget.scope {
                     Scope::Peer => is_older,
                     Scope::Offer(other) => is_older && other == fingerprint(run.text),

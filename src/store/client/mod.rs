@@ -25,7 +25,7 @@ use self::{
     breaker::Breaker,
     meter::{Meter, Operation},
     outbox::Outbox,
-    signals::{Signals, Watched},
+    signals::{Signal, Signals},
 };
 use super::{
     Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope, SharedStore,
@@ -198,11 +198,11 @@ impl StoreClient {
 
     /// Returns a future that is ready when a claim of the peer has ended. Subscribe before asking.
     pub(crate) fn subscribe(&self, peer: PeerKey) -> signals::Subscription<'_> {
-        self.signals.subscribe(peer)
+        self.signals.subscribe(Signal::Peer(peer))
     }
 
     pub(crate) fn wake(&self, peer: PeerKey) {
-        self.signals.wake(peer);
+        self.signals.wake(Signal::Peer(peer));
     }
 
     pub(crate) fn wake_all(&self) {
@@ -210,23 +210,24 @@ impl StoreClient {
     }
 
     /// Returns a future that is ready when the claim of this node is lost.
-    pub(crate) fn watch_loss(self: &Arc<Self>, token: ClaimToken) -> Watch {
-        Watch::new(Arc::clone(self), Watched::Loss(token))
+    pub(crate) fn watch(self: &Arc<Self>, token: ClaimToken) -> Watch {
+        Watch::new(Arc::clone(self), token)
     }
 
-    /// Returns a future that is ready when the processing of a displaced claim has stopped. `None` if it has stopped on
-    /// this node already.
-    pub(crate) fn watch_stop(self: &Arc<Self>, token: ClaimToken) -> Option<Watch> {
-        let may_run = token.node() != self.store.node() || self.signals.is_held(token);
-        may_run.then(|| Watch::new(Arc::clone(self), Watched::Stop(token)))
+    pub(crate) fn lose(&self, token: ClaimToken, cause: Lost) {
+        self.signals.lose(token, cause);
     }
 
-    pub(crate) fn note_lost(&self, token: ClaimToken, cause: Lost) {
-        self.signals.notify(Watched::Loss(token), cause);
+    /// Resolves when the processing of a displaced claim has stopped.
+    pub(crate) async fn stopped(&self, displaced: ClaimToken) {
+        // A node stops its own claim before it displaces it, unless that one was forgotten.
+        if displaced.node() != self.store.node() || self.signals.is_held(displaced) {
+            self.signals.subscribe(Signal::Stop(displaced)).notified().await;
+        }
     }
 
-    pub(crate) fn note_stopped(&self, token: ClaimToken) {
-        self.signals.notify(Watched::Stop(token), Lost::TakenOver);
+    pub(crate) fn note_stopped(&self, displaced: ClaimToken) {
+        self.signals.wake(Signal::Stop(displaced));
     }
 
     async fn call<T>(

@@ -21,51 +21,51 @@ pub(super) struct Signals(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: HashMap<PeerKey, (Arc<Notify>, usize)>,
-    watched: HashMap<Watched, oneshot::Sender<Lost>>,
+    waiting: HashMap<Signal, (Arc<Notify>, usize)>,
+    held: HashMap<ClaimToken, oneshot::Sender<Lost>>,
 }
 
-/// What a [`Watch`] waits for.
+/// What several requests may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Watched {
-    /// The loss of a claim of this node.
-    Loss(ClaimToken),
-    /// The end of the processing of a claim that was displaced. It may be one of this node.
+pub(crate) enum Signal {
+    /// Something of the peer has ended, or was forgotten.
+    Peer(PeerKey),
+    /// The processing of a displaced claim has stopped.
     Stop(ClaimToken),
 }
 
-/// Waits for the end of a claim of one peer. Dropped, it gives up its entry.
+/// Waits for a signal. Dropped, it gives up its entry.
 #[derive(Debug)]
 pub(crate) struct Subscription<'a> {
     signals: &'a Signals,
-    peer: PeerKey,
+    signal: Signal,
     notify: Arc<Notify>,
 }
 
-/// Waits for a notice about a claim. Dropped, it gives up its entry.
+/// Waits for the loss of a claim of this node. Dropped, it gives up its entry.
 #[derive(Debug)]
 pub(crate) struct Watch {
     client: Arc<StoreClient>,
-    watched: Watched,
+    token: ClaimToken,
     lost: oneshot::Receiver<Lost>,
 }
 
 impl Signals {
-    pub(super) fn subscribe(&self, peer: PeerKey) -> Subscription<'_> {
+    pub(super) fn subscribe(&self, signal: Signal) -> Subscription<'_> {
         let notify = self.with(|state| {
-            let (notify, subscribers) = state.waiting.entry(peer).or_default();
+            let (notify, subscribers) = state.waiting.entry(signal).or_default();
             *subscribers += 1;
             Arc::clone(notify)
         });
         Subscription {
             signals: self,
-            peer,
+            signal,
             notify,
         }
     }
 
-    pub(super) fn wake(&self, peer: PeerKey) {
-        let notify = self.with(|state| state.waiting.get(&peer).map(|(notify, _)| Arc::clone(notify)));
+    pub(super) fn wake(&self, signal: Signal) {
+        let notify = self.with(|state| state.waiting.get(&signal).map(|(notify, _)| Arc::clone(notify)));
         if let Some(notify) = notify {
             notify.notify_waiters();
         }
@@ -76,8 +76,8 @@ impl Signals {
         all.iter().for_each(|notify| notify.notify_waiters());
     }
 
-    pub(super) fn notify(&self, watched: Watched, cause: Lost) {
-        if let Some(sender) = self.with(|state| state.watched.remove(&watched)) {
+    pub(super) fn lose(&self, token: ClaimToken, cause: Lost) {
+        if let Some(sender) = self.with(|state| state.held.remove(&token)) {
             // The claim may have ended meanwhile.
             let _ = sender.send(cause);
         }
@@ -85,12 +85,12 @@ impl Signals {
 
     /// Returns whether this node holds a claim, or may hold it.
     pub(super) fn is_held(&self, token: ClaimToken) -> bool {
-        self.with(|state| state.watched.contains_key(&Watched::Loss(token)))
+        self.with(|state| state.held.contains_key(&token))
     }
 
     /// Returns how many peers and claims are waited for.
     pub(super) fn len(&self) -> usize {
-        self.with(|state| state.waiting.len() + state.watched.len())
+        self.with(|state| state.waiting.len() + state.held.len())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -107,10 +107,10 @@ impl Subscription<'_> {
 }
 
 impl Watch {
-    pub(super) fn new(client: Arc<StoreClient>, watched: Watched) -> Self {
+    pub(super) fn new(client: Arc<StoreClient>, token: ClaimToken) -> Self {
         let (sender, lost) = oneshot::channel();
-        client.signals.with(|state| state.watched.insert(watched, sender));
-        Self { client, watched, lost }
+        client.signals.with(|state| state.held.insert(token, sender));
+        Self { client, token, lost }
     }
 }
 
@@ -120,7 +120,7 @@ impl Future for Watch {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Lost> {
         match Pin::new(&mut self.lost).poll(cx) {
             Poll::Ready(Ok(lost)) => Poll::Ready(lost),
-            // The sender stays in its entry until it sends.
+            // Tokens are unique, so the sender stays in its entry until it sends.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -129,14 +129,14 @@ impl Future for Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // Dropped outside the mutex: it wakes the receiver.
-        let _sender = self.client.signals.with(|state| state.watched.remove(&self.watched));
+        let _sender = self.client.signals.with(|state| state.held.remove(&self.token));
     }
 }
 
 impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         self.signals.with(|state| {
-            if let Entry::Occupied(mut entry) = state.waiting.entry(self.peer) {
+            if let Entry::Occupied(mut entry) = state.waiting.entry(self.signal) {
                 entry.get_mut().1 -= 1;
                 if entry.get().1 == 0 {
                     entry.remove();
