@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 const ABOUT: &str = "`cargo run --release -p probe -- URL` sends repeated offers to a signaling server, in any language, and judges what comes
-back. Its offers are real, it sends no media, and it ends its sessions. This page shows what it finds on four servers.
+back. Its offers are real, and it sends no media. It ends each session that has a `Location`. This page shows what it
+finds on four servers.
 `PROBE_PAGE=1 cargo test -p e2e --test probe` writes it.
 
 A check fails if a client breaks or is misled: more than one session for one offer, somebody else's answer, the answer of a
