@@ -23,7 +23,7 @@ use crate::{
     sessions::Sessions,
     settings::Settings,
     store::{
-        OnStoreError, SharedStore,
+        AnyStore, OnStoreError,
         client::{Message, StoreClient},
     },
 };
@@ -56,7 +56,7 @@ impl<A> Core<A> {
         answer: A,
         settings: Settings,
         name: &LayerName,
-        store: Option<(Arc<dyn SharedStore>, OnStoreError)>,
+        store: Option<(AnyStore, OnStoreError)>,
     ) -> Self {
         let gate = Arc::new(Gate::new(settings, name));
         gate.announce();

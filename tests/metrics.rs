@@ -301,10 +301,9 @@ async fn http() -> Scene {
     }
 }
 
-fn shared(
-    name: &'static str,
-    store: impl SharedStore,
-) -> OfferDedupLayer<fn(&Message) -> Option<Offer>, Refuse<Refuser>> {
+type Shared = OfferDedupLayer<fn(&Message) -> Option<Offer>, Refuse<Refuser>>;
+
+fn shared(name: &'static str, store: impl SharedStore) -> Shared {
     OfferDedupLayer::builder()
         .offers(offers as fn(&Message) -> _)
         .answer(Refuse::with(refuse as Refuser))

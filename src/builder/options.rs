@@ -1,6 +1,6 @@
 //! [`OfferDedupBuilder`]: the settings of a layer.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use crate::{
     OfferDedupLayer, WhenBusy,
@@ -8,7 +8,7 @@ use crate::{
     metrics::LayerName,
     process::spawn::{Detached, Inline},
     settings::Settings,
-    store::{OnStoreError, SharedStore},
+    store::{AnyStore, OnStoreError, SharedStore},
 };
 
 /// Configures an [`OfferDedupLayer`]. Every value has a meaning, so [`build`](Self::build) cannot fail.
@@ -43,7 +43,7 @@ pub struct OfferDedupBuilder<X = OffersUnset, A = AnswerUnset, M = Inline> {
     answer: A,
     settings: Settings,
     name: LayerName,
-    store: Option<Arc<dyn SharedStore>>,
+    store: Option<AnyStore>,
     on_store_error: OnStoreError,
     mode: PhantomData<fn() -> M>,
 }
@@ -201,7 +201,7 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
     ///
     /// The service panics when it is called with an offer outside a tokio runtime.
     pub fn store(mut self, store: impl SharedStore) -> Self {
-        self.store = Some(Arc::new(store));
+        self.store = Some(AnyStore::new(store));
         self
     }
 

@@ -53,7 +53,14 @@ where
 struct Committing<Res, Rec> {
     commit: Pin<Box<dyn Future<Output = bool> + Send>>,
     /// `None` once it goes out.
-    answer: Option<(Res, Outcome, Option<(Rec, usize)>)>,
+    answer: Option<Answered<Res, Rec>>,
+}
+
+/// What the inner service has answered, and what is kept of it.
+struct Answered<Res, Rec> {
+    response: Res,
+    outcome: Outcome,
+    record: Option<(Rec, usize)>,
 }
 
 impl<S, R, A> Lead<S, R, A>
@@ -129,7 +136,11 @@ where
                             };
                             this.stage.set(Stage::Committing(Box::new(Committing {
                                 commit: Box::pin(shared.complete(completion)),
-                                answer: Some((response, outcome, record)),
+                                answer: Some(Answered {
+                                    response,
+                                    outcome,
+                                    record,
+                                }),
                             })));
                         }
                         shared => {
@@ -145,7 +156,11 @@ where
                         break;
                     };
                     let answer = committing.answer.take();
-                    let (response, outcome, record) = answer.expect("`ResponseFuture` polled after completion");
+                    let Answered {
+                        response,
+                        outcome,
+                        record,
+                    } = answer.expect("`ResponseFuture` polled after completion");
                     let lost = is_lost.then_some(Revoked::Elsewhere).or(revoked);
                     let outcome = lost.map_or(outcome, Revoked::outcome);
                     complete(claim, outcome, record, this.core);

@@ -54,13 +54,15 @@ pub(super) enum State {
     Displacing,
 }
 
+type Call = Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>;
+
 struct Renewal {
     timer: Pin<Box<Sleep>>,
     /// Renewal stops then.
     end: Instant,
     /// `true` once the inner service has been called.
     has_begun: bool,
-    call: Option<Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>>,
+    call: Option<Call>,
     is_abandoned: bool,
 }
 
@@ -220,7 +222,7 @@ impl SharedClaim {
     }
 
     /// Gives the claim up.
-    pub(super) fn give_up(mut self: Box<Self>, cause: Option<Revoked>) {
+    pub(super) fn give_up(mut self, cause: Option<Revoked>) {
         if let Some(cause) = cause {
             self.note_revoked(cause);
         }

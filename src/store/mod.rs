@@ -53,6 +53,7 @@ mod shared;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisOptions, RedisStore};
+pub(crate) use self::shared::AnyStore;
 pub use self::{
     claim::{Ask, ClaimToken, Claimed, Completed, Completion, Held, NodeId, Renewed, Scope},
     error::{OnStoreError, StoreError},

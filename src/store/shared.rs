@@ -1,6 +1,6 @@
 //! [`SharedStore`]: arbitrates between nodes.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, ops::Deref, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use super::{Ask, Claimed, Completed, Completion, Held, NodeId, Notices, Renewed, Scope, StoreError};
 use crate::{PeerKey, extract::SessionUri};
@@ -65,4 +65,29 @@ pub trait SharedStore: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the notices for this node from now on.
     fn listen(&self) -> Notices;
+}
+
+/// A store as a layer holds it. It counts as unwind safe: a store that panics in a call is in no worse state than one
+/// that fails.
+#[derive(Debug)]
+pub(crate) struct AnyStore(AssertUnwindSafe<Arc<dyn SharedStore>>);
+
+impl AnyStore {
+    pub(crate) fn new(store: impl SharedStore) -> Self {
+        Self(AssertUnwindSafe(Arc::new(store)))
+    }
+}
+
+impl Clone for AnyStore {
+    fn clone(&self) -> Self {
+        Self(AssertUnwindSafe(Arc::clone(&self.0)))
+    }
+}
+
+impl Deref for AnyStore {
+    type Target = dyn SharedStore;
+
+    fn deref(&self) -> &Self::Target {
+        &**self.0
+    }
 }

@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::super::StoreError;
 use crate::{
-    Offer, Stats,
+    Offer,
     gate::Gate,
     metrics::{LayerName, Series},
     observe::{self, TARGET},
@@ -124,14 +124,6 @@ impl Meter {
         dropped.count();
         dropped.measure();
         warn!(target: TARGET, "message to the store dropped: {cause}");
-    }
-
-    pub(super) fn stats(&self, stats: Stats, messages: usize, is_down: bool) -> Stats {
-        Stats {
-            store_messages: messages as u64,
-            store_down: u64::from(is_down),
-            ..stats
-        }
     }
 
     /// Notes that the layer is gone: it holds nothing.

@@ -28,8 +28,8 @@ use self::{
     signals::{Signal, Signals},
 };
 use super::{
-    Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope, SharedStore,
-    StoreError, StoreFuture,
+    AnyStore, Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope,
+    SharedStore, StoreError, StoreFuture,
 };
 use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName};
 
@@ -43,7 +43,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 /// One layer's calls of its store.
 pub(crate) struct StoreClient {
-    store: Arc<dyn SharedStore>,
+    store: AnyStore,
     on_error: OnStoreError,
     meter: Meter,
     breaker: Breaker,
@@ -76,7 +76,7 @@ pub(crate) enum CallError {
 
 impl StoreClient {
     /// `gate` counts, and `layer` names the metrics.
-    pub(crate) fn new(store: Arc<dyn SharedStore>, on_error: OnStoreError, gate: Arc<Gate>, layer: &LayerName) -> Self {
+    pub(crate) fn new(store: AnyStore, on_error: OnStoreError, gate: Arc<Gate>, layer: &LayerName) -> Self {
         Self {
             store,
             on_error,
@@ -107,8 +107,10 @@ impl StoreClient {
     }
 
     /// Adds what is held now to `stats`.
-    pub(crate) fn add_to(&self, stats: Stats) -> Stats {
-        self.meter.stats(stats, self.outbox.len(), self.breaker.is_open())
+    pub(crate) fn add_to(&self, mut stats: Stats) -> Stats {
+        stats.store_messages = self.outbox.len() as u64;
+        stats.store_down = u64::from(self.breaker.is_open());
+        stats
     }
 
     /// Returns a token that no claim has yet.
