@@ -31,6 +31,13 @@ fn allocations<F: Future>(make: impl FnOnce() -> F) -> (usize, Poll<F::Output>) 
     (region.change().allocations, answer)
 }
 
+/// Repeats a call and returns the smallest count. The allocator counts all threads, and the collector's works now and
+/// then.
+fn fewest<F: Future>(mut make: impl FnMut() -> F) -> (usize, Poll<F::Output>) {
+    let calls = std::iter::repeat_with(|| allocations(&mut make)).take(10);
+    calls.min_by_key(|(allocations, _)| *allocations).expect("ten calls")
+}
+
 /// Must stay the only test of this file, because the allocator counts all threads.
 #[test]
 fn passed_and_refused_requests_allocate_nothing() {
@@ -78,11 +85,11 @@ fn passed_and_refused_requests_allocate_nothing() {
     let mut context = Context::from_waker(Waker::noop());
     assert!(leader.as_mut().poll(&mut context).is_pending());
     for (text, reason) in [("an offer", Reason::InFlight), ("another", Reason::Busy)] {
-        assert_eq!(allocations(|| relay.call(text)), (0, Poll::Ready(Ok(Some(reason)))));
+        assert_eq!(fewest(|| relay.call(text)), (0, Poll::Ready(Ok(Some(reason)))));
     }
     release.send(true).unwrap();
     assert!(leader.as_mut().poll(&mut context).is_ready());
     for (text, reason) in [("an offer", Reason::Processed), ("another", Reason::CoolingDown)] {
-        assert_eq!(allocations(|| relay.call(text)), (0, Poll::Ready(Ok(Some(reason)))));
+        assert_eq!(fewest(|| relay.call(text)), (0, Poll::Ready(Ok(Some(reason)))));
     }
 }
