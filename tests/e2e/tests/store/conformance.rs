@@ -31,6 +31,11 @@ async fn password_database_and_prefix_conform() {
             .prefix("app:")
     })
     .await;
+    let keys = |database| server.cli(&["-a", "hunter2", "-n", database, "--no-raw", "KEYS", "*"]);
+    let stored = keys("3");
+    assert!(stored.lines().count() > 1, "{stored}");
+    assert!(stored.lines().all(|line| line.contains("\"app:od1:{")), "{stored}");
+    assert!(!keys("0").contains("od1:"), "the number of the database counts");
 }
 
 #[tokio::test]
