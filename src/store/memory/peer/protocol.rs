@@ -147,6 +147,7 @@ impl State {
         let mut step = |name: &dyn Fn() -> String, act: &dyn Fn(&mut Self) -> Result<(), &'static str>| {
             let mut state = self.clone();
             let done = act(&mut state);
+            state.drop_stale();
             state.network.sort_unstable();
             next(name, done.map(|()| state));
         };
@@ -248,6 +249,32 @@ impl State {
         }
     }
 
+    /// Removes the messages that their receivers would ignore whenever they arrive.
+    fn drop_stale(&mut self) {
+        let nodes = self.nodes;
+        self.network.retain(|message| match *message {
+            Message::Ask(..) | Message::Complete(_) | Message::Release(_) => true,
+            Message::Admitted((node, claim), _) | Message::Refused((node, claim)) => {
+                let Node { step, claim: last, .. } = nodes[usize::from(node)];
+                last == claim && matches!(step, Step::Asking(_))
+            }
+            Message::Acknowledged((node, claim)) => {
+                let Node { step, claim: last, .. } = nodes[usize::from(node)];
+                last == claim && step == Step::Completing
+            }
+            Message::Lost((node, claim)) => {
+                let Node { step, claim: last, .. } = nodes[usize::from(node)];
+                last == claim && matches!(step, Step::Asking(_) | Step::Stopping(..) | Step::Running(_))
+            }
+            Message::Stopped(node, displaced) => match nodes[usize::from(node)].step {
+                // The claim that displaced it may not know yet.
+                Step::Asking(_) => true,
+                Step::Stopping(_, awaited) => awaited == displaced,
+                Step::Idle | Step::Running(_) | Step::Completing => false,
+            },
+        });
+    }
+
     fn node(&self, node: u8) -> &Node {
         &self.nodes[usize::from(node)]
     }
@@ -342,7 +369,8 @@ impl State {
             }
             Message::Lost(mine) => {
                 let node = self.node(mine.0);
-                if node.claim == mine.1 && matches!(node.step, Step::Running(_) | Step::Asking(_)) {
+                let may_be_told = matches!(node.step, Step::Asking(_) | Step::Stopping(..) | Step::Running(_));
+                if node.claim == mine.1 && may_be_told {
                     self.go(mine.0, Step::Idle);
                     self.network.push(Message::Release(mine));
                 }
@@ -580,11 +608,11 @@ fn names(limits: Limits, leases_exclude: bool, actions: &[usize]) -> Vec<String>
 
 const LIMITS: Limits = Limits {
     supersedes: false,
-    requests: 3,
+    requests: 2,
     losses: 1,
     pauses: 1,
     forgets: 1,
-    time: 5,
+    time: 4,
 };
 
 #[track_caller]
