@@ -49,11 +49,13 @@ where
     Done,
 }
 
+type Answered<Res, Rec> = (Res, Outcome, Option<(Rec, usize)>);
+
 /// An answer that goes out when the shared store has acknowledged it, or has had its time.
 struct Committing<Res, Rec> {
     commit: Pin<Box<dyn Future<Output = bool> + Send>>,
     /// `None` once it goes out.
-    answer: Option<(Res, Outcome, Option<(Rec, usize)>)>,
+    answer: Option<Answered<Res, Rec>>,
 }
 
 impl<S, R, A> Lead<S, R, A>
@@ -191,10 +193,10 @@ fn poll_revoked(claim: &Claim, shared: &mut Option<Box<SharedClaim>>, cx: &mut C
     }
 }
 
-/// Gives up the claim in the shared store.
+/// Gives up the claim in the shared store, by dropping it.
 fn give_up(shared: Option<Box<SharedClaim>>, cause: Option<Revoked>) {
-    if let Some(shared) = shared {
-        shared.give_up(cause);
+    if let (Some(mut shared), Some(cause)) = (shared, cause) {
+        shared.note_revoked(cause);
     }
 }
 

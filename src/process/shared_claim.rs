@@ -54,13 +54,15 @@ pub(super) enum State {
     Displacing,
 }
 
+type RenewCall = Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>;
+
 struct Renewal {
     timer: Pin<Box<Sleep>>,
     /// Renewal stops then.
     end: Instant,
     /// `true` once the inner service has been called.
     has_begun: bool,
-    call: Option<Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>>,
+    call: Option<RenewCall>,
     is_abandoned: bool,
 }
 
@@ -214,13 +216,6 @@ impl SharedClaim {
         unsent.0 = None;
         // A claim that the node has granted itself may not have reached the store.
         completed == Ok(Completed::Lost) && self.fence != Fence::NONE
-    }
-
-    /// Gives the claim up.
-    pub(super) fn give_up(mut self: Box<Self>, cause: Option<Revoked>) {
-        if let Some(cause) = cause {
-            self.note_revoked(cause);
-        }
     }
 
     /// Notes why this node has revoked the claim.

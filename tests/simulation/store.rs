@@ -229,7 +229,7 @@ impl SharedStore for SimStore {
             ..ask
         };
         self.call(move |this| {
-            let claimed = this.act(|store| store.claim(ask.clone()));
+            let claimed = this.act(|store| store.claim(ask));
             this.world.model().claimed(this.link.node, &ask, &claimed);
             let scaled = |left| faults.on_store_clock(left);
             match claimed {
