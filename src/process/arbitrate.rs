@@ -105,16 +105,10 @@ impl Asking {
                 Err(cause) => break self.revoked(cause),
             };
             self.shared.replied(&claimed, before, self.patience());
-            let is_final = matches!(
-                claimed,
-                Ok(Claimed::Processed { .. } | Claimed::Admitted { .. }) | Err(_)
-            );
-            if is_final && woken.as_mut().enable() {
-                // The offer may have been forgotten since the store replied. Then this node must not remember it, and the
-                // claim is gone.
-                continue;
-            }
             match self.follow(claimed).await {
+                // The offer may have been forgotten since the store replied: the claim is gone, or the answer must not be
+                // remembered again.
+                Next::Rule(Reply::Granted | Reply::Elsewhere(_)) if woken.as_mut().enable() => {}
                 Next::Rule(reply) => break reply,
                 Next::Wait(deadline, pause) => {
                     let wake = (Instant::now() + self.jittered(pause)).min(deadline);

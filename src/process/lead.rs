@@ -49,18 +49,13 @@ where
     Done,
 }
 
+type Answered<Res, Rec> = (Res, Outcome, Option<(Rec, usize)>);
+
 /// An answer that goes out when the shared store has acknowledged it, or has had its time.
 struct Committing<Res, Rec> {
     commit: Pin<Box<dyn Future<Output = bool> + Send>>,
     /// `None` once it goes out.
     answer: Option<Answered<Res, Rec>>,
-}
-
-/// What the inner service has answered, and what is kept of it.
-struct Answered<Res, Rec> {
-    response: Res,
-    outcome: Outcome,
-    record: Option<(Rec, usize)>,
 }
 
 impl<S, R, A> Lead<S, R, A>
@@ -136,11 +131,7 @@ where
                             };
                             this.stage.set(Stage::Committing(Box::new(Committing {
                                 commit: Box::pin(shared.complete(completion)),
-                                answer: Some(Answered {
-                                    response,
-                                    outcome,
-                                    record,
-                                }),
+                                answer: Some((response, outcome, record)),
                             })));
                         }
                         shared => {
@@ -156,11 +147,7 @@ where
                         break;
                     };
                     let answer = committing.answer.take();
-                    let Answered {
-                        response,
-                        outcome,
-                        record,
-                    } = answer.expect("`ResponseFuture` polled after completion");
+                    let (response, outcome, record) = answer.expect("`ResponseFuture` polled after completion");
                     let lost = is_lost.then_some(Revoked::Elsewhere).or(revoked);
                     let outcome = lost.map_or(outcome, Revoked::outcome);
                     complete(claim, outcome, record, this.core);
@@ -206,10 +193,10 @@ fn poll_revoked(claim: &Claim, shared: &mut Option<Box<SharedClaim>>, cx: &mut C
     }
 }
 
-/// Gives up the claim in the shared store.
+/// Gives up the claim in the shared store, by dropping it.
 fn give_up(shared: Option<Box<SharedClaim>>, cause: Option<Revoked>) {
-    if let Some(shared) = shared {
-        shared.give_up(cause);
+    if let (Some(mut shared), Some(cause)) = (shared, cause) {
+        shared.note_revoked(cause);
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) enum State {
     Displacing,
 }
 
-type Call = Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>;
+type RenewCall = Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>;
 
 struct Renewal {
     timer: Pin<Box<Sleep>>,
@@ -62,7 +62,7 @@ struct Renewal {
     end: Instant,
     /// `true` once the inner service has been called.
     has_begun: bool,
-    call: Option<Call>,
+    call: Option<RenewCall>,
     is_abandoned: bool,
 }
 
@@ -219,13 +219,6 @@ impl SharedClaim {
         unsent.0 = None;
         // A claim that the node has granted itself may not have reached the store.
         completed == Ok(Completed::Lost) && self.fence != Fence::NONE
-    }
-
-    /// Gives the claim up.
-    pub(super) fn give_up(mut self, cause: Option<Revoked>) {
-        if let Some(cause) = cause {
-            self.note_revoked(cause);
-        }
     }
 
     /// Notes why this node has revoked the claim.

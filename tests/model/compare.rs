@@ -107,7 +107,7 @@ pub(crate) fn count(stats: &Stats, model: &Model) -> Result<(), TestCaseError> {
 const NOT_MODELLED: &str = "not_recorded";
 
 /// The counters that the model's messages cannot reach.
-const UNREACHED: [&str; 8] = [
+const UNREACHED: [&str; 12] = [
     NOT_MODELLED,
     "passed",
     "unchecked",
@@ -116,6 +116,10 @@ const UNREACHED: [&str; 8] = [
     "refused_body_timed_out",
     "refused_peer_missing",
     "refused_store_unavailable",
+    "store_failures",
+    "admitted_alone",
+    "store_claims_lost",
+    "store_messages_dropped",
 ];
 
 /// The rules that no counter shows.

@@ -71,8 +71,15 @@ impl Signals {
         }
     }
 
+    /// Wakes the requests that wait for any peer. Nothing has stopped thereby.
     pub(super) fn wake_all(&self) {
-        let all: Vec<_> = self.with(|state| state.waiting.values().map(|(notify, _)| Arc::clone(notify)).collect());
+        let all: Vec<_> = self.with(|state| {
+            let peers = state
+                .waiting
+                .iter()
+                .filter(|(signal, _)| matches!(signal, Signal::Peer(_)));
+            peers.map(|(_, (notify, _))| Arc::clone(notify)).collect()
+        });
         all.iter().for_each(|notify| notify.notify_waiters());
     }
 

@@ -1,12 +1,15 @@
 //! What a store keeps of one peer: the reference for every other store.
 
+#[cfg(test)]
+mod protocol;
+
 use super::super::{Ask, ClaimToken, Claimed, Completed, Completion, Fence, Lost, NodeId, Renewed, Scope};
 use crate::{Fingerprint, answer::EncodedRecord, gate::Tick};
 
 /// How many offers of one peer are remembered. Past it, the oldest go.
 const MAX_OFFERS: usize = 16;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     holder: Option<Holder>,
     /// The claim that the holder displaced, until its node confirms that it has stopped.
@@ -20,7 +23,7 @@ pub(super) struct Peer {
     waiting: Vec<NodeId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Holder {
     token: ClaimToken,
     fingerprint: Fingerprint,
@@ -31,7 +34,7 @@ struct Holder {
     is_forgotten: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Memory {
     fingerprint: Fingerprint,
     /// The claim that processed the offer, or the one that superseded it.
@@ -40,7 +43,7 @@ struct Memory {
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     Processed(Option<EncodedRecord>),
     Superseded,

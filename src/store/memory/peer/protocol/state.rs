@@ -1,0 +1,217 @@
+//! A state of two nodes, their store and what is under way between them.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use super::super::{ClaimToken, Kind, NodeId, Peer, Tick};
+use crate::Fingerprint;
+
+pub(super) const LEASE: u64 = 2;
+pub(super) const WINDOW: u64 = 3;
+
+pub(super) type Token = (u8, u8);
+
+/// What may happen, and how often.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) supersedes: bool,
+    pub(super) requests: u8,
+    pub(super) losses: u8,
+    pub(super) pauses: u8,
+    pub(super) forgets: u8,
+    pub(super) time: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Idle,
+    /// The request or its reply is under way.
+    Asking(u8),
+    /// A displaced claim is to stop first.
+    Stopping(u8, Token),
+    Running(u8),
+    Completing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Node {
+    pub(super) step: Step,
+    /// The number of its last claim.
+    pub(super) claim: u8,
+    pub(super) is_paused: bool,
+}
+
+/// What is under way, in any order. Completions and releases are repeated until they arrive, so they are never lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Message {
+    Ask(Token, u8),
+    Complete(Token),
+    Release(Token),
+    Admitted(Token, Option<Token>),
+    Refused(Token),
+    Acknowledged(Token),
+    Lost(Token),
+    /// To the node that displaced the claim.
+    Stopped(u8, Token),
+}
+
+/// How the store ended a claim that nobody completed or released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Loss {
+    Overdue,
+    Superseded,
+    Forgotten,
+}
+
+/// What an observer knows of a granted claim.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Grant {
+    pub(super) token: Token,
+    pub(super) offer: u8,
+    pub(super) fence: u64,
+    pub(super) lease_end: u64,
+    pub(super) is_held: bool,
+    pub(super) lost: Option<Loss>,
+}
+
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) store: Peer,
+    pub(super) now: u64,
+    pub(super) last: u64,
+    pub(super) nodes: [Node; 2],
+    /// In order, so that equal states are equal.
+    pub(super) network: Vec<Message>,
+    pub(super) left: Limits,
+    pub(super) grants: Vec<Grant>,
+    /// Until when a completion that the store has acknowledged holds, of each offer.
+    pub(super) processed: [Option<u64>; 2],
+}
+
+pub(super) fn token((node, number): Token) -> ClaimToken {
+    ClaimToken::new(NodeId::from_bytes([node; 8]), number.into())
+}
+
+pub(super) fn untoken(token: ClaimToken) -> Token {
+    let bytes = token.to_bytes();
+    (bytes[0], bytes[15])
+}
+
+pub(super) fn fingerprint(offer: u8) -> Fingerprint {
+    Fingerprint::from_bytes([offer; 16])
+}
+
+pub(super) fn tick(now: u64) -> Tick {
+    Tick::from_nanos(now)
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        let idle = Node {
+            step: Step::Idle,
+            claim: 0,
+            is_paused: false,
+        };
+        Self {
+            store: Peer::default(),
+            // Zero stands for no cooldown.
+            now: 1,
+            last: 0,
+            nodes: [idle; 2],
+            network: Vec::new(),
+            left: limits,
+            grants: Vec::new(),
+            processed: [None; 2],
+        }
+    }
+
+    pub(super) fn node(&self, node: u8) -> &Node {
+        &self.nodes[usize::from(node)]
+    }
+
+    pub(super) fn go(&mut self, node: u8, step: Step) {
+        self.nodes[usize::from(node)].step = step;
+    }
+
+    /// Returns whether a displaced claim is about to stop: its node is told, and says so.
+    pub(super) fn stops(&self, displaced: Token) -> bool {
+        let is_its = |message: &Message| match message {
+            Message::Lost(token) | Message::Release(token) | Message::Stopped(_, token) => *token == displaced,
+            _ => false,
+        };
+        !self.node(displaced.0).is_paused && self.network.iter().any(is_its)
+    }
+
+    pub(super) fn grant(&mut self, token: Token) -> Option<&mut Grant> {
+        self.grants.iter_mut().find(|grant| grant.token == token)
+    }
+
+    pub(super) fn lose(&mut self, loss: Loss, is_meant: impl Fn(&Grant) -> bool) {
+        for grant in self.grants.iter_mut().filter(|grant| grant.is_held && is_meant(grant)) {
+            grant.is_held = false;
+            grant.lost = Some(loss);
+        }
+    }
+
+    /// Returns a digest of all that tells this state from others. A collision would hide a state; there are far fewer than
+    /// 2^32.
+    pub(super) fn key(&self) -> u64 {
+        let number = |token: &ClaimToken| {
+            let (node, number) = untoken(*token);
+            u64::from(node) << 8 | u64::from(number)
+        };
+        let offer = |known: Fingerprint| u64::from(known == fingerprint(1));
+        let store = &self.store;
+        let mut key = vec![self.now, self.last];
+        key.extend(store.holder.iter().flat_map(|holder| {
+            let flags = u64::from(holder.is_abandoned) << 1 | u64::from(holder.is_forgotten);
+            [
+                number(&holder.token),
+                holder.fence.get(),
+                holder.lease_end.as_nanos(),
+                flags,
+            ]
+        }));
+        key.push(u64::MAX);
+        key.extend(store.displaced.iter().map(number));
+        key.push(u64::MAX);
+        key.extend(store.completed.iter().map(number));
+        key.push(u64::MAX);
+        key.extend(store.memories.iter().flat_map(|memory| {
+            let is_processed = u64::from(matches!(memory.kind, Kind::Processed(_)));
+            [
+                offer(memory.fingerprint) << 1 | is_processed,
+                memory.fence.get(),
+                memory.until.as_nanos(),
+            ]
+        }));
+        key.push(u64::MAX);
+        let Limits {
+            requests,
+            losses,
+            pauses,
+            forgets,
+            ..
+        } = self.left;
+        let left = (requests, losses, pauses, forgets);
+        let state = (key, self.nodes, &self.network, left, &self.grants, self.processed);
+        BuildHasherDefault::<DefaultHasher>::default().hash_one(state)
+    }
+}
+
+impl Message {
+    /// Returns the node that gets it, or `None` for the store.
+    pub(super) fn receiver(&self) -> Option<u8> {
+        match self {
+            Self::Ask(..) | Self::Complete(_) | Self::Release(_) => None,
+            Self::Admitted((node, _), _)
+            | Self::Refused((node, _))
+            | Self::Acknowledged((node, _))
+            | Self::Lost((node, _))
+            | Self::Stopped(node, _) => Some(*node),
+        }
+    }
+
+    pub(super) fn may_be_lost(&self) -> bool {
+        !matches!(self, Self::Complete(_) | Self::Release(_))
+    }
+}
