@@ -16,12 +16,15 @@ use tower_offer_dedup::OfferDedupLayer;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let app = Router::new()
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    axum::serve(listener, app()).await
+}
+
+fn app() -> Router {
+    Router::new()
         .route("/whip/{stream}", post(publish))
         .route("/session/{id}", delete(end))
-        .layer(OfferDedupLayer::whip().build());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    axum::serve(listener, app).await
+        .layer(OfferDedupLayer::whip().build())
 }
 
 async fn publish(Path(stream): Path<String>, offer: String) -> impl IntoResponse {

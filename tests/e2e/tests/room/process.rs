@@ -85,6 +85,10 @@ fn wrong_flags_fail_with_usage() {
         (&["--repeat-delay-ms", "1..3600001"], "invalid value '1..3600001'"),
         (&["--repeat-delay-ms", "..5"], "invalid value '..5'"),
         (&["--repeat-seed", "x"], "invalid value 'x' for '--repeat-seed <SEED>'"),
+        (
+            &["--newest-wins", "--queue"],
+            "the argument '--newest-wins' cannot be used with '--queue'",
+        ),
         (&["--no-dedup=1"], "unexpected value '1' for '--no-dedup' found"),
     ];
     for (args, error) in wrong {
