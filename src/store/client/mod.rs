@@ -200,11 +200,11 @@ impl StoreClient {
 
     /// Returns a future that is ready when a claim of the peer has ended. Subscribe before asking.
     pub(crate) fn subscribe(&self, peer: PeerKey) -> signals::Subscription<'_> {
-        self.signals.subscribe(Signal::Peer(peer))
+        self.signals.subscribe(Signal::of_peer(peer))
     }
 
     pub(crate) fn wake(&self, peer: PeerKey) {
-        self.signals.wake(Signal::Peer(peer));
+        self.signals.wake(Signal::of_peer(peer));
     }
 
     pub(crate) fn wake_all(&self) {
@@ -224,12 +224,12 @@ impl StoreClient {
     pub(crate) async fn stopped(&self, displaced: ClaimToken) {
         // A node stops its own claim before it displaces it, unless that one was forgotten.
         if displaced.node() != self.store.node() || self.signals.is_held(displaced) {
-            self.signals.subscribe(Signal::Stop(displaced)).notified().await;
+            self.signals.subscribe(Signal::of_stop(displaced)).notified().await;
         }
     }
 
     pub(crate) fn note_stopped(&self, displaced: ClaimToken) {
-        self.signals.wake(Signal::Stop(displaced));
+        self.signals.wake(Signal::of_stop(displaced));
     }
 
     async fn call<T>(

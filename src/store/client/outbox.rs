@@ -1,7 +1,7 @@
 //! [`Outbox`]: messages to the store that nobody waits for.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -28,10 +28,13 @@ pub(super) struct Outbox {
     delivered: Notify,
 }
 
+/// A peer, or `None` for messages without one.
+type Key = Option<[u8; 16]>;
+
 #[derive(Debug, Default)]
 struct State {
     /// Messages by peer; those without a peer are a line of their own.
-    lines: HashMap<Option<PeerKey>, Line>,
+    lines: BTreeMap<Key, Line>,
     messages: usize,
 }
 
@@ -52,10 +55,10 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    fn peer(&self) -> Option<PeerKey> {
+    fn key(&self) -> Key {
         match self {
-            Self::Complete(held, _) | Self::Release(held) => Some(held.peer),
-            Self::Forget(peer, _) => Some(*peer),
+            Self::Complete(held, _) | Self::Release(held) => Some(held.peer.to_bytes()),
+            Self::Forget(peer, _) => Some(peer.to_bytes()),
             Self::Announce(_) | Self::Clear => None,
         }
     }
@@ -80,7 +83,7 @@ impl Message {
 impl Outbox {
     /// Sends a message. It is tried again until it is acknowledged or `deadline` has passed.
     pub(super) fn send(&self, client: &Arc<StoreClient>, message: Message, deadline: Instant) {
-        let peer = message.peer();
+        let peer = message.key();
         let is_sent = self.with(|state| {
             let has_room = state.messages < MAX_MESSAGES;
             if has_room {
@@ -124,7 +127,7 @@ impl Outbox {
                     let mut messages = line.messages.iter();
                     messages.any(|(message, _)| matches!(message, Message::Clear))
                 });
-                clears || state.lines.contains_key(&Some(peer))
+                clears || state.lines.contains_key(&Some(peer.to_bytes()))
             });
             if !is_pending {
                 return;
@@ -150,7 +153,7 @@ impl Outbox {
     }
 
     /// Starts a task for a line unless it has one.
-    fn serve(&self, client: &Arc<StoreClient>, peer: Option<PeerKey>) {
+    fn serve(&self, client: &Arc<StoreClient>, peer: Key) {
         let is_new = self.with(|state| {
             let line = state.lines.get_mut(&peer);
             line.is_some_and(|line| !std::mem::replace(&mut line.is_served, true))
@@ -161,7 +164,7 @@ impl Outbox {
         }
     }
 
-    fn stop(&self, peer: Option<PeerKey>) {
+    fn stop(&self, peer: Key) {
         self.with(|state| {
             if let Some(line) = state.lines.get_mut(&peer) {
                 line.is_served = false;
@@ -177,7 +180,7 @@ impl Outbox {
 
 /// Delivers the messages of one line. Dropped before that is done, as when a runtime shuts down, it leaves the line to
 /// the next one.
-struct Server(Arc<StoreClient>, Option<PeerKey>);
+struct Server(Arc<StoreClient>, Key);
 
 impl Server {
     async fn run(self) {

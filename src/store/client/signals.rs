@@ -1,7 +1,7 @@
 //! [`Signals`]: wakes the requests that notices concern.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -21,17 +21,28 @@ pub(super) struct Signals(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: HashMap<Signal, (Arc<Notify>, usize)>,
+    /// In order, so that a simulation wakes the same requests in the same order.
+    waiting: BTreeMap<Signal, (Arc<Notify>, usize)>,
     held: HashMap<ClaimToken, oneshot::Sender<Lost>>,
 }
 
 /// What several requests may wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Signal {
     /// Something of the peer has ended, or was forgotten.
-    Peer(PeerKey),
+    Peer([u8; 16]),
     /// The processing of a displaced claim has stopped.
-    Stop(ClaimToken),
+    Stop([u8; 16]),
+}
+
+impl Signal {
+    pub(super) fn of_peer(peer: PeerKey) -> Self {
+        Self::Peer(peer.to_bytes())
+    }
+
+    pub(super) fn of_stop(displaced: ClaimToken) -> Self {
+        Self::Stop(displaced.to_bytes())
+    }
 }
 
 /// Waits for a signal. Dropped, it gives up its entry.
