@@ -237,9 +237,10 @@ impl Model {
         let runs = self.runs.runs.iter().enumerate();
         let open: Vec<_> = runs.filter(|(_, run)| run.ended.is_none()).map(|(n, _)| n).collect();
         self.expect(open.is_empty(), || format!("runs {open:?} have not ended"));
+        // Messages are repeated until they arrive, for longer than a few of them are lost.
         let is_leaked = |grant: &Grant| {
             self.link(grant.node)
-                .is_some_and(|link| !link.had_trouble_since(grant.granted))
+                .is_some_and(|link| !link.had_outage_since(grant.granted))
         };
         let leaked: Vec<_> = self
             .held()
@@ -247,5 +248,16 @@ impl Model {
             .map(|(fence, _)| fence)
             .collect();
         self.expect(leaked.is_empty(), || format!("claims {leaked:?} are held for ever"));
+        let is_uncompleted = |run: &Run| {
+            let grant = run.fence.map(|fence| &self.grants[&fence]);
+            grant.is_some_and(|grant| {
+                let lost = run.ended.filter(|_| run.end == Some(End::Success)).zip(grant.lost);
+                let was_lost_later = lost.is_some_and(|(ended, (loss, at))| loss == Loss::Overdue && at > ended);
+                was_lost_later && !run.link.had_outage_since(grant.granted)
+            })
+        };
+        let uncompleted: Vec<_> = self.runs.runs.iter().filter(|run| is_uncompleted(run)).collect();
+        let uncompleted = (!uncompleted.is_empty()).then(|| format!("{uncompleted:?}"));
+        self.expect(uncompleted.is_none(), || format!("{uncompleted:?} was never completed"));
     }
 }
