@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::{
     Offer,
     fence::Fence,
-    gate::{Claim, Revoked},
+    gate::{Claim, Gate, Revoked},
     session::SharedMemory,
     store::{
         ClaimToken, Claimed, Completed, Completion, Held, Lost, Renewed,
@@ -198,10 +198,11 @@ impl SharedClaim {
     }
 
     /// Returns what the store remembers of the offer, for its session.
-    pub(crate) fn memory(&self) -> Option<SharedMemory> {
+    pub(crate) fn memory(&self, gate: &Arc<Gate>) -> Option<SharedMemory> {
         let fence = self.fence()?;
         Some(SharedMemory {
             client: Arc::clone(&self.client),
+            gate: Arc::clone(gate),
             peer: self.held.peer,
             fingerprint: self.held.fingerprint,
             fence,
