@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     Fingerprint, PeerKey,
     fence::Fence,
-    gate::{ClaimMemory, Gate},
+    gate::{self, ClaimMemory, Gate},
     quiet::quietly,
     store::{
         Scope,
@@ -61,6 +61,7 @@ pub struct OfferSession {
 /// What a store that several nodes share remembers of the offer.
 pub(crate) struct SharedMemory {
     pub(crate) client: Arc<StoreClient>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) peer: PeerKey,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) fence: Fence,
@@ -98,11 +99,20 @@ impl OfferSession {
             shared.client.send(Message::Forget(shared.peer, scope));
         }
         self.memory.as_ref().is_some_and(ClaimMemory::forget)
+            || self.shared.as_ref().is_some_and(|shared| shared.forget_here())
     }
 
     /// Returns a guard that forgets the offer when it is dropped. Keep it in the server's own session.
     pub fn forget_on_drop(self) -> ForgetOnDrop {
         ForgetOnDrop(self)
+    }
+}
+
+impl SharedMemory {
+    /// Forgets what this node has learned of the claim from the store.
+    fn forget_here(&self) -> bool {
+        self.gate
+            .forget(self.peer, gate::Scope::Fenced(self.fingerprint, self.fence))
     }
 }
 

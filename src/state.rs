@@ -268,7 +268,10 @@ where
         } = target;
         route.note_admitted();
         let fence = shared.as_ref().and_then(|shared| shared.fence());
-        let session = OfferSession::new(claim.memory(), shared.as_ref().and_then(|shared| shared.memory()));
+        let session = OfferSession::new(
+            claim.memory(),
+            shared.as_ref().and_then(|shared| shared.memory(&core.gate)),
+        );
         let admission = Admission::new(session, fence, route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, shared, Arc::clone(core));

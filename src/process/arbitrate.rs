@@ -99,8 +99,9 @@ impl Asking {
         let reply = loop {
             let mut woken = pin!(subscription.notified());
             // Until then an earlier reply may have been lost, and the store has the claim.
-            let before = self.shared.asking();
-            let claimed = match unless_revoked(&self.claim, client.claim(self.ask())).await {
+            let ask = self.ask();
+            let before = self.shared.asking(ask.supersede.is_some());
+            let claimed = match unless_revoked(&self.claim, client.claim(ask)).await {
                 Ok(claimed) => claimed,
                 Err(cause) => break self.revoked(cause),
             };

@@ -206,7 +206,7 @@ fn note_session<A, Res, Rec>(settled: &Settled<Res, Rec>, claim: &Claim, shared:
     if let (true, Some(uri)) = (settled.is_success(), settled.session_uri()) {
         core.sessions.insert(
             uri,
-            OfferSession::new(claim.memory(), shared.and_then(SharedClaim::memory)),
+            OfferSession::new(claim.memory(), shared.and_then(|shared| shared.memory(&core.gate))),
         );
     }
 }

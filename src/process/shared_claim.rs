@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::{
     Offer,
     fence::Fence,
-    gate::{Claim, Revoked},
+    gate::{Claim, Gate, Revoked},
     session::SharedMemory,
     store::{
         ClaimToken, Claimed, Completed, Completion, Held, Lost, Renewed,
@@ -50,7 +50,7 @@ pub(super) enum State {
     Absent,
     /// The store has the claim, or may have it.
     Held,
-    /// The store has the claim, and the offer that it displaced may still be processed.
+    /// The store has the claim, or may have it, and the offer that it displaced may still be processed.
     Displacing,
 }
 
@@ -96,15 +96,20 @@ impl SharedClaim {
         (self.fence != Fence::NONE).then_some(self.fence)
     }
 
-    /// Notes that the store is being asked: from now on it may have the claim. Returns the state before.
-    pub(super) fn asking(&mut self) -> State {
-        std::mem::replace(&mut self.state, State::Held)
+    /// Notes that the store is being asked: from now on it may have the claim, and may have displaced another one for it.
+    /// Returns the state before.
+    pub(super) fn asking(&mut self, supersedes: bool) -> State {
+        let state = if supersedes { State::Displacing } else { State::Held };
+        std::mem::replace(&mut self.state, state)
     }
 
     /// Notes the store's reply. A claim that it has not granted is not released.
     pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, before: State, patience: Duration) {
         match claimed {
-            Ok(Claimed::Admitted { fence, .. }) => {
+            Ok(Claimed::Admitted { fence, displaced }) => {
+                if displaced.is_none() {
+                    self.state = State::Held;
+                }
                 self.fence = *fence;
                 let now = Instant::now();
                 self.renewal = Some(Renewal {
@@ -129,7 +134,6 @@ impl SharedClaim {
     /// claim is lost meanwhile: its release then tells the next one that the peer is free. Returns why it was lost.
     pub(super) async fn await_stopped(&mut self, displaced: Option<ClaimToken>) -> Option<Revoked> {
         if let Some(displaced) = displaced {
-            self.state = State::Displacing;
             let _ = timeout(STOP_TIME, self.client.stopped(displaced)).await;
             self.state = State::Held;
         }
@@ -197,10 +201,11 @@ impl SharedClaim {
     }
 
     /// Returns what the store remembers of the offer, for its session.
-    pub(crate) fn memory(&self) -> Option<SharedMemory> {
+    pub(crate) fn memory(&self, gate: &Arc<Gate>) -> Option<SharedMemory> {
         let fence = self.fence()?;
         Some(SharedMemory {
             client: Arc::clone(&self.client),
+            gate: Arc::clone(gate),
             peer: self.held.peer,
             fingerprint: self.held.fingerprint,
             fence,

@@ -22,6 +22,9 @@ const STOP_TIME: Duration = Duration::from_millis(100);
 /// How long an answer waits for the store at most, before it is remembered.
 const COMMIT_TIME: Duration = Duration::from_millis(251);
 
+/// In that time a few of the repetitions of a message get through.
+const REPEAT_TIME: Duration = Duration::from_secs(5);
+
 impl Model {
     /// The claim was granted to this offer and this node, and it runs once. The offer was not processed, unless that
     /// happened after this claim was lost.
@@ -129,7 +132,8 @@ impl Model {
             let grant = &self.grants[&fence];
             !grant.is_forgotten && matches!(grant.lost, Some((Loss::Completed, _)))
         });
-        is_kept && !self.runs.was_touched(run, run.arrived)
+        // A client that leaves before its answer makes an inline run leave nothing here.
+        is_kept && run.is_answered && !self.runs.was_touched(run, run.arrived)
     }
 
     pub(crate) fn answered(&mut self, number: usize, reply: Result<Reply, Broken>) {
@@ -137,6 +141,10 @@ impl Model {
         self.note(|| format!("request {number} is answered: {reply:?}"));
         let request = &mut self.runs.requests[number];
         let was_open = std::mem::replace(&mut request.state, State::Answered(reply)) == State::Open;
+        if let Some(run) = request.run {
+            self.runs.runs[run].is_answered = true;
+        }
+        let request = &self.runs.requests[number];
         let (arrived, own, offer) = (request.arrived.unwrap_or(now), request.run, request.offer);
         let (link, took) = (Arc::clone(&request.link), now - arrived);
         self.expect(was_open, || format!("request {number} is answered twice"));
@@ -237,9 +245,10 @@ impl Model {
         let runs = self.runs.runs.iter().enumerate();
         let open: Vec<_> = runs.filter(|(_, run)| run.ended.is_none()).map(|(n, _)| n).collect();
         self.expect(open.is_empty(), || format!("runs {open:?} have not ended"));
+        // Messages are repeated until they arrive, for longer than a few of them are lost.
         let is_leaked = |grant: &Grant| {
             self.link(grant.node)
-                .is_some_and(|link| !link.had_trouble_since(grant.granted))
+                .is_some_and(|link| !link.had_outage_since(grant.granted))
         };
         let leaked: Vec<_> = self
             .held()
@@ -247,5 +256,17 @@ impl Model {
             .map(|(fence, _)| fence)
             .collect();
         self.expect(leaked.is_empty(), || format!("claims {leaked:?} are held for ever"));
+        let is_uncompleted = |run: &Run| {
+            let grant = run.fence.map(|fence| &self.grants[&fence]);
+            grant.is_some_and(|grant| {
+                let lost = run.ended.filter(|_| run.end == Some(End::Success)).zip(grant.lost);
+                let was_lost_later =
+                    lost.is_some_and(|(ended, (loss, at))| loss == Loss::Overdue && at > ended + REPEAT_TIME);
+                was_lost_later && !run.link.had_outage_since(grant.granted)
+            })
+        };
+        let uncompleted: Vec<_> = self.runs.runs.iter().filter(|run| is_uncompleted(run)).collect();
+        let uncompleted = (!uncompleted.is_empty()).then(|| format!("{uncompleted:?}"));
+        self.expect(uncompleted.is_none(), || format!("{uncompleted:?} was never completed"));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Link {
     notifier: Mutex<Option<Notifier>>,
     /// When the node was last paused, or a call of it last failed.
     last_trouble: Mutex<Option<Instant>>,
+    /// When the node was last paused or cut off.
+    last_outage: Mutex<Option<Instant>>,
 }
 
 impl Link {
@@ -44,6 +46,7 @@ impl Link {
             hidden_clears: AtomicUsize::new(0),
             notifier: Mutex::new(None),
             last_trouble: Mutex::new(None),
+            last_outage: Mutex::new(None),
         }
     }
 
@@ -53,7 +56,7 @@ impl Link {
 
     pub(crate) fn kill(&self) {
         self.is_dead.store(true, Relaxed);
-        self.note_trouble();
+        self.note_outage();
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -61,12 +64,12 @@ impl Link {
     }
 
     pub(crate) fn pause(&self) {
-        self.note_trouble();
+        self.note_outage();
         self.pauses.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn resume(&self) {
-        self.note_trouble();
+        self.note_outage();
         self.pauses.fetch_sub(1, Relaxed);
         self.resumed.notify_waiters();
     }
@@ -76,13 +79,13 @@ impl Link {
     }
 
     pub(crate) fn cut(&self) {
-        self.note_trouble();
+        self.note_outage();
         self.cuts.fetch_add(1, Relaxed);
     }
 
     /// Connects the node again. It is told that it may have missed notices.
     pub(crate) async fn heal(&self) {
-        self.note_trouble();
+        self.note_outage();
         if self.cuts.fetch_sub(1, Relaxed) == 1 && self.has_missed.swap(false, Relaxed) {
             self.running().await;
             self.notify(Notice::Missed);
@@ -105,6 +108,17 @@ impl Link {
 
     pub(crate) fn note_trouble(&self) {
         *self.last_trouble.lock().unwrap() = Some(Instant::now());
+    }
+
+    fn note_outage(&self) {
+        self.note_trouble();
+        *self.last_outage.lock().unwrap() = Some(Instant::now());
+    }
+
+    /// Returns whether the node was paused or cut off at some time since then.
+    pub(crate) fn had_outage_since(&self, since: Instant) -> bool {
+        let last = *self.last_outage.lock().unwrap();
+        !self.is_running() || self.is_cut() || last.is_some_and(|last| last >= since)
     }
 
     /// Returns whether the node was paused or cut off, or had a failing call, at some time since then.

@@ -57,6 +57,7 @@ pub(crate) struct Run {
     pub(crate) session: Option<OfferSession>,
     pub(crate) started: Instant,
     pub(crate) ended: Option<Instant>,
+    pub(crate) is_answered: bool,
     /// `None` if it was dropped.
     pub(crate) end: Option<End>,
     /// When its completion took effect in the store, and under which number. A copy of the claim may have got another one.
@@ -215,6 +216,7 @@ impl Model {
             session: message.session.clone(),
             started: now,
             ended: None,
+            is_answered: false,
             end: None,
             acknowledged: None,
         };

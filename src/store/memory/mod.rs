@@ -174,7 +174,9 @@ impl SharedStore for MemoryNode {
 
     fn clear(&self) -> StoreFuture<()> {
         self.run(|state, _| {
-            let peers = std::mem::take(&mut state.peers);
+            let mut peers: Vec<_> = std::mem::take(&mut state.peers).into_iter().collect();
+            // In the same order each time, so that tests can be repeated.
+            peers.sort_unstable_by_key(|(peer, _)| peer.to_bytes());
             for (peer, entry) in peers {
                 state.wake(peer, entry.into_waiting());
             }
