@@ -84,16 +84,14 @@ impl Signals {
 
     /// Wakes the requests that wait for any peer, in the order of the peers. Nothing has stopped thereby.
     pub(super) fn wake_all(&self) {
-        let mut all: Vec<_> = self.with(|state| {
-            let waiting = state.waiting.iter();
-            let peers = waiting.filter_map(|(signal, (notify, _))| match signal {
-                Signal::Peer(peer) => Some((peer.to_bytes(), Arc::clone(notify))),
-                Signal::Stop(_) => None,
-            });
-            peers.collect()
+        let all: Vec<_> = self.with(|state| {
+            let peers = state
+                .waiting
+                .iter()
+                .filter(|(signal, _)| matches!(signal, Signal::Peer(_)));
+            peers.map(|(_, (notify, _))| Arc::clone(notify)).collect()
         });
-        all.sort_unstable_by_key(|(peer, _)| *peer);
-        all.iter().for_each(|(_, notify)| notify.notify_waiters());
+        all.iter().for_each(|notify| notify.notify_waiters());
     }
 
     pub(super) fn lose(&self, token: ClaimToken, cause: Lost) {
