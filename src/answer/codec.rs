@@ -3,7 +3,7 @@
 use super::EncodedRecord;
 
 /// Encodes recorded responses for a [store](crate::store) that several nodes share. See
-/// [`Replay::codec`](super::Replay::codec).
+/// [`Replay::codec`](crate::Replay::codec).
 pub trait Codec<Res> {
     /// Encodes a response. `None` keeps it on its node.
     fn encode(&self, response: &Res) -> Option<EncodedRecord>;
