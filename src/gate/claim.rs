@@ -11,7 +11,6 @@ use super::{
     history::Record,
     number::ClaimNumber,
     revocation::{Revocation, Revoked},
-    sync::Instant,
 };
 use crate::{
     Offer, PeerKey, Reason, Refusal,
@@ -59,9 +58,9 @@ impl Claim {
         &self.offer
     }
 
-    /// Returns the instant `time` after the offer first arrived.
-    pub(crate) fn deadline(&self, time: Duration) -> Instant {
-        self.gate.clock.instant(self.arrived.after(time))
+    /// Returns what is left of `time`, counted from the first arrival of the offer.
+    pub(crate) fn time_left(&self, time: Duration) -> Duration {
+        self.arrived.after(time).since(self.gate.clock.now())
     }
 
     /// Notes that the shared store has granted the claim under the number `fence`, or that the node decides alone.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-use super::shared_claim::SharedClaim;
+use super::shared_claim::{SharedClaim, far};
 use crate::{
     Reason, Refusal, WhenBusy,
     answer::{Duplicates, EncodedRecord},
@@ -163,6 +163,11 @@ impl Asking {
         pause.mul_f64(0.75 + f64::from(node ^ offer) / 512.0)
     }
 
+    /// Returns the instant `time` after the offer first arrived.
+    fn deadline(&self, time: Duration) -> Instant {
+        far(Instant::now(), self.claim.time_left(time))
+    }
+
     /// How long the claim is renewed before the inner service has capacity.
     fn patience(&self) -> Duration {
         match self.settings.when_busy {
@@ -186,19 +191,19 @@ impl Asking {
             Ok(Claimed::InFlight { left }) => match self.duplicates {
                 Duplicates::Refuse => refused(Reason::InFlight),
                 Duplicates::Wait { wait_timeout, .. } => {
-                    Next::Wait(self.claim.deadline(wait_timeout), left.min(POLL_INTERVAL))
+                    Next::Wait(self.deadline(wait_timeout), left.min(POLL_INTERVAL))
                 }
             },
             Ok(Claimed::Busy { left, .. }) => match self.settings.when_busy {
                 WhenBusy::Refuse => refused(Reason::Busy),
                 WhenBusy::Queue { depth: 0, .. } => refused(Reason::QueueFull),
-                WhenBusy::Queue { timeout, .. } => Next::Wait(self.claim.deadline(timeout), left.min(POLL_INTERVAL)),
+                WhenBusy::Queue { timeout, .. } => Next::Wait(self.deadline(timeout), left.min(POLL_INTERVAL)),
                 // The store does not answer so. One that does is asked again.
-                WhenBusy::Supersede => Next::Wait(self.claim.deadline(CAPACITY_TIMEOUT), POLL_INTERVAL),
+                WhenBusy::Supersede => Next::Wait(self.deadline(CAPACITY_TIMEOUT), POLL_INTERVAL),
             },
             Ok(Claimed::CoolingDown { left }) => match self.settings.when_busy {
                 WhenBusy::Queue { depth: 0, .. } => refused(Reason::QueueFull),
-                WhenBusy::Queue { timeout, .. } => Next::Wait(self.claim.deadline(timeout), left),
+                WhenBusy::Queue { timeout, .. } => Next::Wait(self.deadline(timeout), left),
                 WhenBusy::Refuse | WhenBusy::Supersede => {
                     Next::Rule(Reply::Refused(Refusal::with_retry_after(Reason::CoolingDown, left)))
                 }

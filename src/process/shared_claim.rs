@@ -261,7 +261,7 @@ impl Drop for SharedClaim {
 }
 
 /// Returns the instant `time` from `now`, or one that is far away.
-fn far(now: Instant, time: Duration) -> Instant {
+pub(super) fn far(now: Instant, time: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(31_536_000);
     now + time.min(YEAR)
 }
