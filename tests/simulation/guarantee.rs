@@ -132,8 +132,10 @@ impl Model {
             let grant = &self.grants[&fence];
             !grant.is_forgotten && matches!(grant.lost, Some((Loss::Completed, _)))
         });
-        // A client that leaves before its answer makes an inline run leave nothing here.
-        is_kept && run.is_answered && !self.runs.was_touched(run, run.arrived)
+        // If its client leaves before the answer, an inline run leaves nothing here. Nor does a run that is superseded here
+        // between its end and the answer.
+        let is_settled = run.answered.is_some() && (!self.supersedes() || run.answered == run.ended);
+        is_kept && is_settled && !self.runs.was_touched(run, run.arrived)
     }
 
     pub(crate) fn answered(&mut self, number: usize, reply: Result<Reply, Broken>) {
@@ -142,7 +144,7 @@ impl Model {
         let request = &mut self.runs.requests[number];
         let was_open = std::mem::replace(&mut request.state, State::Answered(reply)) == State::Open;
         if let Some(run) = request.run {
-            self.runs.runs[run].is_answered = true;
+            self.runs.runs[run].answered = Some(now);
         }
         let request = &self.runs.requests[number];
         let (arrived, own, offer) = (request.arrived.unwrap_or(now), request.run, request.offer);
@@ -213,7 +215,7 @@ impl Model {
     /// A refusal has its cause.
     pub(crate) fn check_refused(&mut self, number: usize, reason: Reason, link: &Link, arrived: Instant) {
         let settings = self.runs.settings;
-        let had_trouble = link.ever_had_trouble();
+        let had_trouble = self.runs.may_fail || link.ever_had_trouble();
         let offer = self.runs.requests[number].offer;
         let was_processed =
             |run: &Run| (run.peer, run.text) == (peer(offer.peer), offer.text) && run.end == Some(End::Success);

@@ -53,6 +53,11 @@ impl Faults {
         time * 100 / self.clock_rate
     }
 
+    /// Returns whether a call may take longer than it may, or several messages in a row.
+    pub(crate) fn may_fail(&self) -> bool {
+        self.delayed + self.late + self.stuck + self.lost > 0
+    }
+
     pub(crate) fn on_store_clock(&self, time: Duration) -> Duration {
         time * self.clock_rate / 100
     }

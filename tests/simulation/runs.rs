@@ -19,6 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Runs {
     pub(crate) settings: Settings,
+    /// Whether calls may fail without a cut.
+    pub(crate) may_fail: bool,
     /// Nodes' seconds in one of the store's, if that is longer.
     pub(crate) stretch: f64,
     pub(crate) requests: Vec<Request>,
@@ -57,7 +59,8 @@ pub(crate) struct Run {
     pub(crate) session: Option<OfferSession>,
     pub(crate) started: Instant,
     pub(crate) ended: Option<Instant>,
-    pub(crate) is_answered: bool,
+    /// When its request was answered.
+    pub(crate) answered: Option<Instant>,
     /// `None` if it was dropped.
     pub(crate) end: Option<End>,
     /// When its completion took effect in the store, and under which number. A copy of the claim may have got another one.
@@ -68,6 +71,7 @@ impl Runs {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
             settings: plan.settings,
+            may_fail: plan.faults.may_fail(),
             stretch: (100.0 / f64::from(plan.faults.clock_rate)).max(1.0),
             requests: Vec::new(),
             runs: Vec::new(),
@@ -216,7 +220,7 @@ impl Model {
             session: message.session.clone(),
             started: now,
             ended: None,
-            is_answered: false,
+            answered: None,
             end: None,
             acknowledged: None,
         };
@@ -224,9 +228,8 @@ impl Model {
             Some(fence) => self.check_granted(&run, fence),
             None => {
                 let is_open = self.runs.settings.on_store_error == OnStoreError::FailOpen;
-                self.expect(is_open && link.ever_had_trouble(), || {
-                    format!("run {number} starts without a claim")
-                });
+                let may_fail = self.runs.may_fail || link.ever_had_trouble();
+                self.expect(is_open && may_fail, || format!("run {number} starts without a claim"));
             }
         }
         self.check_alone(&run);
