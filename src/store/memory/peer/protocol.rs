@@ -114,7 +114,7 @@ fn guarantee_holds_while_offers_supersede() {
 #[test]
 fn leases_do_not_exclude() {
     let found = search(Limits { forgets: 0, ..LIMITS }, true);
-    let Broken { cause, path } = found.err().expect("a paused node runs on past its lease");
+    let Broken { cause, path } = found.expect_err("a paused node runs on past its lease");
     println!("{cause} after:\n{}", path.join("\n"));
     assert_eq!(cause, "two offers of the peer run");
     assert!(path.iter().any(|action| action.ends_with("pauses")), "{path:?}");
