@@ -14,6 +14,8 @@ let tiles = null;
 let status = "closed";
 /** What this page has changed in the room. A room that everyone left forgets it. */
 let changed = null;
+/** The latest reading of the room that was asked for, and the latest that is shown. */
+let [reading, shown] = [0, 0];
 
 const mesh = new Mesh({ send: (message) => signaling?.send(message), log, changed: render });
 const chart = new Chart({
@@ -83,6 +85,8 @@ async function join(event) {
     byId("lobby-note").textContent = "Asking for camera and microphone …";
     await Promise.race([openMedia(), new Promise((resolve) => setTimeout(resolve, PERMISSION))]);
   }
+  // Before the socket opens, so that the chart has the first offer of this page.
+  chart.start(counters(await readRoom(room, name).catch(() => null)));
   byId("join-button").disabled = false;
   byId("lobby-note").textContent = "";
   enter();
@@ -161,21 +165,28 @@ function closeMedia() {
 /** Shows the room's conditions and counters. */
 async function showRoom() {
   if (document.hidden || status !== "open") return;
-  const asked = room;
+  const asked = { room, number: (reading += 1) };
   let report = null;
   try {
     report = await readRoom(room, name);
   } catch {
     // The socket reports the same problem, and more visibly.
   }
-  if (!report || asked !== room) return;
+  // Counters of an earlier reading are out of date.
+  if (!report || asked.room !== room || asked.number < shown) return;
+  shown = asked.number;
   const { conditions, calls } = report;
-  chart.add({ processed: report.offers_passed, ignored: report.offers_ignored });
+  chart.add(counters(report));
   panel.show(conditions);
   chip("dedup", conditions.layer ? "good" : "bad", conditions.layer ? "Layer on" : "Layer off");
   chip("repeat", "warn", conditions.repeat > 0 ? `Every offer arrives ${conditions.repeat + 1} times` : "");
   for (const [peer, remote] of mesh.remotes) Object.assign(remote, calls[peer] ?? { copies: 0, passed: 0 });
   render();
+}
+
+/** The offers of a room so far. A room that nobody is in has none. */
+function counters(report) {
+  return { processed: report?.offers_passed ?? 0, ignored: report?.offers_ignored ?? 0 };
 }
 
 /** Spaces alone are no name. */

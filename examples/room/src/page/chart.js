@@ -5,7 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class Chart {
   #bars = [];
-  #last = null;
+  #last = { processed: 0, ignored: 0 };
 
   constructor({ svg, top, processed, ignored }) {
     Object.assign(this, { svg, top, processed, ignored });
@@ -17,14 +17,21 @@ export class Chart {
     }));
   }
 
+  /** Clears the chart, which then shows what the server counts on top of `counters`. */
+  start(counters) {
+    this.#last = counters;
+    for (const bar of this.#bars) bar.counts = { processed: 0, ignored: 0 };
+    this.#draw();
+  }
+
   /** Adds the server's counters, which only grow. Call it once a second. */
   add(counters) {
-    const last = this.#last ?? counters;
+    const last = this.#last;
     this.#last = counters;
     const counts = this.#bars.map((bar) => bar.counts);
     counts.shift();
-    // A restarted server counts from zero again.
-    const since = (name) => Math.max(0, counters[name] - last[name]);
+    // A restarted server, and a room that everyone has left, count from zero again.
+    const since = (name) => (counters[name] < last[name] ? counters[name] : counters[name] - last[name]);
     counts.push({ processed: since("processed"), ignored: since("ignored") });
     this.#bars.forEach((bar, second) => (bar.counts = counts[second]));
     this.#draw();

@@ -1,10 +1,12 @@
 // A room's conditions: the faults of its network, and the layer before it. The server keeps them, for one room only.
 
+const PATIENCE = 5_000;
+
 const address = (room, query = {}) => `rooms/${encodeURIComponent(room)}?${new URLSearchParams(query)}`;
 
 /** The room's conditions and counters, or null if nobody is in it. */
 export async function readRoom(room, peer) {
-  const response = await fetch(address(room, { peer }));
+  const response = await fetch(address(room, { peer }), { signal: AbortSignal.timeout(PATIENCE) });
   return response.ok ? response.json() : null;
 }
 
