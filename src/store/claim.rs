@@ -85,7 +85,8 @@ pub enum Claimed {
         /// Its number.
         fence: Fence,
         /// The claim that it took away from a different offer by [`Ask::supersede`]. That node is told, and confirms by a
-        /// [`release`](super::SharedStore::release) when it has stopped.
+        /// [`release`](super::SharedStore::release) when it has stopped. If a node takes its own claim away, and the claim
+        /// that this one displaced has not been confirmed, that earlier claim is named instead.
         displaced: Option<ClaimToken>,
     },
     /// The same offer was processed.
@@ -155,9 +156,11 @@ pub enum Renewed {
 /// The result of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completed {
-    /// The offer is remembered, by this call or an earlier one.
+    /// The claim has ended as processed, by this call or an earlier one. What it remembered may have been forgotten since.
+    ///
+    /// A store knows only the last completion of each peer: a repetition after the next one is [`Lost`](Self::Lost).
     Done,
-    /// The claim was not held any more, and nothing is remembered.
+    /// The claim is not held any more, and this call remembers nothing.
     Lost,
 }
 

@@ -28,7 +28,9 @@ pub enum Notice {
     Ended(SessionUri),
     /// Another node cleared the store.
     Cleared,
-    /// Notices may have been missed: the connection broke, or the node was too slow.
+    /// Notices may have been missed: the connection broke, or the node was too slow. The layer drops the memories of its
+    /// node and asks again for requests that wait. It keeps its claims: one that was taken away meanwhile is found lost by
+    /// its next renewal, a third of a lease later at most.
     Missed,
 }
 

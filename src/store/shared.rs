@@ -42,12 +42,14 @@ pub trait SharedStore: fmt::Debug + Send + Sync + 'static {
     fn renew(&self, held: Held, lease: Duration, is_abandoned: bool) -> StoreFuture<Renewed>;
 
     /// Ends a claim: remembers the offer, starts the cooldown, wakes the nodes that wait. A claim past its lease that was
-    /// not taken away completes as well. A peer remembers at most 16 offers; past that the oldest go.
+    /// not taken away completes as well. A peer remembers at most 16 offers; past that the oldest go. A repetition changes
+    /// nothing.
     fn complete(&self, held: Held, completion: Completion) -> StoreFuture<Completed>;
 
     /// Ends a claim without a memory. The offers that it superseded are forgotten, and the nodes that wait are woken. For
     /// a claim that was displaced, this confirms that its processing has stopped: the node that displaced it gets a
-    /// [`Notice::Stopped`](super::Notice::Stopped).
+    /// [`Notice::Stopped`](super::Notice::Stopped). It does not get one if another node has displaced it in turn, or if its
+    /// claim has ended. So the layer waits for it at most 100 ms.
     fn release(&self, held: Held) -> StoreFuture<()>;
 
     /// Forgets what `scope` names. All other nodes get a [`Notice::Forgotten`](super::Notice::Forgotten). Returns whether

@@ -21,6 +21,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Messages to the store that nobody waits for. Those of one peer arrive in order, those of different peers at once.
+///
+/// A completion whose reply was lost is sent again, and a store may then reply that the claim was lost: it knows only the
+/// last completion of each peer. So what it replies counts for nothing here.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,

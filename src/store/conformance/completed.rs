@@ -1,7 +1,7 @@
 //! Completion: memories, cooldowns, records.
 
 use super::{
-    super::{Ask, Claimed, Completed, Completion},
+    super::{Ask, Claimed, Completed, Completion, Scope},
     node::{
         LONG, NO_WAIT, Pair, SHORT, after_short, assert_admitted, assert_in_lease, assert_processed, plain, with_record,
     },
@@ -102,6 +102,20 @@ pub(super) async fn repeated_completion_is_done(pair: &mut Pair) {
     }
 }
 
+pub(super) async fn completion_after_forget_changes_nothing(pair: &mut Pair) {
+    let (held, _) = pair.first.admitted("f").await;
+    pair.first.complete(held, plain()).await;
+    pair.first.forget(Scope::Offer(held.fingerprint)).await;
+    let completed = pair.first.try_complete(held, plain()).await;
+    assert_eq!(
+        completed,
+        Completed::Done,
+        "a repeated completion succeeds after its offer was forgotten"
+    );
+    let claimed = pair.second.ask("f").await;
+    assert_admitted(&claimed, "a repeated completion does not bring a memory back");
+}
+
 pub(super) async fn late_completion_counts(pair: &mut Pair) {
     let (held, _) = pair.first.admitted_for_short("f").await;
     after_short().await;
@@ -132,6 +146,24 @@ pub(super) async fn sixteen_offers_are_remembered(pair: &mut Pair) {
     }
     let claimed = pair.second.ask(&offers[0]).await;
     assert_admitted(&claimed, "past 16 offers, the oldest is forgotten");
+}
+
+pub(super) async fn oldest_offer_goes_first(pair: &mut Pair) {
+    let shorter = Completion {
+        window: LONG / 2,
+        ..plain()
+    };
+    pair.process("oldest", plain()).await;
+    for number in 0..MAX_OFFERS {
+        pair.process(&number.to_string(), shorter.clone()).await;
+    }
+    let claimed = pair.second.ask("0").await;
+    assert_processed(
+        &claimed,
+        "an offer that was processed later is kept, however short its window",
+    );
+    let claimed = pair.second.ask("oldest").await;
+    assert_admitted(&claimed, "the oldest offer goes, however long its window");
 }
 
 pub(super) async fn record_travels_intact(pair: &mut Pair) {

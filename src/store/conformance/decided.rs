@@ -1,5 +1,7 @@
 //! The decision on an offer, and renewal.
 
+use std::time::Duration;
+
 use super::{
     super::{Ask, Claimed, Lost, Notice, Renewed},
     node::{LONG, Pair, SHORT, after_short, assert_admitted, assert_in_lease, held},
@@ -106,4 +108,16 @@ pub(super) async fn late_renewal_keeps_claim(pair: &mut Pair) {
         matches!(claimed, Claimed::Busy { .. }),
         "a claim that was renewed late holds others off, but the answer is {claimed:?}"
     );
+}
+
+pub(super) async fn waiting_keeps_late_claim(pair: &mut Pair) {
+    let (held, _) = pair.first.admitted_for_short("f").await;
+    let ask = Ask {
+        lease: Duration::from_millis(1),
+        ..pair.second.question("g")
+    };
+    pair.second.claim(ask).await;
+    after_short().await;
+    let renewed = pair.first.renew(held, LONG, false).await;
+    assert_eq!(renewed, Renewed::Yes, "the lease of an offer that waits is its own");
 }

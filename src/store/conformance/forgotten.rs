@@ -2,7 +2,7 @@
 
 use super::{
     super::{Claimed, Completed, Completion, Fence, Renewed, Scope},
-    node::{LONG, Pair, assert_admitted, assert_processed, fingerprint, plain},
+    node::{LONG, NO_WAIT, Pair, after_short, assert_admitted, assert_processed, fingerprint, plain},
 };
 
 pub(super) async fn forgotten_peer_is_free(pair: &mut Pair) {
@@ -91,6 +91,23 @@ pub(super) async fn forget_of_other_offer_keeps_claim(pair: &mut Pair) {
     pair.first.complete(held, plain()).await;
     let claimed = pair.second.ask("g").await;
     assert_processed(&claimed, "a forgotten offer leaves the others");
+}
+
+pub(super) async fn forget_keeps_late_claim(pair: &mut Pair) {
+    for scope in [
+        Scope::Offer(fingerprint("g")),
+        Scope::Claim(fingerprint("g"), Fence::new(1)),
+    ] {
+        let (held, _) = pair.first.admitted_for_short("f").await;
+        pair.second.forget(scope).await;
+        after_short().await;
+        let completion = Completion {
+            window: NO_WAIT,
+            ..plain()
+        };
+        // A late completion counts, whatever else was forgotten.
+        pair.first.complete(held, completion).await;
+    }
 }
 
 pub(super) async fn forgotten_claim_number_is_exact(pair: &mut Pair) {

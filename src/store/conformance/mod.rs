@@ -33,7 +33,7 @@ use super::SharedStore;
 /// Runs all checks on two nodes of one store.
 ///
 /// The nodes must be fresh, and the store theirs alone, because one check clears it. The checks wait for deadlines of
-/// one second, so that they work with a store on another machine. They take about 10 seconds; on a runtime whose time is
+/// one second, so that they work with a store on another machine. They take about 20 seconds; on a runtime whose time is
 /// paused, as long as the calls.
 ///
 /// # Panics
@@ -60,7 +60,8 @@ pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
             renewal_extends_lease,
             renewal_never_acquires,
             unclaimed_renewal_is_lost,
-            late_renewal_keeps_claim;
+            late_renewal_keeps_claim,
+            waiting_keeps_late_claim;
         completed:
             completed_offer_is_processed,
             memory_ends_with_window,
@@ -69,9 +70,11 @@ pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
             memory_precedes_claim,
             completion_wakes_waiting_nodes,
             repeated_completion_is_done,
+            completion_after_forget_changes_nothing,
             late_completion_counts,
             overtaken_completion_is_lost,
             sixteen_offers_are_remembered,
+            oldest_offer_goes_first,
             record_travels_intact,
             unwanted_record_stays;
         released:
@@ -87,9 +90,14 @@ pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
         superseded:
             newer_offer_displaces_older,
             displaced_node_confirms_stop,
+            unconfirmed_claim_is_handed_on,
+            confirmed_claim_is_not_handed_on,
+            other_node_awaits_holder,
+            confirmed_stop_keeps_late_claim,
             marks_name_newest_claim,
             released_claim_frees_its_marks,
             completed_claim_keeps_its_marks,
+            expired_offer_leaves_its_marks,
             overdue_claim_frees_its_marks,
             supersede_ignores_cooldown,
             same_offer_does_not_displace;
@@ -100,6 +108,7 @@ pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
             forgotten_offer_keeps_cooldown,
             forgotten_offer_in_flight_frees_peer,
             forget_of_other_offer_keeps_claim,
+            forget_keeps_late_claim,
             forgotten_claim_number_is_exact,
             forgotten_claim_in_flight_goes_on,
             next_claim_is_not_forgotten,

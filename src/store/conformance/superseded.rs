@@ -1,8 +1,8 @@
 //! `Ask::supersede`: the newest offer wins.
 
 use super::{
-    super::{Claimed, Completed, Completion, Held, Lost, Notice, Renewed, Scope},
-    node::{LONG, Pair, SHORT, after_short, assert_admitted, assert_superseded, fingerprint, plain},
+    super::{Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notice, Renewed, Scope},
+    node::{LONG, NO_WAIT, Pair, SHORT, after_short, assert_admitted, assert_superseded, fingerprint, held, plain},
 };
 
 /// Has the second node displace the claim of the first. Returns both.
@@ -55,6 +55,58 @@ pub(super) async fn displaced_node_confirms_stop(pair: &mut Pair) {
     pair.second.complete(new, plain()).await;
 }
 
+#[track_caller]
+fn assert_displaces(claimed: &Claimed, expected: ClaimToken, rule: &str) {
+    assert!(
+        matches!(claimed, Claimed::Admitted { displaced: Some(token), .. } if *token == expected),
+        "{rule}: {expected:?}, but the answer is {claimed:?}"
+    );
+}
+
+pub(super) async fn unconfirmed_claim_is_handed_on(pair: &mut Pair) {
+    let (old, _) = displaced(pair).await;
+    let (_, claimed) = pair.second.supersede("h").await;
+    assert_displaces(
+        &claimed,
+        old.token,
+        "a node that displaces its own claim awaits the one that this displaced",
+    );
+    pair.first.release(old).await;
+    let rule = "the last node that awaits a displaced claim is notified when it has stopped";
+    pair.second.expect(Notice::Stopped(old.token), rule).await;
+}
+
+pub(super) async fn confirmed_claim_is_not_handed_on(pair: &mut Pair) {
+    let (old, new) = displaced(pair).await;
+    pair.first.release(old).await;
+    let (_, claimed) = pair.second.supersede("h").await;
+    assert_displaces(&claimed, new.token, "a claim that has stopped is not awaited again");
+}
+
+pub(super) async fn other_node_awaits_holder(pair: &mut Pair) {
+    let (_, new) = displaced(pair).await;
+    let (_, claimed) = pair.first.supersede("h").await;
+    assert_displaces(
+        &claimed,
+        new.token,
+        "a node that displaces another's claim awaits that one",
+    );
+}
+
+pub(super) async fn confirmed_stop_keeps_late_claim(pair: &mut Pair) {
+    let (old, _) = pair.first.admitted("f").await;
+    let ask = Ask {
+        lease: SHORT,
+        supersede: Some(NO_WAIT),
+        ..pair.second.question("g")
+    };
+    pair.second.admitted_as(ask).await;
+    pair.first.release(old).await;
+    after_short().await;
+    // A late completion counts, whatever the displaced claim has done.
+    pair.second.complete(held(ask), plain()).await;
+}
+
 pub(super) async fn marks_name_newest_claim(pair: &mut Pair) {
     displaced(pair).await;
     let (newest, claimed) = pair.first.supersede("h").await;
@@ -86,6 +138,20 @@ pub(super) async fn completed_claim_keeps_its_marks(pair: &mut Pair) {
     assert!(was_known, "a forget returns that there was something");
     let claimed = pair.first.ask("f").await;
     assert_admitted(&claimed, "the marks of an offer go when that is forgotten");
+}
+
+pub(super) async fn expired_offer_leaves_its_marks(pair: &mut Pair) {
+    let (_, new) = displaced(pair).await;
+    let completion = Completion {
+        window: SHORT,
+        ..plain()
+    };
+    pair.second.complete(new, completion).await;
+    after_short().await;
+    let was_known = pair.second.forget(Scope::Offer(fingerprint("g"))).await;
+    assert!(!was_known, "a memory that is over is nothing to forget");
+    let claimed = pair.first.ask("f").await;
+    assert_superseded(&claimed, "marks outlive the memory of the offer that they name");
 }
 
 pub(super) async fn overdue_claim_frees_its_marks(pair: &mut Pair) {

@@ -18,7 +18,7 @@ if holder == token then
     return { 'admitted', last, fields.p or false }
 end
 
-local displaced = false
+local is_displaced, displaced = false, false
 if holder then
     local left = lease_end - now
     local is_same = fields.f == fingerprint
@@ -29,23 +29,23 @@ if holder then
         add_waiting(node_of(token))
         if next(touched) then
             allow_writes()
-            commit(lease_end + lease)
+            commit(kept_until())
         end
         if is_same then
             return { 'in_flight', left }
         end
         return { 'busy', left, math.max(now - fields.s, 0) }
     end
-    if left > 0 and not fields.a then
-        displaced = holder
-    end
+    is_displaced = left > 0 and not fields.a
 elseif not window and tonumber(fields.c or 0) > now then
     return { 'cooling_down', fields.c - now }
 end
 
 -- Rises through the loss of all data, as time goes on, and while the clock stands still or steps back.
 local number = text(math.max(last + 1, floor + 1, micros))
-if displaced then
+if is_displaced then
+    -- A node stops its own claim before it supersedes it, but that claim may have waited for another one.
+    displaced = node_of(holder) == node_of(token) and fields.p or holder
     -- The marks of the loser name the newest claim from now on.
     for marked, mark in pairs(memories()) do
         if mark.kind == 's' and mark.number == fields.n then
@@ -71,6 +71,6 @@ if is_cleared then
 end
 commit(now + 2 * lease)
 if holder then
-    notify(node_of(holder), 'l' .. (displaced and 's' or 't') .. holder)
+    notify(node_of(holder), 'l' .. (is_displaced and 's' or 't') .. holder)
 end
 return { 'admitted', tonumber(number), displaced }

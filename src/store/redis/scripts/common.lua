@@ -77,6 +77,17 @@ local function drop_marks(number)
     end
 end
 
+-- Returns whether the memory `a` is older than `b`. Marks of a claim are older than what it has processed.
+local function is_older(a, b)
+    if a.number ~= b.number then
+        return tonumber(a.number) < tonumber(b.number)
+    end
+    if a.kind ~= b.kind then
+        return a.kind == 's'
+    end
+    return a.till < b.till
+end
+
 -- Drops memories that are over, and the oldest until there is room for one more next to `kept`.
 local function prune(kept)
     local live = {}
@@ -88,12 +99,7 @@ local function prune(kept)
             live[#live + 1] = known
         end
     end
-    table.sort(live, function(a, b)
-        if a.till == b.till then
-            return tonumber(a.number) < tonumber(b.number)
-        end
-        return a.till < b.till
-    end)
+    table.sort(live, is_older)
     for i = 1, #live - 15 do
         drop_memory(live[i].fingerprint)
     end
@@ -142,6 +148,11 @@ local lease_end = tonumber(fields.l or now)
 -- not refused. This one frees none, as no field has this name, but lets work that runs end.
 local function allow_writes()
     redis.call('HDEL', KEYS[1], '')
+end
+
+-- Returns the deadline of the peer before this call.
+local function kept_until()
+    return now + redis.call('PTTL', KEYS[1])
 end
 
 -- Writes the fields that changed. The peer expires with its latest deadline, which is at least `deadline`.

@@ -21,7 +21,7 @@ else
         local value = fields['m' .. fingerprint]
         local known = value and memory(value)
         if known then
-            if known.kind == 'p' then
+            if known.kind == 'p' and known.till > now then
                 drop_marks(known.number)
             end
             drop_memory(fingerprint)
@@ -44,7 +44,7 @@ else
         end
     end
     if fields.n then
-        commit(lease_end)
+        commit(kept_until())
     end
 end
 

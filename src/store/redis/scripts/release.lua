@@ -9,7 +9,7 @@ if fields.o == token then
 elseif fields.p == token then
     allow_writes()
     put('p', nil)
-    commit(lease_end)
+    commit(kept_until())
     notify(node_of(fields.o), 's' .. token)
 end
 return 1

@@ -1,11 +1,24 @@
 //! Clusters.
 
-use std::process::Command;
-
-use super::server::{Engine, Server, free_port};
+use super::{
+    certificates::Certificates,
+    server::{Engine, Server, free_port},
+};
 
 /// Starts three masters with a replica each, and waits until they are one cluster.
 pub fn start_cluster(engine: Engine) -> Vec<Server> {
+    start_all(|flags| Server::start(engine, flags))
+}
+
+/// Starts a cluster whose servers take TLS connections only, also from each other.
+pub fn start_cluster_with_tls(engine: Engine, certificates: &Certificates) -> Vec<Server> {
+    start_all(|flags| {
+        let tls = ["--tls-cluster", "yes", "--tls-replication", "yes"];
+        Server::start_with_tls(engine, certificates, &[flags, &tls].concat())
+    })
+}
+
+fn start_all(start: impl Fn(&[&str]) -> Server) -> Vec<Server> {
     let servers: Vec<_> = (0..6)
         .map(|_| {
             let bus = free_port().to_string();
@@ -23,15 +36,15 @@ pub fn start_cluster(engine: Engine) -> Vec<Server> {
                 "--repl-diskless-sync-delay",
                 "0",
             ];
-            Server::start(engine, &flags)
+            start(&flags)
         })
         .collect();
     let addresses: Vec<_> = servers
         .iter()
         .map(|server| format!("127.0.0.1:{}", server.port()))
         .collect();
-    let output = Command::new("redis-cli")
-        .args(["--cluster", "create"])
+    let output = servers[0]
+        .command(&["--cluster", "create"])
         .args(&addresses)
         .args(["--cluster-replicas", "1", "--cluster-yes"])
         .output()

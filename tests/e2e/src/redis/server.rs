@@ -141,7 +141,7 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]);
         if let Some(certificates) = &self.certificates {

@@ -1,6 +1,6 @@
 //! Every rule of a shared store, on each kind of server.
 
-use e2e::redis::{Certificates, Engine, Folder, Server, start_cluster};
+use e2e::redis::{Certificates, Engine, Folder, Server, start_cluster, start_cluster_with_tls};
 use tower_offer_dedup::store::{RedisOptions, conformance};
 
 use crate::support::node;
@@ -67,4 +67,13 @@ async fn valkey_cluster_conforms() {
     let servers = start_cluster(Engine::Valkey);
     // The others are found by this one.
     check(|| RedisOptions::cluster([servers[0].url()])).await;
+}
+
+#[tokio::test]
+async fn tls_cluster_conforms() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let servers = start_cluster_with_tls(Engine::Redis, &certificates);
+    let urls = || servers.iter().map(Server::url);
+    check(|| RedisOptions::cluster(urls()).root_certificates(certificates.root())).await;
 }
