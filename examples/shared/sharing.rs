@@ -92,8 +92,14 @@ impl Url {
     /// Whether the server is on this machine.
     #[cfg(feature = "redis")]
     fn is_local(&self) -> bool {
-        let host = self.place().split('/').next().unwrap_or_default();
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        let (_, rest) = self.0.split_once("://").unwrap_or_default();
+        // As a URL is read: the first of these ends the host, whatever follows.
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let host = match host.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => host,
+        };
         let is_loopback = || {
             let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
             ip.is_ok_and(|ip| ip.is_loopback())
@@ -137,4 +143,33 @@ fn causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        for (url, is_local) in [
+            ("redis://127.0.0.1/", true),
+            ("redis://user:pass@localhost:6379/1", true),
+            ("rediss://[::1]", true),
+            ("redis://[::1]:6379/", true),
+            ("unix:///run/redis.sock", true),
+            ("redis://10.0.0.1/", false),
+            ("redis://localhost@10.0.0.1:6379", false),
+            ("redis://10.0.0.1/@localhost", false),
+            ("redis://[2001:db8::1]:6379/", false),
+        ] {
+            let url: Url = url.parse().expect("it is a URL");
+            assert_eq!(url.is_local(), is_local, "{}", url.0);
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let url: Url = "redis://user:p/a@ss@10.0.0.1:6379/1".parse().expect("it is a URL");
+        assert_eq!(format!("{url} {url:?}"), "10.0.0.1:6379/1 10.0.0.1:6379/1");
+    }
 }
