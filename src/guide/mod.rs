@@ -5,6 +5,7 @@
 //! | [`presets`] | which configuration to start from |
 //! | [`placement`] | where the layer goes among other layers, and what to use as a key |
 //! | [`answers`] | what the sender of a duplicate gets, and when a session ends |
+//! | [`nodes`] | how several nodes behind a load balancer share their decisions |
 //! | [`limitations`] | what to check before production |
 //! | [`metrics`] | how to watch the layer in operation |
 //! | [`compile_errors`] | what a compiler message means |
@@ -26,6 +27,7 @@ macro_rules! page {
 page!(presets, "presets.md");
 page!(placement, "placement.md");
 page!(answers, "answers.md");
+page!(nodes, "nodes.md");
 page!(limitations, "limitations.md");
 page!(metrics, "metrics.md");
 page!(migration, "migration.md");

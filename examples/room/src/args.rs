@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{ArgAction, Parser, value_parser};
 
-use crate::conditions::{Conditions, Delay};
+use crate::{
+    conditions::{Conditions, Delay},
+    sharing::Sharing,
+};
 
 /// One hour in milliseconds. A larger value is more likely a typo than intended.
 pub(crate) const HOUR: u32 = 3_600_000;
@@ -60,6 +63,9 @@ pub(crate) struct Settings {
     /// How long an offer may wait for its answer before it fails
     #[arg(long = "answer-timeout-ms", value_name = "MS", default_value = "10000", value_parser = millis)]
     pub(crate) answer_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) sharing: Sharing,
 }
 
 impl Settings {

@@ -46,6 +46,8 @@ mod messages;
 mod page;
 mod room;
 mod rooms;
+#[path = "../../shared/sharing.rs"]
+mod sharing;
 mod signaling;
 mod socket;
 #[path = "../../shared/stop.rs"]
@@ -70,12 +72,14 @@ async fn serve(settings: Settings) -> ExitCode {
         Ok(bound) => bound,
         Err(error) => return fail(&format!("cannot listen on {}: {error}", settings.listen)),
     };
-    println!("room server on http://{address}/");
-    let _ = io::stdout().flush();
-
     let (shutdown, stopping) = watch::channel(false);
     log_start(&settings);
-    let (app, layer) = app(settings, stopping);
+    let (app, layer) = match app(settings, stopping).await {
+        Ok(app) => app,
+        Err(error) => return fail(&error),
+    };
+    println!("room server on http://{address}/");
+    let _ = io::stdout().flush();
     tokio::spawn(summary::log_duplicates("room", layer.clone()));
     let interrupted = {
         let shutdown = shutdown.clone();
@@ -129,8 +133,8 @@ struct App {
     shutdown: watch::Receiver<bool>,
 }
 
-fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> (Router, OfferDedupHandle) {
-    let (signaling, rooms) = signaling::signaling(&settings);
+async fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> Result<(Router, OfferDedupHandle), String> {
+    let (signaling, rooms) = signaling::signaling(&settings).await?;
     let layer = rooms.dedup().clone();
     let router = page::router()
         .route("/ws/{room}", get(join))
@@ -142,7 +146,7 @@ fn app(settings: Settings, shutdown: watch::Receiver<bool>) -> (Router, OfferDed
             rooms,
             shutdown,
         });
-    (router, layer)
+    Ok((router, layer))
 }
 
 #[derive(Deserialize)]

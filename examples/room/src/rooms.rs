@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tower_offer_dedup::OfferDedupHandle;
 
 use crate::{
+    chance::Chance,
     conditions::Conditions,
     messages::{CloseReason, Kind, Name},
     room::{Report, Room, SocketHandle},
@@ -58,7 +59,8 @@ impl Rooms {
             dedup,
             lose_answers,
             conditions,
-            sockets: AtomicU64::new(0),
+            // Random, so that no two nodes that share a store number their sockets alike.
+            sockets: AtomicU64::new(u64::from(Chance::random_seed()) << 32),
             offers_passed: AtomicU64::new(0),
         }
     }

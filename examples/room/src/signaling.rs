@@ -73,7 +73,7 @@ pub(crate) enum Failure {
 }
 
 /// One layer for the whole server. The key distinguishes pairs of sockets.
-pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
+pub(crate) async fn signaling(settings: &Settings) -> Result<(Signaling, Arc<Rooms>), String> {
     let builder = if settings.newest_wins {
         OfferDedupLayer::room()
     } else {
@@ -81,6 +81,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
             .cooldown(settings.cooldown)
             .when_busy(if settings.queue { QUEUE } else { WhenBusy::Refuse })
     };
+    let builder = settings.sharing.share(builder, "room:").await?;
     let once = builder
         .offers(offer)
         .window(settings.window)
@@ -103,7 +104,7 @@ pub(crate) fn signaling(settings: &Settings) -> (Signaling, Arc<Rooms>) {
         rooms: Arc::clone(&rooms),
         chance: Chance::new(settings.repeat_seed.unwrap_or_else(Chance::random_seed)),
     };
-    (signaling, rooms)
+    Ok((signaling, rooms))
 }
 
 impl Signaling {

@@ -7,6 +7,8 @@ use std::{
 
 use clap::{ArgAction, Parser, builder::NonEmptyStringValueParser};
 
+use crate::sharing::Sharing;
+
 /// A WHIP and WHEP endpoint that makes one session per WebRTC offer, however often the offer arrives
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -32,6 +34,17 @@ pub(crate) struct Settings {
     #[arg(long = "no-dedup", action = ArgAction::SetFalse)]
     pub(crate) dedup: bool,
 
+    /// Identify publishers without the host that they name, behind a proxy that sends each node another `Host`
+    #[arg(long)]
+    pub(crate) ignore_host: bool,
+
+    /// Begin the last part of session URLs with this name of letters and digits, so that a proxy can route by it
+    #[arg(long, value_name = "NAME", value_parser = node_name)]
+    pub(crate) node: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) sharing: Sharing,
+
     /// For tests: delay every answer by this much, at most 60000
     #[arg(long = "answer-delay-ms", value_name = "MS", default_value = "0", value_parser = millis)]
     pub(crate) answer_delay: Duration,
@@ -43,6 +56,11 @@ fn reachable(text: &str) -> Result<IpAddr, String> {
         return Err("not an address that publishers can send to".into());
     }
     Ok(ip)
+}
+
+fn node_name(text: &str) -> Result<String, &'static str> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_name.then(|| text.to_owned()).ok_or("not letters and digits")
 }
 
 fn millis(text: &str) -> Result<Duration, &'static str> {

@@ -88,7 +88,8 @@ async fn create(
         guard,
     };
     let id = app.sessions.start(connection, client);
-    let location = format!("{}/{id}", uri.path());
+    let node = app.settings.node.iter().map(|node| format!("{node}-"));
+    let location = format!("{}/{}{id}", uri.path(), node.collect::<String>());
     let headers = [
         (header::CONTENT_TYPE, SDP),
         (header::LOCATION, &location),

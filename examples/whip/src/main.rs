@@ -18,7 +18,10 @@ use tokio::{
     net::TcpListener,
     time::{sleep, timeout},
 };
-use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer};
+use tower_offer_dedup::{
+    OfferDedupHandle, OfferDedupLayer,
+    http::{HttpOffers, PeerFrom},
+};
 use tracing::info;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -27,7 +30,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{args::Settings, progress::End, sessions::Sessions, stream::Streams};
+use crate::{args::Settings, endpoint::Dedup, progress::End, sessions::Sessions, stream::Streams};
 
 mod args;
 mod connection;
@@ -39,6 +42,8 @@ mod patch;
 mod progress;
 mod report;
 mod sessions;
+#[path = "../../shared/sharing.rs"]
+mod sharing;
 #[path = "../../shared/stop.rs"]
 mod stop;
 mod stream;
@@ -78,16 +83,17 @@ async fn serve(settings: Settings) -> ExitCode {
     if let Err(error) = UdpSocket::bind((media_ip, 0)) {
         return fail(&format!("cannot receive media on {media_ip}: {error}"));
     }
-    println!("WHIP endpoint on http://{address}/");
-    let _ = io::stdout().flush();
-
     let exporter = match exporter::install() {
         Ok(exporter) => exporter,
         Err(error) => return fail(&format!("cannot export metrics: {error}")),
     };
     tokio::spawn(exporter::keep_up(exporter.clone()));
-    let whip = OfferDedupLayer::whip().name("whip").build();
-    let whep = OfferDedupLayer::whep().name("whep").build();
+    let (whip, whep) = match layers(&settings).await {
+        Ok(layers) => layers,
+        Err(error) => return fail(&error),
+    };
+    println!("WHIP endpoint on http://{address}/");
+    let _ = io::stdout().flush();
     log_start(&settings, address, media_ip);
     tokio::spawn(summary::log_duplicates("whip", whip.handle()));
     tokio::spawn(summary::log_duplicates("whep", whep.handle()));
@@ -119,6 +125,24 @@ async fn serve(settings: Settings) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// The layers for publishers and for viewers.
+async fn layers(settings: &Settings) -> Result<(Dedup, Dedup), String> {
+    let (mut whip, mut whep) = (OfferDedupLayer::whip(), OfferDedupLayer::whep());
+    if settings.ignore_host {
+        let without_host = || {
+            HttpOffers::new()
+                .peer(PeerFrom::path())
+                .peer(PeerFrom::query().optional())
+                .peer(PeerFrom::credentials().optional())
+        };
+        whip = whip.offers(without_host());
+        whep = whep.offers(without_host().key_by_offer());
+    }
+    let whip = settings.sharing.share(whip.name("whip"), "whip:").await?;
+    let whep = settings.sharing.share(whep.name("whep"), "whep:").await?;
+    Ok((whip.build(), whep.build()))
 }
 
 fn log_start(settings: &Settings, address: SocketAddr, media_ip: IpAddr) {

@@ -282,8 +282,10 @@ impl SessionId {
         Self(u128::from_ne_bytes(id))
     }
 
+    /// Reads the last part of a session's URL. The name of a node may come before the id.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        u128::from_str_radix(text, 16).ok().map(Self)
+        let id = text.rsplit('-').next().unwrap_or_default();
+        u128::from_str_radix(id, 16).ok().map(Self)
     }
 }
 

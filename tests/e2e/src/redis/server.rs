@@ -1,10 +1,11 @@
 //! Single servers.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
@@ -15,6 +16,9 @@ use super::{certificates::Certificates, folder::Folder};
 
 /// Long enough for a slow machine. Conditions are polled, so a fast machine does not wait that long.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The file that sets the clock of a server.
+const CLOCK: &str = "clock";
 
 /// Which server to start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,12 +52,20 @@ pub struct Monitor {
 impl Server {
     /// Starts a server on a free port, without persistence, and waits until it answers.
     pub fn start(engine: Engine, flags: &[&str]) -> Self {
-        Self::start_on(free_port(), engine, flags, None)
+        Self::start_on(Folder::new(), engine, flags, None)
+    }
+
+    /// Starts a Valkey server whose clock can be set. libfaketime does not work with the allocator of Debian's Redis, which
+    /// asks for the time itself.
+    pub fn start_with_clock() -> Self {
+        let folder = Folder::new();
+        fs::write(folder.path().join(CLOCK), "+0").expect("the clock should be writable");
+        Self::start_on(folder, Engine::Valkey, &[], None)
     }
 
     /// Starts a server that takes TLS connections only.
     pub fn start_with_tls(engine: Engine, certificates: &Certificates, flags: &[&str]) -> Self {
-        Self::start_on(free_port(), engine, flags, Some(certificates.clone()))
+        Self::start_on(Folder::new(), engine, flags, Some(certificates.clone()))
     }
 
     /// Starts a Sentinel that watches `master` alone.
@@ -72,8 +84,8 @@ impl Server {
         Self::spawn(Engine::Sentinel, port, folder, vec![file.into()], None)
     }
 
-    fn start_on(port: u16, engine: Engine, flags: &[&str], certificates: Option<Certificates>) -> Self {
-        let folder = Folder::new();
+    fn start_on(folder: Folder, engine: Engine, flags: &[&str], certificates: Option<Certificates>) -> Self {
+        let port = free_port();
         let text = port.to_string();
         let mut arguments: Vec<OsString> = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]
             .map(Into::into)
@@ -190,6 +202,16 @@ impl Server {
         self.port
     }
 
+    /// Moves the clock of a server that was [started with one](Self::start_with_clock): so many seconds from the real time.
+    pub fn set_clock(&self, seconds: i32) {
+        let clock = self.folder.path().join(CLOCK);
+        assert!(clock.exists(), "the server should have a clock");
+        // Replaced as a whole: the server reads it all the time.
+        let next = clock.with_extension("next");
+        fs::write(&next, format!("{seconds:+}")).expect("the clock should be writable");
+        fs::rename(next, clock).expect("the clock should be writable");
+    }
+
     /// Sends a signal to the server.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")
@@ -252,7 +274,21 @@ impl Drop for Monitor {
 impl Engine {
     fn spawn(self, arguments: &[OsString], folder: &Folder) -> Child {
         let log = fs::File::create(folder.path().join("log")).expect("the log should be writable");
-        Command::new(self.program())
+        let mut command = Command::new(self.program());
+        let clock = folder.path().join(CLOCK);
+        if clock.exists() {
+            let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", env::consts::ARCH);
+            assert!(
+                Path::new(&library).exists(),
+                "{library} is missing; tests/run installs it"
+            );
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", clock)
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        command
             .args(arguments)
             .current_dir(folder.path())
             .stdin(Stdio::null())

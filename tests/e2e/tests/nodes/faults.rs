@@ -10,7 +10,7 @@ use crate::{
     table::{Row, note},
 };
 
-const MODES: [(&str, Mode); 2] = [("closed", CLOSED), ("open", OPEN)];
+pub(crate) const MODES: [(&str, Mode); 2] = [("closed", CLOSED), ("open", OPEN)];
 
 /// Sends one new offer to each of two nodes. Returns how many were refused for want of the store.
 async fn try_both(nodes: &[Node; 2], peer: &str, text: &str) -> usize {

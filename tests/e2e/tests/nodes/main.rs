@@ -3,6 +3,7 @@
 //! The nodes are layers in this process, each on a thread and a runtime of its own, so that the calls of their handler
 //! can be counted exactly.
 
+mod clock;
 mod faults;
 mod link;
 mod node;

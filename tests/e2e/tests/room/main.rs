@@ -4,4 +4,5 @@ mod client;
 mod conditions;
 mod offers;
 mod process;
+mod shared;
 mod sockets;

@@ -1,7 +1,11 @@
 //! The process: flags, port, page and shutdown.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
+use e2e::redis::Folder;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
@@ -28,6 +32,19 @@ fn wrong_flags_fail_with_usage() {
         (
             &["--answer-delay-ms", "60001"],
             "invalid value '60001' for '--answer-delay-ms <MS>': not a whole number up to 60000",
+        ),
+        (
+            &["--node", "a-b"],
+            "invalid value 'a-b' for '--node <NAME>': not letters and digits",
+        ),
+        (
+            &["--redis", "localhost"],
+            "not a URL with redis://, rediss:// or unix://",
+        ),
+        (&["--on-store-error", "closed"], "arguments were not provided:"),
+        (
+            &["--redis", "redis://localhost", "--on-store-error", "ajar"],
+            "invalid value 'ajar' for '--on-store-error <MODE>'",
         ),
         (&["--no-dedup=1"], "unexpected value '1' for '--no-dedup' found"),
     ];
@@ -61,6 +78,42 @@ fn assert_fails((code, stdout, stderr): &(Option<i32>, String, String), error: &
 }
 
 #[test]
+fn unusable_store_fails_with_one_line() {
+    let folder = Folder::new();
+    let file = folder.path().join("secret");
+    fs::write(&file, "short").expect("the file should be writable");
+    let file = file.to_str().expect("the path should be text");
+    // Nothing listens on port 1.
+    let url = "redis://user:s3cret@127.0.0.1:1/";
+    let at = "whip: cannot use the store at";
+    for (url, flags, error) in [
+        (url, [].as_slice(), format!("{at} 127.0.0.1:1/: ")),
+        (
+            "redis://192.0.2.1/",
+            &[],
+            format!("{at} 192.0.2.1/: the nodes' secret is missing: set OFFER_DEDUP_SECRET or --secret-file"),
+        ),
+        (
+            url,
+            &["--secret-file", "/none"],
+            format!("{at} 127.0.0.1:1/: /none: No such file"),
+        ),
+        (
+            url,
+            &["--secret-file", file],
+            format!("{at} 127.0.0.1:1/: {file}: the secret is shorter than 16 bytes"),
+        ),
+    ] {
+        let failed = run(&[&["--listen", "127.0.0.1:0", "--redis", url], flags].concat());
+        let (_, _, stderr) = &failed;
+        assert!(!stderr.contains("s3cret") && !stderr.contains("short\n"), "{stderr}");
+        // The log may come first.
+        let last = stderr.lines().last().unwrap_or_default().to_owned() + "\n";
+        assert_fails(&(failed.0, failed.1, last), &error);
+    }
+}
+
+#[test]
 fn help_lists_every_flag() {
     let (code, stdout, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
@@ -69,6 +122,12 @@ fn help_lists_every_flag() {
         "--media-ip",
         "--token",
         "--no-dedup",
+        "--ignore-host",
+        "--node",
+        "--redis",
+        "--secret-file",
+        "OFFER_DEDUP_SECRET",
+        "--on-store-error",
         "--answer-delay-ms",
         "RUST_LOG",
     ] {
