@@ -14,8 +14,9 @@ import urllib.request
 from html import escape
 from pathlib import Path
 
-COLUMNS, WIDTH, HEIGHT = 2, 460, 210
-LEFT, TOP, RIGHT, BOTTOM = 62, 34, 14, 58
+COLUMNS, WIDTH = 2, 460
+LEFT, TOP, RIGHT, BOTTOM = 62, 34, 14, 152
+LEGEND, LINE, SPACE = 32, 14, 26
 # Medium colours on a transparent background, legible on white and on dark pages.
 TEXT, GRID = "#7d8590", "#7d859055"
 COLOURS = ["#3d8bd9", "#d9534f", "#d08a1f", "#4aa564", "#8e6bbf", "#c05fa0", "#2aa5a5", "#8a8a3c"]
@@ -28,19 +29,27 @@ def main():
     end = time.time()
     step = max(1, seconds / 150)
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
-    drawn = []
-    for n, panel in enumerate(panels):
-        lines = []
-        for query in panel["targets"]:
-            result = ask(server, query["expr"], end - seconds, end, step)
-            lines += [(legend(query["legendFormat"], one["metric"]), points(one["values"])) for one in result]
-        x, y = n % COLUMNS * WIDTH, n // COLUMNS * HEIGHT
-        drawn.append(f'<g transform="translate({x} {y})">{draw(panel, lines, end - seconds, seconds)}</g>')
-    size = COLUMNS * WIDTH, -(-len(panels) // COLUMNS) * HEIGHT
+    drawn, top = [], 0
+    for first in range(0, len(panels), COLUMNS):
+        row = []
+        for panel in panels[first : first + COLUMNS]:
+            lines = []
+            for query in panel["targets"]:
+                result = ask(server, query["expr"], end - seconds, end, step)
+                lines += [(legend(query["legendFormat"], one["metric"]), points(one["values"])) for one in result]
+            row.append(draw(panel, without_zeros(lines), end - seconds, seconds))
+        drawn += [f'<g transform="translate({n * WIDTH} {top})">{text}</g>' for n, (text, _) in enumerate(row)]
+        top += max(height for _, height in row)
     target.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {COLUMNS * WIDTH} {top}" '
         f'font-family="sans-serif" font-size="11" fill="{TEXT}">\n' + "\n".join(drawn) + "\n</svg>\n"
     )
+
+
+def without_zeros(lines):
+    """Leaves out the lines that stay at zero, unless all do."""
+    kept = [line for line in lines if any(value for _, value in line[1])]
+    return kept or lines
 
 
 def ask(server, expression, start, end, step):
@@ -62,10 +71,11 @@ def points(values):
 
 
 def draw(panel, lines, start, seconds):
+    """Returns the panel as SVG, and its height."""
     unit = panel["fieldConfig"]["defaults"]["unit"]
     most = max((value for _, values in lines for _, value in values), default=0)
     top = 1 if unit == "percentunit" else round_up(most)
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    right, bottom = WIDTH - RIGHT, BOTTOM
 
     def place(at, value):
         x = LEFT + (at - start) / seconds * (right - LEFT)
@@ -80,18 +90,18 @@ def draw(panel, lines, start, seconds):
         x = LEFT + at * (right - LEFT)
         label = "now" if at else f"{seconds:.0f} s ago"
         parts.append(f'<text x="{x}" y="{bottom + 15}" text-anchor="{anchor}">{label}</text>')
-    x, y = LEFT, bottom + 32
+    x, y = LEFT, bottom + LEGEND
     for n, (name, values) in enumerate(lines):
         colour = COLOURS[n % len(COLOURS)]
         path = " ".join(place(*point) for point in values)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         width = 20 + 6.2 * len(name)
         if x > LEFT and x + width > right:
-            x, y = LEFT, y + 14
+            x, y = LEFT, y + LINE
         parts.append(f'<path d="M{x} {y - 4}h10" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<text x="{x + 14}" y="{y}">{escape(name)}</text>')
         x += width
-    return "".join(parts)
+    return "".join(parts), y + SPACE
 
 
 def round_up(value):

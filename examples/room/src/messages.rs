@@ -55,10 +55,22 @@ pub(crate) enum Kind {
         sdp: Arc<str>,
         /// `true` for an offer on the connection that the peers have, such as an ICE restart.
         goes_on: bool,
+        /// The sender's own number of the offer, for notices about it.
+        number: Option<u64>,
     },
     Answer,
     Candidate,
     Leave,
+}
+
+impl Kind {
+    /// The number of an offer, if its sender has given it one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        match self {
+            Self::Offer { number, .. } => *number,
+            Self::Answer | Self::Candidate | Self::Leave => None,
+        }
+    }
 }
 
 impl Incoming {
@@ -69,6 +81,7 @@ impl Incoming {
             (WireKind::Offer, Some(sdp)) => Kind::Offer {
                 sdp: Arc::clone(sdp),
                 goes_on: wire.rest.get("goesOn") == Some(&Value::Bool(true)),
+                number: wire.rest.get("number").and_then(Value::as_u64),
             },
             (WireKind::Answer, Some(_)) => Kind::Answer,
             (WireKind::Offer | WireKind::Answer, None) => {
@@ -128,6 +141,8 @@ pub(crate) enum Notice<'a> {
     /// The offer to this peer was ignored.
     Ignored {
         to: &'a Name,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,

@@ -159,10 +159,12 @@ async fn handle(
 
 async fn signal(signaling: Signaling, message: Forward) -> Option<Utf8Bytes> {
     let to = message.to.clone();
+    let number = message.kind.number();
     let notice = match signaling.handle(message).await {
         Ok(Outcome::Passed) => return None,
         Ok(Outcome::Ignored { reason, retry_after }) => Notice::Ignored {
             to: &to,
+            number,
             reason: reason.as_str(),
             retry_after_ms: retry_after.map(whole_millis),
         },

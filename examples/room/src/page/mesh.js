@@ -13,6 +13,8 @@ export class Mesh {
   media = null;
   offers = { sent: 0, received: 0, answered: 0, ignored: 0, reasons: {} };
   #totals = new Map();
+  /** The number of the latest offer. Notices of the server name it. */
+  #number = 0;
 
   /** `answerWait` and `pingEvery` are in milliseconds. */
   constructor({ send, log, changed, answerWait = 3_000, pingEvery = 1_000 }) {
@@ -67,6 +69,7 @@ export class Mesh {
     await pc.setLocalDescription();
     if (remote.pc !== pc) return;
     remote.offers.add(identity(pc.localDescription.sdp));
+    remote.number = this.#number += 1;
     for (let copy = 0; copy < copies; copy += 1) this.#sendOffer(remote);
     this.log("sent", copies > 1 ? `Offer sent to ${name}, ${copies} times` : `Offer sent to ${name}`);
   }
@@ -80,6 +83,7 @@ export class Mesh {
     await pc.setLocalDescription();
     if (remote.pc !== pc) return;
     remote.answered = false;
+    remote.number = this.#number += 1;
     this.#sendOffer(remote);
     this.log("sent", `ICE restart sent to ${name}`);
   }
@@ -131,17 +135,24 @@ export class Mesh {
   }
 
   /** The server ignored an offer. If the reason passes with time, the offer is sent again. */
-  #onIgnored({ to, reason, retry_after_ms: wait }) {
+  #onIgnored({ to, number, reason, retry_after_ms: wait }) {
     this.offers.ignored += 1;
     this.offers.reasons[reason] = (this.offers.reasons[reason] ?? 0) + 1;
+    const remote = this.remotes.get(to);
+    const why = WHY[reason] ?? reason;
+    // The notice may be late: another offer, or another call, has begun meanwhile.
+    if (number !== remote?.number) {
+      this.log("ignored", `Earlier offer to ${to} ignored: ${why}`);
+      return;
+    }
     // The server passes an answer on before it refuses a copy as processed. So an answer that is not here is lost.
-    if ((reason === "processed" || reason === "not_recorded") && isWaiting(this.remotes.get(to))) {
+    if ((reason === "processed" || reason === "not_recorded") && isWaiting(remote)) {
       this.log("bad", `The answer of ${to} was lost: making another offer`);
       this.offer(to);
       return;
     }
     const retry = !FINAL.includes(reason);
-    const text = `Offer to ${to} ignored: ${WHY[reason] ?? reason}`;
+    const text = `Offer to ${to} ignored: ${why}`;
     this.log("ignored", retry && wait ? `${text}, retrying in ${(wait / 1000).toFixed(1)} s` : text);
     if (retry) this.#retry(to, wait ?? RETRY);
   }
@@ -170,7 +181,13 @@ export class Mesh {
   #sendOffer(remote) {
     this.offers.sent += 1;
     const { localDescription, currentRemoteDescription } = remote.pc;
-    this.send({ type: "offer", to: remote.name, sdp: localDescription.sdp, goesOn: currentRemoteDescription !== null });
+    this.send({
+      type: "offer",
+      to: remote.name,
+      number: remote.number,
+      sdp: localDescription.sdp,
+      goesOn: currentRemoteDescription !== null,
+    });
     clearTimeout(remote.answerTimer);
     remote.answerTimer = setTimeout(() => this.#sendAgain(remote), this.answerWait);
   }
@@ -180,7 +197,7 @@ export class Mesh {
     if (!remote) {
       const total = this.#totals.get(name) ?? 0;
       const timers = { retry: 0, ping: 0, connectTimer: 0, answerTimer: 0 };
-      const counts = { made: 0, total, copies: 0, passed: 0, offers: new Set() };
+      const counts = { number: 0, made: 0, total, copies: 0, passed: 0, offers: new Set() };
       remote = { name, pc: null, state: "waiting", ...counts, ...fresh(), ...timers };
       this.remotes.set(name, remote);
       this.changed();

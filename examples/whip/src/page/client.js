@@ -1,6 +1,7 @@
 // What the publisher's and the viewer's page share: they send an offer, several times if asked, and take the first answer.
 
 const SPREAD = [50, 500];
+const PATIENCE = 5_000;
 
 export const byId = (id) => document.getElementById(id);
 
@@ -11,6 +12,7 @@ export class Session {
   sent = 0;
   replayed = 0;
   locations = new Set();
+  #isClosed = false;
 
   constructor({ endpoint, token, changed }) {
     Object.assign(this, { endpoint, changed });
@@ -23,27 +25,50 @@ export class Session {
     const first = this.#post(sdp);
     for (let copy = 1; copy < copies; copy += 1) {
       const delay = SPREAD[0] + Math.random() * (SPREAD[1] - SPREAD[0]);
-      sleep(delay).then(() => this.#post(sdp)).catch((error) => console.debug("a copy failed:", error.message));
+      const send = () => this.#isClosed || this.#post(sdp);
+      sleep(delay).then(send).catch((error) => console.debug("a copy failed:", error.message));
     }
     await pc.setRemoteDescription({ type: "answer", sdp: await first });
   }
 
-  async close() {
-    const ends = [...this.locations].map((url) => fetch(url, { method: "DELETE", headers: this.authorization }));
-    this.locations.clear();
-    await Promise.allSettled(ends);
+  /** Deletes its sessions. Returns the statuses that the server answers with, null where it does not answer. */
+  close() {
+    if (this.#isClosed) return Promise.resolve([]);
+    this.#isClosed = true;
+    return Promise.all([...this.locations].map((url) => this.#delete(url)));
+  }
+
+  async #delete(url) {
+    const signal = AbortSignal.timeout(PATIENCE);
+    try {
+      const options = { method: "DELETE", headers: this.authorization, keepalive: true, signal };
+      return (await fetch(url, options)).status;
+    } catch {
+      return null;
+    }
   }
 
   async #post(sdp) {
     this.sent += 1;
     const headers = { "Content-Type": "application/sdp", ...this.authorization };
-    const response = await fetch(this.endpoint, { method: "POST", headers, body: sdp });
+    const response = await fetch(this.endpoint, { method: "POST", headers, body: sdp }).catch(() => {
+      throw new Error("the server cannot be reached");
+    });
     if (!response.ok) throw new Error(response.status === 401 ? "the token is missing or wrong" : await response.text());
-    this.locations.add(new URL(response.headers.get("Location"), this.endpoint).href);
+    const url = new URL(response.headers.get("Location"), this.endpoint).href;
+    this.locations.add(url);
+    if (this.#isClosed) this.#delete(url);
     if (response.headers.has("Offer-Replayed")) this.replayed += 1;
     this.changed();
     return response.text();
   }
+}
+
+/** What a page says after its sessions were deleted. */
+function outcomeOf(kind, text, statuses) {
+  const failed = statuses.find((status) => status === null || status >= 400);
+  if (failed === undefined) return [kind, `${text}: deleted`];
+  return ["bad", `${text}: ${failed === null ? "the server did not answer" : `the server answered ${failed} to the DELETE`}`];
 }
 
 /** Runs a page's form. `begin` adds media to a connection, `describe` says what a connected page does. */
@@ -59,6 +84,8 @@ export function run({ role, begin, describe, autostart }) {
   };
 
   const show = () => {
+    // Spaces alone are no name.
+    byId("stream").setCustomValidity(byId("stream").value.trim() ? "" : "Enter a name");
     byId("start").disabled = pc !== null;
     byId("stop").disabled = pc === null;
     byId("other").search = new URLSearchParams({ stream: byId("stream").value.trim() });
@@ -76,12 +103,14 @@ export function run({ role, begin, describe, autostart }) {
     if (ended) {
       ended.onconnectionstatechange = null;
       for (const sender of ended.getSenders()) sender.track?.stop();
-      ended.close();
     }
     byId("video").srcObject = null;
     state(kind, text);
     show();
-    await old?.close();
+    const said = (await old?.close()) ?? [];
+    // Last, for the server would end the session by itself when its connection closes.
+    ended?.close();
+    if (session === old && !pc && said.length > 0) state(...outcomeOf(kind, text, said));
   };
 
   const start = async () => {
@@ -97,12 +126,18 @@ export function run({ role, begin, describe, autostart }) {
     show();
     connection.onconnectionstatechange = () => {
       if (connection.connectionState === "connected") state("good", describe(connection));
+      if (connection.connectionState === "disconnected") state("warn", "Nothing arrives. Waiting for the server");
       if (["failed", "closed"].includes(connection.connectionState)) stop("bad", "The connection is lost");
     };
     try {
       await begin(connection);
       await connection.setLocalDescription();
       await session.open(connection, Number(byId("copies").value));
+      // All media share one transport. The server closes it when it ends the session.
+      const { transport } = connection.getTransceivers()[0].sender;
+      transport.onstatechange = () => {
+        if (transport.state === "closed" && pc === connection) stop("bad", "The server has ended the session");
+      };
     } catch (error) {
       if (pc === connection) await stop("bad", `Failed: ${error.message}`);
     }
@@ -120,11 +155,7 @@ export function run({ role, begin, describe, autostart }) {
   };
   byId("controls").oninput = show;
   byId("stop").onclick = () => stop();
-  addEventListener("pagehide", () => {
-    for (const url of session?.locations ?? []) {
-      fetch(url, { method: "DELETE", headers: session.authorization, keepalive: true });
-    }
-  });
+  addEventListener("pagehide", () => session?.close());
   show();
   setInterval(() => {
     if (pc?.connectionState === "connected") state("good", describe(pc));

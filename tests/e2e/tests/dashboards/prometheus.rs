@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes one server every second, with the rules of `dashboards/`.
+//! A Prometheus that scrapes servers every second, with the rules of `dashboards/`.
 
 use std::{
     collections::BTreeSet,
@@ -26,17 +26,23 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it, and waits until it is ready.
-    pub(crate) async fn start(target: &str, rules: &Path) -> Self {
+    /// Starts it for targets of a name and an address, and waits until it is ready.
+    pub(crate) async fn start(targets: &[(&str, &str)], rules: &Path) -> Self {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus");
         let _ = fs::remove_dir_all(&data);
         fs::create_dir_all(&data).expect("the folder should be writable");
         let rules = rules.canonicalize().expect("the rules should exist");
         let config = data.join("prometheus.yml");
+        let jobs: String = targets
+            .iter()
+            .map(|(name, address)| {
+                format!("  - job_name: {name}\n    static_configs: [{{ targets: ['{address}'] }}]\n")
+            })
+            .collect();
         let text = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
              rule_files: ['{0}/recording.yml', '{0}/alerts.yml']\n\
-             scrape_configs:\n  - job_name: whip\n    static_configs: [{{ targets: ['{target}'] }}]\n",
+             scrape_configs:\n{jobs}",
             rules.display()
         );
         fs::write(&config, text).expect("the folder should be writable");
@@ -95,12 +101,13 @@ impl Prometheus {
         rules.flatten().cloned().collect()
     }
 
-    /// Returns whether an expression has a value now that is a number.
-    pub(crate) async fn has_data(&self, expression: &str) -> bool {
+    /// Returns the values that an expression has now, those that are no number left out.
+    pub(crate) async fn values(&self, expression: &str) -> Vec<f64> {
         let query: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let data = self.api(&format!("/api/v1/query?query={query}")).await;
         let result = data["result"].as_array().expect("the result should be a list");
-        result.iter().any(|one| one["value"][1] != "NaN")
+        let values = result.iter().filter_map(|one| one["value"][1].as_str()?.parse().ok());
+        values.filter(|value: &f64| !value.is_nan()).collect()
     }
 
     async fn api(&self, path: &str) -> Value {

@@ -198,8 +198,11 @@ async fn newer_offer_replaces_the_unanswered_one() {
     assert_eq!(bob.next().await["sdp"], sdp(2));
     bob.answer("alice").await;
     assert_eq!(alice.next().await["type"], "answer");
-    alice.offer("bob", &sdp(1)).await;
-    ignored(&alice.next().await, "bob", "superseded");
+    let late = json!({ "type": "offer", "to": "bob", "number": 1, "sdp": sdp(1) });
+    alice.say(late).await;
+    let notice = alice.next().await;
+    ignored(&notice, "bob", "superseded");
+    assert_eq!(notice["number"], 1, "the notice names the offer");
     negotiate(&mut alice, &mut bob, &sdp(3)).await;
 
     let stats = stats(&server).await;

@@ -193,6 +193,10 @@ async fn publish_and_watch(flags: &[&str], sessions_each: u64) -> Value {
     publisher
         .goto(&format!("http://{}/publish?stream=stage", server.address))
         .await;
+    let is_valid = "document.querySelector('[data-testid=stream-name]').checkValidity()";
+    publisher.fill("stream-name", "  ").await;
+    assert_eq!(publisher.value(is_valid).await, false);
+    publisher.fill("stream-name", "stage").await;
     publisher.click("start").await;
     publisher.until("window.__client.connection === 'connected'").await;
     for viewer in [&laptop, &phone] {
@@ -219,6 +223,18 @@ async fn publish_and_watch(flags: &[&str], sessions_each: u64) -> Value {
     laptop
         .until("document.querySelector('[data-testid=repeats]').textContent !== ''")
         .await;
+
+    publisher.click("stop").await;
+    publisher
+        .until("document.querySelector('[data-testid=state]').textContent === 'Stopped: deleted'")
+        .await;
+    let deleted = |stats: &Value| {
+        let sessions = stats["sessions"].as_array().expect("the sessions should be a list");
+        let published = sessions.iter().filter(|session| session["role"] == "publisher");
+        let ends: Vec<_> = published.map(|session| &session["end"]).collect();
+        ends.contains(&&Value::from("deleted")) && !ends.contains(&&Value::from("closed"))
+    };
+    server.until("the publisher's session to be deleted", deleted).await;
     chromium.quit([publisher, laptop, phone]).await;
     stats
 }
