@@ -3,8 +3,9 @@
 //! The table below is the one list of fields. `Stats`, its iterators, the counters behind it and the metrics come from
 //! it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+mod counter;
 
+use self::counter::Counter;
 use crate::{
     Reason,
     metrics::{Held, LayerName, Series},
@@ -334,39 +335,5 @@ impl Drop for Reported {
     fn drop(&mut self) {
         // A layer that is gone holds nothing.
         quietly(|| self.report_gauges(&Stats::default()));
-    }
-}
-
-/// Counts events. Relaxed: the number says how often, and orders nothing.
-#[derive(Debug)]
-pub(crate) struct Counter {
-    count: AtomicU64,
-    series: Series,
-}
-
-impl Counter {
-    fn new(series: Series) -> Self {
-        Self {
-            count: AtomicU64::new(0),
-            series,
-        }
-    }
-
-    pub(crate) fn count(&self) {
-        self.count.fetch_add(1, Relaxed);
-    }
-
-    /// Counts, and returns whether this is the first time.
-    pub(crate) fn count_is_first(&self) -> bool {
-        self.count.fetch_add(1, Relaxed) == 0
-    }
-
-    /// Counts in the metric. Recorders may panic, so this comes after [`count`](Self::count).
-    pub(crate) fn measure(&self) {
-        self.series.count(1);
-    }
-
-    fn read(&self) -> u64 {
-        self.count.load(Relaxed)
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Claim {
 impl Claim {
     pub(super) fn new(gate: Arc<Gate>, offer: Offer, grant: Grant) -> Self {
         Self {
-            is_admitted: !gate.settings.is_shared,
+            is_admitted: !gate.settings().is_shared,
             gate,
             offer,
             number: grant.number,
@@ -60,7 +60,7 @@ impl Claim {
 
     /// Returns what is left of `time`, counted from the first arrival of the offer.
     pub(crate) fn time_left(&self, time: Duration) -> Duration {
-        self.arrived.after(time).since(self.gate.clock.now())
+        self.arrived.after(time).since(self.gate.peers.clock.now())
     }
 
     /// Notes that the shared store has granted the claim under the number `fence`, or that the node decides alone.
@@ -70,7 +70,7 @@ impl Claim {
     /// If a subscriber or a recorder panics, after the offer counts as admitted.
     pub(crate) fn note_admitted(&mut self, fence: Option<Fence>) {
         if let Some(fence) = fence {
-            self.gate.set_fence(self.offer.peer(), self.number, fence);
+            self.gate.peers.set_fence(self.offer.peer(), self.number, fence);
         }
         self.is_admitted = true;
         let verdict = Verdict::<_, Infallible>::Admitted(());
@@ -80,18 +80,21 @@ impl Claim {
 
     /// Returns whether no response future waits for the claim any more.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.gate.is_abandoned(self.offer.peer(), self.number)
+        self.gate.peers.is_abandoned(self.offer.peer(), self.number)
     }
 
     /// Stops the lease while the store decides or the inner service has no capacity.
     pub(crate) fn await_capacity(&self) {
-        self.gate.set_lease(self.offer.peer(), self.number, |_| Tick::NEVER);
+        self.gate
+            .peers
+            .set_lease(self.offer.peer(), self.number, |_| Tick::NEVER);
     }
 
     /// Starts the lease: the inner service is about to be called.
     pub(crate) fn start_lease(&self) {
-        let lease = self.gate.settings.lease;
+        let lease = self.gate.settings().lease;
         self.gate
+            .peers
             .set_lease(self.offer.peer(), self.number, |now| now.after(lease));
     }
 
@@ -185,7 +188,7 @@ impl Claim {
     /// Settles the state of the peer. Nothing in here calls out, so nothing panics.
     fn end(&mut self, end: End, effects: &mut Effects) -> Tick {
         self.has_ended = true;
-        self.gate.release(self.offer.peer(), self.number, end, effects)
+        self.gate.peers.release(self.offer.peer(), self.number, end, effects)
     }
 }
 

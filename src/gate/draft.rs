@@ -30,6 +30,10 @@ impl Draft {
         }
     }
 
+    pub(super) fn into_history(self) -> Option<History> {
+        self.history
+    }
+
     pub(super) fn find(&self, fingerprint: Fingerprint, cutoff: &Cutoff) -> Option<&Remembered> {
         self.history.as_ref()?.find(fingerprint, cutoff)
     }

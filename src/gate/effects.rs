@@ -7,7 +7,6 @@ use super::{
     completion::{Completion, Resolution},
     history::{History, Record, Trimmed},
     memory::PendingWrite,
-    peer::Active,
     revocation::{Revocation, Revoked},
 };
 use crate::quiet::{Caught, catch};
@@ -38,7 +37,6 @@ struct Work {
     /// The rest is only dropped.
     outdated: Few<History>,
     record: Option<Record>,
-    vacant: Option<Box<Active>>,
 }
 
 /// A claim that lost its peer to the next offer.
@@ -131,12 +129,6 @@ impl Effects {
     pub(super) fn discard(&mut self, history: Option<History>) {
         if let Some(history) = history {
             self.work().outdated.push(history);
-        }
-    }
-
-    pub(super) fn discard_vacant(&mut self, vacant: Option<Box<Active>>) {
-        if vacant.is_some() {
-            self.work().vacant = vacant;
         }
     }
 

@@ -1,4 +1,4 @@
-//! The holder of a peer's lock and the offers that wait for it: plain state of [`Active`](super::peer::Active).
+//! The holder of a peer's lock and the offers that wait for it: plain state of [`Active`](super::active::Active).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! [`Lock`]: the lock of one peer and its queue. Plain state of [`Active`](super::peer::Active).
+//! [`Lock`]: the lock of one peer and its queue. Plain state of [`Active`](super::active::Active).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 

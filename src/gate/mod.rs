@@ -6,9 +6,10 @@
 //! # Where the state is
 //!
 //! - The **lock table** (`table`, sharded by peer) has an entry for each peer that is busy, cooling down or waited for. An
-//!   active entry (`peer`) holds the lock with its queue (`lock`) and the newest history of its peer (`draft`). One mutex
+//!   active entry (`active`) holds the lock with its queue (`lock`) and the newest history of its peer (`draft`). One mutex
 //!   per shard protects it.
 //! - The **memory** (`memory`) is a moka cache with the history (`history`) of every peer that has one.
+//! - `Peers` (`peers`) owns both and decides from them. `Gate` (`gate`) adds guards, effects, events and counters.
 //! - The **leader** of an offer is the request that processes it or queues for it; its **followers** are duplicates that
 //!   wait. A **detached** claim is processed in a task of its own.
 //! - The **guards** are values in callers' hands: `Claim` holds a lock, `Waiter` a place in the queue or behind a leader,
@@ -28,7 +29,8 @@
 //! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
 //!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes**, which
 //!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been
-//!    this very offer: the decision starts over (`look_up`). Each repetition means that another offer was completed, so some request always makes progress.
+//!    this very offer: the decision starts over (`Peers::decide`). Each repetition means that another offer was
+//!    completed, so some request always makes progress.
 //!
 //! So between the check and the claim no request can change what the decision was based on.
 //!
@@ -65,11 +67,12 @@
 //!
 //! # Time
 //!
-//! The time is read under the mutex (`Gate::with`), since an older time would find a deadline still ahead that another
+//! The time is read under the mutex (`Peers::with`), since an older time would find a deadline still ahead that another
 //! thread has found passed. A memory's deadline is compared with the time of its lookup.
 //!
 //! Expired memories and cooldowns are freed by the `collector`, one thread for the process. Decisions never depend on it.
 
+mod active;
 mod body_read;
 mod claim;
 mod clock;
@@ -88,6 +91,7 @@ mod lock;
 mod memory;
 mod number;
 mod peer;
+mod peers;
 mod revocation;
 mod sync;
 mod table;

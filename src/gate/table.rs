@@ -16,6 +16,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
+    active::Active,
     clock::Tick,
     decision::{Arrival, Grant, Place, Rules, Scope, Turn, Verdict},
     effects::Effects,
@@ -24,7 +25,7 @@ use super::{
     lock::Lock,
     memory::PendingWrite,
     number::ClaimNumber,
-    peer::{Active, Peer},
+    peer::Peer,
     sync::{Mutex, SHARDS},
 };
 use crate::{PeerKey, WhenBusy, settings::Settings};
@@ -76,7 +77,7 @@ impl LockTable {
         let rules = rules();
         let verdict = active.decide(arrival, peer.cooling_until, &rules, effects);
         if active.is_vacant() {
-            effects.discard_vacant(self.settle(id, rules.now));
+            effects.discard(self.settle(id, rules.now));
         }
         Some((verdict, rules.now))
     }
@@ -99,7 +100,7 @@ impl LockTable {
         let active = peer.activate(known, effects);
         let verdict = active.decide(arrival, until, rules, effects);
         if active.is_vacant() {
-            effects.discard_vacant(self.settle(id, rules.now));
+            effects.discard(self.settle(id, rules.now));
         }
         verdict
     }
@@ -120,7 +121,7 @@ impl LockTable {
             _ => Turn::Removed,
         };
         if !matches!(turn, Turn::Granted(_)) {
-            effects.discard_vacant(self.settle(peer, rules.now));
+            effects.discard(self.settle(peer, rules.now));
         }
         turn
     }
@@ -135,7 +136,7 @@ impl LockTable {
     ) {
         if let Some(active) = self.active(peer) {
             act(active, effects);
-            effects.discard_vacant(self.settle(peer, now));
+            effects.discard(self.settle(peer, now));
         }
     }
 
@@ -179,7 +180,7 @@ impl LockTable {
             self.bound_cooldowns(id, rules, effects);
         }
         if is_vacant {
-            effects.discard_vacant(self.settle(id, rules.now));
+            effects.discard(self.settle(id, rules.now));
         }
     }
 
@@ -204,7 +205,7 @@ impl LockTable {
             let active = peer.activate(known, effects);
             was_known |= active.forget(scope, cutoff, now, effects);
         }
-        effects.discard_vacant(self.settle(id, now));
+        effects.discard(self.settle(id, now));
         self.thin_out();
         was_known
     }
@@ -219,7 +220,7 @@ impl LockTable {
                 let mut effects = Effects::default();
                 active.clear(floor, &mut effects);
                 if active.is_vacant() {
-                    effects.discard_vacant(peer.active.take());
+                    effects.discard(peer.active.take().and_then(|active| active.into_history()));
                 }
                 all.push((*id, effects));
             }
@@ -230,12 +231,13 @@ impl LockTable {
     }
 
     /// Notes that `version` of a peer's history is in the cache. Returns a newer version, which must be written too.
+    /// `outdated` is to be dropped when the mutex is free.
     pub(super) fn written(
         &mut self,
         peer: PeerKey,
         version: u64,
         now: impl FnOnce() -> Tick,
-        vacant: &mut Option<Box<Active>>,
+        outdated: &mut Option<History>,
     ) -> Option<PendingWrite> {
         self.writes += 1;
         let Entry::Occupied(mut entry) = self.peers.entry(peer) else {
@@ -243,7 +245,7 @@ impl LockTable {
         };
         let newer = entry.get_mut().active.as_mut()?.written(version);
         if newer.is_none() {
-            *vacant = settle(entry, now);
+            *outdated = settle(entry, now);
             self.give_back_room();
         }
         newer
@@ -261,8 +263,8 @@ impl LockTable {
                 Some((until, peer)) if *until <= now => {
                     let peer = *peer;
                     self.cooling.pop_front();
-                    let vacant = self.settle(peer, now);
-                    debug_assert!(vacant.is_none(), "a vacant entry is removed when it becomes vacant");
+                    let outdated = self.settle(peer, now);
+                    debug_assert!(outdated.is_none(), "a vacant entry is removed when it becomes vacant");
                 }
                 _ => return,
             }
@@ -300,8 +302,8 @@ impl LockTable {
                 if let Some(active) = &peer.active {
                     active.lock.call_front(effects);
                 }
-                let vacant = self.settle(id, rules.now);
-                debug_assert!(vacant.is_none(), "a vacant entry is removed when it becomes vacant");
+                let outdated = self.settle(id, rules.now);
+                debug_assert!(outdated.is_none(), "a vacant entry is removed when it becomes vacant");
             }
         }
     }
@@ -315,14 +317,14 @@ impl LockTable {
         }
     }
 
-    /// Removes what is vacant of an entry.
-    fn settle(&mut self, id: PeerKey, now: Tick) -> Option<Box<Active>> {
+    /// Removes what is vacant of an entry. Returns its history, to be dropped when the mutex is free.
+    fn settle(&mut self, id: PeerKey, now: Tick) -> Option<History> {
         let Entry::Occupied(entry) = self.peers.entry(id) else {
             return None;
         };
-        let vacant = settle(entry, || now);
+        let outdated = settle(entry, || now);
         self.give_back_room();
-        vacant
+        outdated
     }
 
     /// Gives room back after a crowd.
@@ -339,10 +341,10 @@ impl LockTable {
 }
 
 /// Removes what is vacant of an entry. The time is read only for a peer that may cool down.
-fn settle(mut entry: OccupiedEntry<'_, PeerKey, Peer>, now: impl FnOnce() -> Tick) -> Option<Box<Active>> {
+fn settle(mut entry: OccupiedEntry<'_, PeerKey, Peer>, now: impl FnOnce() -> Tick) -> Option<History> {
     let vacant = entry.get_mut().active.take_if(|active| active.is_vacant());
     if entry.get().is_idle(now) {
         entry.remove();
     }
-    vacant
+    vacant?.into_history()
 }

@@ -69,7 +69,7 @@ impl Waiter {
         let (Place::Following { rank, .. } | Place::Queued { rank, .. }) = &place;
         let rank = *rank;
         gate.live
-            .waiter_accepted(arrived.after(longest_wait(&gate.settings, arrival.policy)));
+            .waiter_accepted(arrived.after(longest_wait(gate.settings(), arrival.policy)));
         Self {
             state: Waiting {
                 gate,
@@ -117,7 +117,7 @@ impl Future for Waiter {
                     this.signal.set(None);
                     continue;
                 }
-                Step::Until(wake) => this.state.gate.clock.instant(wake),
+                Step::Until(wake) => this.state.gate.peers.clock.instant(wake),
             };
             match this.timer.as_mut().as_pin_mut() {
                 Some(timer) if timer.deadline() == wake => {}
@@ -160,7 +160,7 @@ impl Waiting {
         else {
             return self.decide_again();
         };
-        let now = self.gate.clock.now();
+        let now = self.gate.peers.clock.now();
         let waited = now.since(self.arrived);
         match completion.resolution() {
             Some(Resolution::Replay(record)) => {
@@ -187,7 +187,7 @@ impl Waiting {
         }
         if *wake <= now {
             // The lease may have begun anew meanwhile. Leaving and following again would leave the claim unattended.
-            match self.gate.follow_again(self.offer.peer(), *id) {
+            match self.gate.peers.follow_again(self.offer.peer(), *id) {
                 Some(later) => *wake = later,
                 None => {
                     self.leave();
@@ -219,13 +219,13 @@ impl Waiting {
             (Turn::Removed, Some(Resolution::Refused(refusal))) => {
                 let verdict = Verdict::Refused {
                     refusal: refusal.clone(),
-                    age: self.gate.clock.now().since(self.arrived),
+                    age: self.gate.peers.clock.now().since(self.arrived),
                 };
                 self.conclude(verdict)
             }
             (Turn::Removed, Some(Resolution::Retry | Resolution::Replay(_))) => {
-                let waited = self.gate.clock.now().since(self.arrived);
-                match self.gate.settings.when_busy {
+                let waited = self.gate.peers.clock.now().since(self.arrived);
+                match self.gate.settings().when_busy {
                     WhenBusy::Queue { timeout, .. } if waited >= timeout => {
                         self.conclude(Verdict::refused(Reason::TimedOut, waited))
                     }
@@ -293,7 +293,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         quietly(|| self.leave());
         self.gate.live.waiter_gone();
-        let waited = self.gate.clock.now().since(self.arrived);
+        let waited = self.gate.peers.clock.now().since(self.arrived);
         let is_abandoned = !self.has_verdict;
         quietly(|| observe::waited(self.gate.counters(), &self.offer, waited, is_abandoned));
     }

@@ -131,7 +131,7 @@ impl TestGate {
 
     /// Removes the history from the cache, as moka does when it is full.
     fn evict(&self) {
-        self.gate.memory.put(PeerKey::from("p"), None);
+        self.gate.peers.memory.put(PeerKey::from("p"), None);
     }
 
     fn is_processing(&self) -> bool {
@@ -170,7 +170,7 @@ impl TestGate {
     fn assert_idle(&self) {
         let gate = &self.gate;
         gate.collect();
-        gate.shards[0].with(|table| assert!(table.is_empty(), "{table:?}"));
+        gate.peers.shards[0].with(|table| assert!(table.is_empty(), "{table:?}"));
         let (stats, offers) = (gate.stats(), self.offers.load(Relaxed));
         assert_eq!((stats.claims, stats.waiters), (0, 0));
         let ended = stats.completed + stats.failed + stats.abandoned + stats.superseded;

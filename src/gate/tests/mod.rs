@@ -92,7 +92,10 @@ fn waiter(verdict: Admitted) -> Pin<Box<Waiter>> {
 }
 
 fn is_empty(gate: &Gate) -> bool {
-    gate.shards.iter().all(|shard| shard.with(|table| table.is_empty()))
+    gate.peers
+        .shards
+        .iter()
+        .all(|shard| shard.with(|table| table.is_empty()))
 }
 
 /// The claims, attendances and waiters of a history.
@@ -198,7 +201,7 @@ impl Drop for CallsBack {
 #[test]
 fn answer_is_dropped_outside_the_mutex() {
     let gate = gate(WhenBusy::Refuse);
-    let too_heavy = usize::try_from(gate.settings.max_memory).unwrap();
+    let too_heavy = usize::try_from(gate.settings().max_memory).unwrap();
     let claim = claim(admit(&gate, &offer("p", "f")));
     let record = Record::new(CallsBack(Arc::clone(&gate)), too_heavy);
     claim.complete(Outcome::Success, Some(record), true);
@@ -208,7 +211,7 @@ fn answer_is_dropped_outside_the_mutex() {
 #[test]
 fn trimmed_answer_is_counted() {
     let gate = gate(WhenBusy::Refuse);
-    let too_heavy = usize::try_from(gate.settings.max_memory).unwrap();
+    let too_heavy = usize::try_from(gate.settings().max_memory).unwrap();
     let claim = claim(admit(&gate, &offer("p", "f")));
     claim.complete(Outcome::Success, Some(Record::new("an answer", too_heavy)), true);
     assert_eq!(gate.stats().not_recorded, 1);
@@ -217,16 +220,16 @@ fn trimmed_answer_is_counted() {
 #[test]
 fn list_of_offers_counts_on_top_of_its_entry() {
     let gate = gate(WhenBusy::Refuse);
-    let now = gate.clock.now();
+    let now = gate.peers.clock.now();
     let remembered = |n: u64| Remembered {
-        number: gate.numbers.next(),
+        number: gate.peers.numbers.next(),
         fence: crate::fence::Fence::NONE,
         fingerprint: Fingerprint::exact(&n.to_le_bytes()),
         at: now,
         kind: Kind::Processed(None),
     };
-    let (one, _) = History::append(None, remembered(1), &gate.cutoff(now), u64::MAX);
-    let (two, _) = History::append(Some(&one), remembered(2), &gate.cutoff(now), u64::MAX);
+    let (one, _) = History::append(None, remembered(1), &gate.peers.cutoff(now), u64::MAX);
+    let (two, _) = History::append(Some(&one), remembered(2), &gate.peers.cutoff(now), u64::MAX);
     assert_eq!(two.bytes() - one.bytes(), 2 * size_of::<Remembered>());
 }
 

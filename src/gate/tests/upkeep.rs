@@ -70,7 +70,7 @@ async fn room_is_given_back_after_a_crowd() {
         ..settings(WhenBusy::Refuse)
     });
     let room = |gate: &Gate| {
-        let capacities = gate.shards.iter();
+        let capacities = gate.peers.shards.iter();
         let capacities = capacities.map(|shard| shard.with(|table| table.capacity()));
         capacities.collect::<Vec<_>>()
     };
