@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     clock::Tick,
-    completion::Completion,
+    completion::{Completion, Resolution},
     history::{Cutoff, Kind, Record, Remembered},
     number::{ClaimNumber, Numbers},
     revocation::Revocation,
+    signal::Signal,
 };
 use crate::{Fingerprint, Offer, Reason, Refusal, answer::Duplicates, fence::Fence, settings::Settings};
 
@@ -149,7 +150,7 @@ pub(super) enum Place {
     Queued {
         id: ClaimNumber,
         rank: ClaimNumber,
-        seat: Arc<Completion>,
+        signal: Arc<Signal<Resolution>>,
     },
 }
 
@@ -159,7 +160,7 @@ pub(super) enum Turn<C> {
     Granted(C),
     /// The offer must look again at that time even if nothing wakes it.
     NotYet(Tick),
-    /// The place was removed. Its completion says what follows, as soon as the remover has run its effects.
+    /// The place was removed. Its signal says what follows, as soon as the remover has run its effects.
     Removed,
 }
 

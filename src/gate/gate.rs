@@ -96,12 +96,14 @@ impl Gate {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.peers.stats(Stats {
+        let mut stats = Stats {
             claims: self.live.claims(),
             waiters: self.live.waiters(),
             body_reads: self.live.body_reads(),
             ..self.counters.read()
-        })
+        };
+        self.peers.count_held(&mut stats);
+        stats
     }
 
     /// Describes the layer's metrics and creates them.

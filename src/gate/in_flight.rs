@@ -9,6 +9,7 @@ use super::{
     effects::Effects,
     number::ClaimNumber,
     revocation::{Revocation, Revoked},
+    signal::Signal,
 };
 use crate::{Fingerprint, Reason, Refusal, fence::Fence, settings::Settings};
 
@@ -36,7 +37,7 @@ pub(super) struct Holder {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) in_flight: InFlight,
-    pub(super) seat: Arc<Completion>,
+    pub(super) signal: Arc<Signal<Resolution>>,
     pub(super) deadline: Tick,
     pub(super) is_detached: bool,
 }
@@ -92,7 +93,7 @@ impl Queued {
             _ => Resolution::Retry,
         };
         effects.resolve(self.in_flight.completion, followers);
-        effects.resolve(Some(self.seat), resolution);
+        effects.wake(self.signal, Some(resolution));
     }
 }
 

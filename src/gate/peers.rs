@@ -1,6 +1,8 @@
 //! [`Peers`]: the state of all peers, and the decisions on it. Guards, events and counters are the business of
 //! [`Gate`](super::gate::Gate).
 
+use std::sync::PoisonError;
+
 use super::{
     clock::{Clock, Tick},
     decision::{Arrival, Grant, Place, Rules, Scope, Verdict},
@@ -9,8 +11,8 @@ use super::{
     history::Cutoff,
     memory::{Memory, PendingWrite},
     number::{ClaimNumber, Floor, Numbers},
-    sync::SHARDS,
-    table::{COOLDOWN_BYTES, LockTable, Shard},
+    sync::{Mutex, SHARDS},
+    table::{COOLDOWN_BYTES, LockTable},
 };
 use crate::{PeerKey, Stats, fence::Fence, settings::Settings};
 
@@ -123,6 +125,7 @@ impl Peers {
     }
 
     /// Ends a claim. Returns the time of the end.
+    #[inline]
     pub(super) fn release(&self, peer: PeerKey, number: ClaimNumber, end: End, effects: &mut Effects) -> Tick {
         self.with(peer, |table, now| {
             table.release(peer, number, end, &self.rules(now), effects);
@@ -166,6 +169,7 @@ impl Peers {
 
     /// Runs `act` under the mutex of the peer's shard, with the time read under that mutex. An older time would find
     /// deadlines still ahead that another thread has found passed, and leave entries behind that nobody removes.
+    #[inline]
     pub(super) fn with<T>(&self, peer: PeerKey, act: impl FnOnce(&mut LockTable, Tick) -> T) -> T {
         self.shard(peer).with(|table| act(table, self.clock.now()))
     }
@@ -194,21 +198,18 @@ impl Peers {
         is_idle && self.memory.len() == 0
     }
 
-    /// Adds what is held now to `stats`.
-    pub(super) fn stats(&self, stats: Stats) -> Stats {
+    /// Writes what is held now into `stats`.
+    pub(super) fn count_held(&self, stats: &mut Stats) {
         let cooldowns: usize = self
             .shards
             .iter()
             .map(|shard| shard.with(|table| table.cooldowns()))
             .sum();
-        Stats {
-            memories: self.memory.len(),
-            cooldowns: cooldowns as u64,
-            bytes: self.memory.bytes() + (cooldowns * COOLDOWN_BYTES) as u64,
-            max_bytes: self.settings.max_memory,
-            evicted: self.memory.evicted(),
-            ..stats
-        }
+        stats.memories = self.memory.len();
+        stats.cooldowns = cooldowns as u64;
+        stats.bytes = self.memory.bytes() + (cooldowns * COOLDOWN_BYTES) as u64;
+        stats.max_bytes = self.settings.max_memory;
+        stats.evicted = self.memory.evicted();
     }
 
     pub(super) fn cutoff(&self, now: Tick) -> Cutoff {
@@ -217,5 +218,17 @@ impl Peers {
 
     fn shard(&self, peer: PeerKey) -> &Shard {
         &self.shards[peer.shard(SHARDS)]
+    }
+}
+
+/// One part of the lock table. Each peer belongs to one shard.
+#[derive(Debug, Default)]
+pub(super) struct Shard(Mutex<LockTable>);
+
+impl Shard {
+    #[inline]
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut LockTable) -> T) -> T {
+        // Poisoning is ignored: nothing that runs under the mutex calls user code, so nothing in it panics.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
