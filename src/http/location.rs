@@ -1,4 +1,8 @@
 //! Resolves the `Location` of an answer by RFC 3986 §5.
+//!
+//! Most are a plain absolute path, which is not copied.
+
+use std::borrow::Cow;
 
 use http::{HeaderValue, uri::Scheme};
 
@@ -9,8 +13,9 @@ use super::{
 use crate::extract::SessionUri;
 
 /// Returns the URI that `location`, in the answer to a request of `origin`, names for a session.
-pub(super) fn session_uri(origin: &Origin, location: &HeaderValue) -> Option<SessionUri> {
-    let target = resolve(&origin.target, location)?;
+pub(super) fn session_uri(origin: &Origin<'_>, location: &HeaderValue) -> Option<SessionUri> {
+    let location = text(location)?;
+    let target = resolve(&origin.target, &location)?;
     let authority = target.authority.as_deref().unwrap_or_default();
     let path_and_query = target.path_and_query.as_bytes();
     Some(SessionUri::new(
@@ -20,32 +25,37 @@ pub(super) fn session_uri(origin: &Origin, location: &HeaderValue) -> Option<Ses
     ))
 }
 
-/// Resolves `location` against the target of its request. `None` if it is not text or leads out of HTTP.
-fn resolve(base: &Target, location: &HeaderValue) -> Option<Target> {
-    let text = escape(std::str::from_utf8(location.as_bytes()).ok()?.trim());
+/// Returns a `Location` as text that is escaped.
+fn text(location: &HeaderValue) -> Option<Cow<'_, str>> {
+    Some(escape(std::str::from_utf8(location.as_bytes()).ok()?.trim()))
+}
+
+/// Resolves an escaped `location` against the target of its request. `None` if it leads out of HTTP.
+fn resolve<'a>(base: &'a Target<'_>, location: &'a str) -> Option<Target<'a>> {
     let (base_path, base_query) = split_query(&base.path_and_query);
     let Resolved {
         scheme,
         authority,
         path,
         query,
-    } = Reference::parse(&text).resolve(base_path, base_query);
+    } = Reference::parse(location).resolve(base_path, base_query);
     let scheme = match scheme {
         Some(scheme) => Some(Scheme::try_from(scheme).ok().filter(is_http)?),
         None => base.scheme.clone(),
     };
     let authority = match authority {
         Some(authority) => Some(normalise_authority(authority.as_bytes(), scheme.as_ref())),
-        None => base.authority.clone(),
+        None => base.authority.as_deref().map(Cow::Borrowed),
     };
-    let path_and_query = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
+    let path_and_query = match (path, query) {
+        (Cow::Borrowed(path), None) => normalise(path),
+        (Cow::Owned(path), None) => normalise(&path).into_owned().into(),
+        (path, Some(query)) => normalise(&format!("{path}?{query}")).into_owned().into(),
     };
     Some(Target {
         scheme,
         authority,
-        path_and_query: normalise(&path_and_query),
+        path_and_query,
     })
 }
 
@@ -54,7 +64,10 @@ fn is_http(scheme: &Scheme) -> bool {
 }
 
 /// Escapes what a client has to escape before it requests the URI: blanks and characters that are not ASCII.
-fn escape(text: &str) -> String {
+fn escape(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Cow::Borrowed(text);
+    }
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_graphic() {
@@ -63,7 +76,7 @@ fn escape(text: &str) -> String {
             escaped.push_str(&format!("%{byte:02X}"));
         }
     }
-    escaped
+    Cow::Owned(escaped)
 }
 
 fn split_query(path_and_query: &str) -> (&str, Option<&str>) {
@@ -87,7 +100,7 @@ struct Reference<'a> {
 struct Resolved<'a> {
     scheme: Option<&'a str>,
     authority: Option<&'a str>,
-    path: String,
+    path: Cow<'a, str>,
     query: Option<&'a str>,
 }
 
@@ -116,7 +129,7 @@ impl<'a> Reference<'a> {
     }
 
     /// Resolves the reference against a base (RFC 3986 §5.2.2).
-    fn resolve(self, base_path: &str, base_query: Option<&'a str>) -> Resolved<'a> {
+    fn resolve(self, base_path: &'a str, base_query: Option<&'a str>) -> Resolved<'a> {
         let Self {
             scheme,
             authority,
@@ -125,12 +138,13 @@ impl<'a> Reference<'a> {
         } = self;
         let is_whole = scheme.is_some() || authority.is_some();
         let (path, query) = match path {
-            "" if !is_whole => (base_path.to_owned(), query.or(base_query)),
+            "" if !is_whole => (Cow::Borrowed(base_path), query.or(base_query)),
             _ if is_whole || path.starts_with('/') => (without_dots(path), query),
             // §5.2.3: the reference replaces all after the last slash.
             _ => {
                 let folder = base_path.rfind('/').map_or("/", |slash| &base_path[..=slash]);
-                (without_dots(&format!("{folder}{path}")), query)
+                let path = format!("{folder}{path}");
+                (Cow::Owned(without_dots(&path).into_owned()), query)
             }
         };
         Resolved {
@@ -151,7 +165,11 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// Removes dot segments (RFC 3986 §5.2.4).
-fn without_dots(path: &str) -> String {
+fn without_dots(path: &str) -> Cow<'_, str> {
+    let mut segments = path.as_bytes().split(|byte| *byte == b'/');
+    if !segments.any(|segment| matches!(segment, b"." | b"..")) {
+        return Cow::Borrowed(path);
+    }
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -169,7 +187,7 @@ fn without_dots(path: &str) -> String {
             kept.push("");
         }
     }
-    kept.join("/")
+    Cow::Owned(kept.join("/"))
 }
 
 #[cfg(test)]
@@ -241,8 +259,8 @@ mod tests {
     fn locations_lead_to_targets() {
         let base = Target {
             scheme: None,
-            authority: Some("example.com".to_owned()),
-            path_and_query: "/whip?stream=a".to_owned(),
+            authority: Some("example.com".into()),
+            path_and_query: "/whip?stream=a".into(),
         };
         let at = |authority: &str, path: &str| Some((authority.to_owned(), path.to_owned()));
         let cases = [
@@ -260,9 +278,16 @@ mod tests {
         ];
         for (location, expected) in cases {
             let value = HeaderValue::from_bytes(location.as_bytes()).unwrap();
-            let target = resolve(&base, &value).map(|target| (target.authority.unwrap(), target.path_and_query));
+            let text = text(&value).unwrap();
+            let target = resolve(&base, &text);
+            let target = target.map(|target| {
+                (
+                    target.authority.unwrap().into_owned(),
+                    target.path_and_query.into_owned(),
+                )
+            });
             assert_eq!(target, expected, "{location}");
         }
-        assert_eq!(resolve(&base, &HeaderValue::from_bytes(b"/\xff").unwrap()), None);
+        assert_eq!(text(&HeaderValue::from_bytes(b"/\xff").unwrap()), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The origin of an offer: the target of its request and the digest of the credentials.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{
     HeaderMap,
@@ -14,12 +14,12 @@ use super::target::{Target, authority, path_and_query, request_uri};
 /// Where an offer came from: what [`HttpOffers`](super::HttpOffers) attaches to it and
 /// [`HttpAnswer`](super::HttpAnswer) resolves the answer's `Location` against.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) target: Target,
+pub(super) struct Origin<'a> {
+    pub(super) target: Target<'a>,
     pub(super) credentials: [u8; 16],
 }
 
-impl Origin {
+impl<'a> Origin<'a> {
     /// Encodes the origin of a request: the digest of its credentials, then scheme, authority and path. Scheme and
     /// authority have their length before them, plus one. It is zero if they are absent.
     pub(super) fn bytes_of(head: &Parts, credentials: &[u8; 16]) -> Arc<[u8]> {
@@ -41,15 +41,15 @@ impl Origin {
 
     /// Decodes what [`bytes_of`](Self::bytes_of) has encoded. `None` for anything else, such as an offer that another
     /// extractor has found.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
         let (credentials, rest) = bytes.split_first_chunk::<16>()?;
         let (scheme, rest) = split_text(rest)?;
         let (authority, path) = split_text(rest)?;
         Some(Self {
             target: Target {
                 scheme: scheme.map(Scheme::try_from).transpose().ok()?,
-                authority: authority.map(str::to_owned),
-                path_and_query: std::str::from_utf8(path).ok()?.to_owned(),
+                authority: authority.map(Cow::Borrowed),
+                path_and_query: std::str::from_utf8(path).ok()?.into(),
             },
             credentials: *credentials,
         })
@@ -101,8 +101,6 @@ pub(super) fn credentials(headers: &HeaderMap) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use http::Request;
 
     use super::*;
@@ -126,8 +124,8 @@ mod tests {
             let origin = Origin {
                 target: Target {
                     scheme: request_uri(&head).scheme().cloned(),
-                    authority: authority(&head).map(Cow::into_owned),
-                    path_and_query: path_and_query(&head).into_owned(),
+                    authority: authority(&head),
+                    path_and_query: path_and_query(&head),
                 },
                 credentials: credentials(&head.headers),
             };

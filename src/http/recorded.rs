@@ -5,10 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{
-        AGE, CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE,
-    },
+    header::{CONNECTION, CONTENT_LENGTH},
     response::Parts,
 };
 
@@ -160,22 +157,20 @@ fn named_hop_by_hop(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Returns whether a field concerns one connection only, or is set anew in each replay.
 fn is_never_kept(name: &HeaderName) -> bool {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    [
-        CONNECTION,
-        CONTENT_LENGTH,
-        KEEP_ALIVE,
-        OFFER_REPLAYED,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        PROXY_CONNECTION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "offer-replayed"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Returns whether a field is repeated by default: not if it belongs to one response, as a cookie, a date, a count of
@@ -183,23 +178,24 @@ fn is_never_kept(name: &HeaderName) -> bool {
 ///
 /// `Retry-After` is repeated: it belongs to failures, and these go only to duplicates that wait already.
 fn is_kept_by_default(name: &HeaderName) -> bool {
-    const ONE_RESPONSE: &[&str] = &[
-        "server-timing",
-        "request-id",
-        "x-request-id",
-        "correlation-id",
-        "x-correlation-id",
-        "x-trace-id",
-        "traceparent",
-        "tracestate",
-        "traceresponse",
-    ];
     const RATE_LIMITS: &[&str] = &["ratelimit", "x-ratelimit", "x-rate-limit"];
     let text = name.as_str();
-    let is_of_one_response = [AGE, DATE, SET_COOKIE].contains(name)
-        || ONE_RESPONSE.contains(&text)
-        || RATE_LIMITS.iter().any(|prefix| text.starts_with(prefix));
-    !is_of_one_response
+    let is_of_one_response = matches!(
+        text,
+        "age"
+            | "date"
+            | "set-cookie"
+            | "server-timing"
+            | "request-id"
+            | "x-request-id"
+            | "correlation-id"
+            | "x-correlation-id"
+            | "x-trace-id"
+            | "traceparent"
+            | "tracestate"
+            | "traceresponse"
+    );
+    !is_of_one_response && !RATE_LIMITS.iter().any(|prefix| text.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use http::{HeaderMap, Uri, header::HOST, request::Parts, uri::Scheme};
 ///
 /// The scheme is there if the request names it: in HTTP/2, and in the absolute form of HTTP/1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct Target<'a> {
     pub(super) scheme: Option<Scheme>,
     /// Host and port, without user information. `None` if the request names none.
-    pub(super) authority: Option<String>,
-    pub(super) path_and_query: String,
+    pub(super) authority: Option<Cow<'a, str>>,
+    pub(super) path_and_query: Cow<'a, str>,
 }
 
 /// Returns the URI of a request as the server received it.
@@ -30,7 +30,7 @@ pub(super) fn authority(head: &Parts) -> Option<Cow<'_, str>> {
     let uri = request_uri(head);
     // RFC 9112 §3.2.2: a target in absolute form overrides `Host`.
     let authority = match uri.authority() {
-        Some(authority) => normal_authority(authority.as_str().as_bytes(), uri.scheme()),
+        Some(authority) => normalise_authority(authority.as_str().as_bytes(), uri.scheme()),
         None => host(&head.headers),
     };
     Some(authority).filter(|authority| !authority.is_empty())
@@ -42,33 +42,29 @@ fn host(headers: &HeaderMap) -> Cow<'_, str> {
     let mut hosts = headers.get_all(HOST).iter();
     let mut all = hosts
         .next()
-        .map_or(Cow::Borrowed(""), |host| normal_authority(host.as_bytes(), None));
+        .map_or(Cow::Borrowed(""), |host| normalise_authority(host.as_bytes(), None));
     for host in hosts {
         let all = all.to_mut();
         all.push(',');
-        all.push_str(&normal_authority(host.as_bytes(), None));
+        all.push_str(&normalise_authority(host.as_bytes(), None));
     }
     all
 }
 
 /// Returns the normalised path and query of a request.
 pub(super) fn path_and_query(head: &Parts) -> Cow<'_, str> {
-    rooted(request_uri(head).path_and_query().map_or("/", |target| target.as_str()))
+    normalise(request_uri(head).path_and_query().map_or("/", |target| target.as_str()))
 }
 
 /// Returns the normalised path of a request.
 pub(super) fn path(head: &Parts) -> Cow<'_, str> {
-    rooted(request_uri(head).path())
+    normalise(request_uri(head).path())
 }
 
 /// Normalises a path with its query by RFC 3986 §6.2.2.1 and §6.2.2.2: escapes of unreserved characters are decoded,
 /// all others are written with upper-case digits. Dot segments, `%2F` and an empty query stay as they are. An empty
 /// path becomes `/`.
-pub(super) fn normalise(path_and_query: &str) -> String {
-    rooted(path_and_query).into_owned()
-}
-
-fn rooted(path_and_query: &str) -> Cow<'_, str> {
+pub(super) fn normalise(path_and_query: &str) -> Cow<'_, str> {
     let mut normal = normal_escapes(path_and_query);
     if !normal.starts_with(['/', '*']) {
         normal.to_mut().insert(0, '/');
@@ -110,11 +106,7 @@ pub(super) fn normal_escapes(text: &str) -> Cow<'_, str> {
 /// [`normalise`]. An empty port is removed (RFC 3986 §6.2.3), and the default one if the scheme is known.
 ///
 /// Bytes that are not ASCII, which only a `Host` field may have, are escaped.
-pub(super) fn normalise_authority(authority: &[u8], scheme: Option<&Scheme>) -> String {
-    normal_authority(authority, scheme).into_owned()
-}
-
-fn normal_authority<'a>(authority: &'a [u8], scheme: Option<&Scheme>) -> Cow<'a, str> {
+pub(super) fn normalise_authority<'a>(authority: &'a [u8], scheme: Option<&Scheme>) -> Cow<'a, str> {
     let user_end = authority.iter().rposition(|byte| *byte == b'@').map_or(0, |at| at + 1);
     let host = authority[user_end..].trim_ascii();
     let port: &[u8] = match scheme.map(Scheme::as_str) {
