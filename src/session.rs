@@ -58,7 +58,7 @@ pub struct OfferSession {
     shared: Option<Arc<SharedMemory>>,
 }
 
-/// What a store that several nodes share remembers of the offer.
+/// The shared store's memory of the offer.
 pub(crate) struct SharedMemory {
     pub(crate) client: Arc<StoreClient>,
     pub(crate) gate: Arc<Gate>,

@@ -29,7 +29,7 @@ use crate::{
 /// The number of sessions of one URI that are kept. Past it, the oldest goes.
 const MAX_PER_URI: usize = 4;
 
-/// What an entry takes in the map, its list and the queue, with the slack of their growth.
+/// The bytes of an entry in the map, its list and the queue, with the slack of their growth.
 const ENTRY_BYTES: u64 = 248;
 
 const MAX_SHARDS: u64 = 16;

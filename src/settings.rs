@@ -76,7 +76,7 @@ impl Settings {
         }
     }
 
-    /// How long the shared store remembers an offer.
+    /// Returns the time for which the shared store remembers an offer.
     pub(crate) fn shared_window(&self) -> Duration {
         if self.remembers() { self.window } else { Duration::ZERO }
     }

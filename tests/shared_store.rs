@@ -29,7 +29,7 @@ use tower_offer_dedup::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What an offer asks of the handler.
+/// An offer's instructions to the handler.
 #[derive(Clone, Debug)]
 struct Message {
     peer: &'static str,
@@ -69,7 +69,7 @@ impl ExtractOffer<Message> for Offers {
 #[derive(Clone)]
 struct Handler {
     calls: Arc<Mutex<Vec<Message>>>,
-    /// How many calls may be answered.
+    /// A permit for each call that may be answered.
     answers: Arc<Semaphore>,
     status: Arc<Mutex<StatusCode>>,
     running: Arc<AtomicUsize>,

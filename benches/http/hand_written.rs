@@ -1,4 +1,4 @@
-//! What a user would write instead of the layer: a middleware that keeps answers in a moka cache. It knows no sessions,
+//! A stand-in for what a user would write: a middleware that keeps answers in a moka cache. It knows no sessions,
 //! queues, limits on waiting, failures of a body, or clients that are gone.
 
 use std::{sync::Arc, time::Duration};

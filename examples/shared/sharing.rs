@@ -82,14 +82,14 @@ impl Sharing {
 }
 
 impl Url {
-    /// What follows the scheme and the credentials.
+    /// Returns the part after the scheme and the credentials.
     fn place(&self) -> &str {
         let (_, rest) = self.0.split_once("://").unwrap_or_default();
         // A password may contain anything that a path may, so the last `@` ends it.
         rest.rsplit('@').next().unwrap_or_default()
     }
 
-    /// Whether the server is on this machine.
+    /// Returns whether the server is on this machine.
     #[cfg(feature = "redis")]
     fn is_local(&self) -> bool {
         let (_, rest) = self.0.split_once("://").unwrap_or_default();

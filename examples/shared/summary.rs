@@ -1,4 +1,4 @@
-//! What a server logs about its layer: duplicates once a minute, and everything at the end.
+//! A server's log about its layer: duplicates once a minute, and everything at the end.
 
 use std::time::Duration;
 

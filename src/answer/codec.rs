@@ -1,4 +1,4 @@
-//! How [`Replay`](super::Replay) shares recorded responses between nodes.
+//! Encodes the recorded responses of [`Replay`](super::Replay) for other nodes.
 
 use super::EncodedRecord;
 

@@ -16,7 +16,7 @@ pub(super) enum End {
     Refused(Refusal),
 }
 
-/// What another node has processed.
+/// An offer that another node has processed.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     pub(crate) record: Option<Record>,
@@ -25,7 +25,7 @@ pub(crate) struct Elsewhere {
     pub(crate) fence: Fence,
 }
 
-/// What is to be remembered of a claim.
+/// The record that a claim leaves.
 #[derive(Debug)]
 pub(super) struct Processed {
     pub(super) record: Option<Record>,

@@ -11,7 +11,7 @@ use http::{
 
 use super::target::{Target, authority, path_and_query, request_uri};
 
-/// Where an offer came from: what [`HttpOffers`](super::HttpOffers) attaches to it and
+/// The source of an offer: what [`HttpOffers`](super::HttpOffers) attaches to it and
 /// [`HttpAnswer`](super::HttpAnswer) resolves the answer's `Location` against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin<'a> {

@@ -23,10 +23,10 @@ use crate::{
     },
 };
 
-/// How often a waiting offer asks again, even if nothing wakes it.
+/// A waiting offer asks again at this interval, even if nothing wakes it.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long an offer may wait for the capacity of the inner service, where no queue says it.
+/// The limit of waiting for the inner service's capacity, if there is no queue with a time-out.
 const CAPACITY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The decision of the store on an offer.
@@ -38,7 +38,7 @@ pub(crate) enum Ruling {
     Refused(Claim, Refusal),
 }
 
-/// What another node has processed.
+/// An offer that another node has processed.
 pub(crate) struct Processed {
     pub(crate) record: Option<EncodedRecord>,
     /// The rest of its window.
@@ -78,7 +78,7 @@ struct Asking {
     claim: Claim,
 }
 
-/// What follows a reply.
+/// The step after a reply.
 enum Next {
     Rule(Reply),
     /// The offer waits for another one, at most until the deadline. It asks again after this time.
@@ -168,7 +168,7 @@ impl Asking {
         far(Instant::now(), self.claim.time_left(time))
     }
 
-    /// How long the claim is renewed before the inner service has capacity.
+    /// Returns the time for which the claim is renewed before the inner service has capacity.
     fn patience(&self) -> Duration {
         match self.settings.when_busy {
             WhenBusy::Queue { timeout, .. } => timeout,

@@ -12,7 +12,7 @@ use crate::{
     store::{Notice, Notices, Scope, client::StoreClient},
 };
 
-/// What notices are applied to. Held weakly: the task that reads them must not keep a layer alive.
+/// The target of notices. Held weakly: the task that reads them must not keep a layer alive.
 struct Listener {
     gate: Weak<Gate>,
     sessions: Weak<Sessions>,

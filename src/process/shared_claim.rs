@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// How long the processing of a displaced claim has to stop.
+/// The time in which the processing of a displaced claim has to stop.
 const STOP_TIME: Duration = Duration::from_millis(100);
 
-/// How long the claim of a superseded offer is left to the newer one. Longer than that one waits for the processing to
+/// The time for which a superseded claim is left to the newer one. Longer than that one waits for the processing to
 /// stop, for earlier messages and for the store.
 const TAKEOVER_TIME: Duration = Duration::from_secs(1);
 
@@ -38,9 +38,9 @@ pub(crate) struct SharedClaim {
     lost: Watch,
     /// `None` before the claim is granted, and for a claim that the node has granted alone.
     renewal: Option<Renewal>,
-    /// How long an offer may be processed on this node.
+    /// The longest processing on this node.
     lease: Duration,
-    /// Why the store has ended the claim.
+    /// The store's reason for ending the claim.
     ended: Option<Revoked>,
 }
 

@@ -68,7 +68,7 @@ pub struct Ask {
     pub fingerprint: Fingerprint,
     /// The name of the claim, if it is granted.
     pub token: ClaimToken,
-    /// How long the claim is held without a renewal.
+    /// The time for which the claim is held without a renewal.
     pub lease: Duration,
     /// `true` if the recorded answer of a processed offer is wanted.
     pub wants_record: bool,
@@ -112,7 +112,7 @@ pub enum Claimed {
     Busy {
         /// The rest of the lease.
         left: Duration,
-        /// How long it has been processed.
+        /// The time since it was processed.
         age: Duration,
     },
     /// An offer of the peer was processed a moment ago.
@@ -136,9 +136,9 @@ pub struct Held {
 /// The end of a claim whose offer was processed.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    /// How long the offer is remembered.
+    /// The time for which the offer is remembered.
     pub window: Duration,
-    /// How long the peer stays closed to different offers.
+    /// The time for which the peer stays closed to different offers.
     pub cooldown: Duration,
     /// The recorded answer, if there is one.
     pub record: Option<EncodedRecord>,
@@ -171,6 +171,6 @@ pub enum Scope {
     Peer,
     /// The memory, mark or claim of one offer. A cooldown stays.
     Offer(Fingerprint),
-    /// What one claim remembers. While it is in flight, this only prevents that it is remembered.
+    /// The memory of one claim. While it is in flight, this only prevents that it is remembered.
     Claim(Fingerprint, Fence),
 }

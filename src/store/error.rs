@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
-/// What a layer does while its store cannot be reached.
+/// The policy of a layer while its store cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStoreError {
     /// The node decides alone: calls go on, and duplicates on different nodes may both be processed.

@@ -43,7 +43,7 @@ pub enum Lost {
     TakenOver,
 }
 
-/// How many notices wait for a node that is slow. Past that they are dropped and replaced by [`Notice::Missed`].
+/// The limit of notices that wait for a slow node. Past that they are dropped and replaced by [`Notice::Missed`].
 const CAPACITY: usize = 4096;
 
 /// Makes the two ends of a channel of notices.

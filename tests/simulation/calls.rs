@@ -1,4 +1,4 @@
-//! What the store must answer to each call, as the documentation of its trait says.
+//! The answers that the store must give to each call, by the documentation of its trait.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the guarantee says about each run and each answer.
+//! The guarantee, checked for each run and each answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     runs::{Run, State},
 };
 
-/// How long a displaced claim has to stop.
+/// The time in which a displaced claim has to stop.
 const STOP_TIME: Duration = Duration::from_millis(100);
 
-/// How long an answer waits for the store at most, before it is remembered.
+/// The longest wait of an answer for the store, before it is remembered.
 const COMMIT_TIME: Duration = Duration::from_millis(251);
 
 /// In that time a few of the repetitions of a message get through.

@@ -13,19 +13,19 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tower_offer_dedup::store::{Notice, Notifier};
 
-/// Whether a node runs, and whether it reaches the store.
+/// The state of a node and of its link to the store.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// The number of this node. A restarted node has a new one.
     pub(crate) node: usize,
-    /// How many pauses are under way.
+    /// The number of pauses under way.
     pauses: AtomicUsize,
     /// Wakes in order, unlike a watch channel.
     resumed: Notify,
     cuts: AtomicUsize,
     is_dead: AtomicBool,
     has_missed: AtomicBool,
-    /// How many clears are to be kept from the node.
+    /// The number of clears to keep from the node.
     pub(crate) hidden_clears: AtomicUsize,
     notifier: Mutex<Option<Notifier>>,
     /// When the node was last paused, or a call of it last failed.

@@ -45,7 +45,7 @@ pub(crate) enum Loss {
     DataLost,
 }
 
-/// What the store has of one peer.
+/// The store's state of one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
     pub(crate) owner: Option<Fence>,

@@ -8,7 +8,7 @@ use crate::random::Random;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What happens in one schedule.
+/// The events of one schedule.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) wait_timeout: Duration,
 }
 
-/// How often the network misbehaves, in percent of its messages.
+/// The faults of the network, in percent of its messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     /// Delayed by a few milliseconds, so that messages overtake each other.
@@ -107,7 +107,7 @@ pub(crate) struct Offer {
     pub(crate) node: usize,
     pub(crate) peer: u8,
     pub(crate) text: u8,
-    /// How long the handler takes.
+    /// The duration of the handler.
     pub(crate) work: Duration,
     pub(crate) end: End,
 }
@@ -120,7 +120,7 @@ pub(crate) enum End {
     Broken,
 }
 
-/// What a schedule may contain besides requests.
+/// The events that a schedule may contain besides requests.
 #[derive(Clone, Copy, Debug, Default)]
 struct Events {
     pauses: bool,

@@ -19,14 +19,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Runs {
     pub(crate) settings: Settings,
-    /// Whether calls may fail without a cut.
+    /// `true` if calls may fail without a cut.
     pub(crate) may_fail: bool,
     /// Nodes' seconds in one of the store's, if that is longer.
     pub(crate) stretch: f64,
     pub(crate) requests: Vec<Request>,
     pub(crate) runs: Vec<Run>,
     pub(crate) by_fence: HashMap<Fence, usize>,
-    /// Which node has forgotten something of which peer, or of all.
+    /// The nodes that have forgotten something, with the peer, or `None` for all.
     pub(crate) touched: Vec<(usize, Option<PeerKey>, Instant)>,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct SimStore {
     store: MemoryNode,
 }
 
-/// What the network does to one message, or to a call and its reply.
+/// The network's effect on one message, or on a call and its reply.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     request: Duration,
@@ -52,7 +52,7 @@ impl Fate {
             duplicate: random
                 .percent(faults.duplicated)
                 .then(|| delay(random, faults) + random.millis(50)),
-            // What was sent before the cut may still arrive.
+            // A message sent before the cut may still arrive.
             is_request_lost: how == 1 || (is_cut && how != 2),
             is_reply_lost: how == 2,
             fails_at_once: how == 3,

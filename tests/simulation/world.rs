@@ -22,7 +22,7 @@ use crate::{
 /// After so long every claim, queue place, window and lease is over.
 const QUIET: Duration = Duration::from_secs(150);
 
-/// What the parts of one schedule share.
+/// State that the parts of one schedule share.
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) store: MemoryStore,
@@ -91,7 +91,7 @@ impl World {
 struct Cast {
     world: Arc<World>,
     nodes: Vec<Node>,
-    /// How many nodes there were, those that died included.
+    /// The number of nodes so far, those that died included.
     made: usize,
     /// Makes the store lose its data.
     admin: MemoryNode,

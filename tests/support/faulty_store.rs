@@ -27,7 +27,7 @@ pub struct FaultyStore {
     is_down: Arc<AtomicBool>,
     /// `true` if failing calls take effect all the same.
     loses_replies: bool,
-    /// How often it was called.
+    /// The number of its calls.
     pub calls: Arc<AtomicUsize>,
 }
 

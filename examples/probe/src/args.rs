@@ -39,7 +39,7 @@ that SSL_CERT_FILE names."#;
 #[derive(Debug, Parser)]
 #[command(name = "probe", after_help = MORE)]
 pub(crate) struct Args {
-    /// Where the server takes offers: http or https, or ws or wss with --ws
+    /// The URL that takes offers: http or https, or ws or wss with --ws
     pub(crate) url: Url,
     /// Bearer token to send
     #[arg(long, value_name = "TOKEN")]

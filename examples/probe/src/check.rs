@@ -30,7 +30,7 @@ pub(crate) enum Check {
     Bodies,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
@@ -73,7 +73,7 @@ impl Check {
             Self::Gathered => "RFC 9429 §3.5.2",
             // Parsers should accept a single newline.
             Self::LineFeeds => "RFC 8866 §5",
-            // What was stored for one user is not for another.
+            // A response stored for one user must not reach another.
             Self::Principal => "RFC 9111 §3.5",
             // Overload is 503, and Retry-After says when to come back.
             Self::Storm if is_whip => "RFC 9725 §4.5",

@@ -1,4 +1,4 @@
-//! How offers and answers are packed: as they are, or in JSON.
+//! The forms of offers and answers: plain SDP, or in JSON.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What came back for one request, and how many sessions that makes.
+//! The reply to one request, and the sessions that replies make.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -35,7 +35,7 @@ pub(crate) struct Answer {
     pub(crate) is_sdp: bool,
 }
 
-/// Why there is no response.
+/// The reason for a missing response.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Lost {
     TimedOut,

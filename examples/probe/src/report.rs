@@ -135,7 +135,7 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-/// What a person can do about a server that answered the first offer like this. `None` if the checks can go on or judge it.
+/// Returns advice for a server that answered the first offer like this, or `None` if the checks can go on or judge it.
 pub(crate) fn advice(first: &Finding, protocol: Protocol) -> Option<String> {
     debug_assert!(first.check == Check::One);
     match &first.replies.first()?.outcome {

@@ -44,11 +44,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=100))]
     pub(crate) lose_answers: u32,
 
-    /// How long to remember a processed offer
+    /// Time for which a processed offer is remembered
     #[arg(long = "window-ms", value_name = "MS", default_value = "10000", value_parser = millis)]
     pub(crate) window: Duration,
 
-    /// How long to refuse other offers of a pair after one was processed
+    /// Time for which other offers of a pair are refused after one was processed
     #[arg(long = "cooldown-ms", value_name = "MS", default_value = "2000", value_parser = millis)]
     pub(crate) cooldown: Duration,
 
@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     #[arg(long, conflicts_with_all = ["cooldown", "queue"])]
     pub(crate) newest_wins: bool,
 
-    /// How long an offer may wait for its answer before it fails
+    /// Time after which an offer without an answer fails
     #[arg(long = "answer-timeout-ms", value_name = "MS", default_value = "10000", value_parser = millis)]
     pub(crate) answer_timeout: Duration,
 

@@ -1,4 +1,4 @@
-//! What a room tries out: the faults of its network, and whether the layer guards it.
+//! The conditions of a room: the faults of its network, and whether the layer guards it.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 

@@ -129,7 +129,7 @@ impl Rooms {
         }
     }
 
-    /// What `peer` may know of a room. `None` if nobody is in it.
+    /// Returns what `peer` may know of a room, or `None` if nobody is in it.
     pub(crate) fn report(&self, room: &Name, peer: &Name) -> Option<Report> {
         self.lock().get(room).map(|room| room.report(peer))
     }

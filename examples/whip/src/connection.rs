@@ -50,7 +50,7 @@ pub(crate) enum Part {
     Viewer(Viewing),
 }
 
-/// What a stream asks of a connection.
+/// A stream's request to a connection.
 enum Wanted {
     Keyframe,
     Forward(Arc<Packet>),

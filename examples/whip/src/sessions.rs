@@ -59,7 +59,7 @@ pub(crate) struct Record {
     pub(crate) stream: String,
     pub(crate) client: String,
     pub(crate) role: Role,
-    /// How often the offer came again.
+    /// The number of repetitions of the offer.
     pub(crate) repeats: u64,
     /// The session that the same offer made before.
     pub(crate) copy_of: Option<u64>,

@@ -55,7 +55,7 @@ impl Operation {
 /// Counts, measures and logs what becomes of a store's calls.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Whose counters these are.
+    /// The gate with the counters.
     gate: Arc<Gate>,
     /// The times of calls that succeeded and of calls that failed.
     seconds: [(Series, Series); Operation::ALL.len()],

@@ -35,10 +35,10 @@ use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName};
 
 pub(crate) use self::{outbox::Message, signals::Watch};
 
-/// How long a call may take.
+/// The time-out of a call.
 const CALL_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How long a claim is held in the store without a renewal.
+/// The time for which the store holds a claim without a renewal.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 /// One layer's calls of its store.

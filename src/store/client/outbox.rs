@@ -14,7 +14,7 @@ use tokio::{
 use super::{CallError, Completion, Held, Operation, Scope, StoreClient};
 use crate::{PeerKey, extract::SessionUri};
 
-/// How many messages may wait. Past that, new ones are dropped: leases free what they would have freed.
+/// The limit of waiting messages. Past it, new ones are dropped: leases free what they would have freed.
 const MAX_MESSAGES: usize = 4096;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

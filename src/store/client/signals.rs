@@ -26,7 +26,7 @@ struct State {
     held: HashMap<ClaimToken, oneshot::Sender<Lost>>,
 }
 
-/// What several requests may wait for.
+/// A reason to wake several requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Signal {
     /// Something of the peer has ended, or was forgotten.

@@ -14,7 +14,7 @@ use crate::{Fingerprint, PeerKey, answer::EncodedRecord, extract::SessionUri};
 pub(super) const LONG: Duration = Duration::from_secs(60);
 /// A deadline that a check waits for. Calls on a slow machine must be faster.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
-/// How long a notice may take.
+/// The longest delivery of a notice.
 const DELIVERY: Duration = Duration::from_secs(5);
 
 pub(super) const NO_WAIT: Duration = Duration::ZERO;

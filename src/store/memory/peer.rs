@@ -1,4 +1,4 @@
-//! What a store keeps of one peer: the reference for every other store.
+//! The state of one peer in a store: the reference for every other store.
 
 #[cfg(test)]
 mod protocol;
@@ -6,7 +6,7 @@ mod protocol;
 use super::super::{Ask, ClaimToken, Claimed, Completed, Completion, Fence, Lost, NodeId, Renewed, Scope};
 use crate::{Fingerprint, answer::EncodedRecord, gate::Tick};
 
-/// How many offers of one peer are remembered. Past it, the oldest go.
+/// The limit of remembered offers of one peer. Past it, the oldest go.
 const MAX_OFFERS: usize = 16;
 
 #[derive(Clone, Debug, Default)]

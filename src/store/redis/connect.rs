@@ -13,7 +13,7 @@ use super::{
     options::{Place, RedisOptions},
 };
 
-/// How many calls may be on their way to a connection. With the 50 of the client's default, a burst waits for it.
+/// The limit of calls on their way to a connection. With the 50 of the client's default, a burst waits for it.
 const BUFFERED_CALLS: usize = 1024;
 
 /// Connects to one server at a time.

@@ -9,7 +9,7 @@ use crate::observe::TARGET;
 /// The first version of Redis that has everything the scripts need.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Who a server says it is.
+/// The engine that a server names.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Expected {
     /// A server of its own, or one that Sentinels watch.

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::observe::TARGET;
 
-/// How often an idle connection is checked. A peer that vanished without a word is found out no other way.
+/// The interval between checks of an idle connection. Nothing else notices a server that vanished silently.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -47,7 +47,7 @@ pub(super) struct Connection {
     health: Arc<Health>,
 }
 
-/// What is known of a connection.
+/// The state of a connection.
 #[derive(Default)]
 struct Health {
     is_broken: AtomicBool,
@@ -55,7 +55,7 @@ struct Health {
     doubt: Notify,
 }
 
-/// What is needed to connect again.
+/// Everything that a new connection needs.
 struct Supervisor {
     connector: Connector,
     expected: Expected,

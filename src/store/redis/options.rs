@@ -63,7 +63,7 @@ pub struct RedisOptions {
     is_secret_too_short: bool,
 }
 
-/// Where the servers are.
+/// The addresses of the servers.
 #[derive(Clone)]
 pub(super) enum Place {
     One(String),

@@ -16,7 +16,7 @@ const NONCE: usize = 24;
 /// The first byte of the associated data: the version of this format.
 const VERSION: u8 = 1;
 
-/// What a sealed text is for. It is part of the associated data, so that none can stand for another.
+/// The purpose of a sealed text. It is part of the associated data, so that none can stand for another.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose<'a> {
     /// The recorded answer of an offer of the peer with this keyed digest.

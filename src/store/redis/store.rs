@@ -30,11 +30,11 @@ use super::{
 };
 use crate::{Fingerprint, PeerKey, extract::SessionUri, observe::TARGET};
 
-/// How long a floor is kept at least. It must outlive every claim and memory below it.
+/// The least time for which a floor is kept, in milliseconds. It must outlive every claim and memory below it.
 const FLOOR: u64 = 24 * 60 * 60 * 1000;
 /// Longer than anything is kept, and short enough for the numbers of the scripts.
 const MAX_MILLIS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
-/// How many floors are raised at a time.
+/// The number of floors that are raised at a time.
 const FLOORS_AT_ONCE: usize = 256;
 
 /// A store on Redis 6.2 or newer, or on Valkey: one server, a master that Sentinels watch, or a cluster.

@@ -1,4 +1,4 @@
-//! What cannot be probed is an error with a reason, and no response makes the probe panic.
+//! A server that cannot be probed gives an error with a reason. No response makes the probe panic.
 
 use axum::{
     Router,

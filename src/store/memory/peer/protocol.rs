@@ -27,7 +27,7 @@ fn search(limits: Limits, leases_exclude: bool) -> Result<usize, Broken> {
     let start = State::new(limits);
     let mut seen = HashSet::from([start.key()]);
     let mut open = VecDeque::from([(0, start)]);
-    // How each state was reached: from which one, by its how-manieth action.
+    // The way to each state: the one before it, and the index of the action that led on.
     let mut reached = vec![(0, 0)];
     while let Some((from, state)) = open.pop_front() {
         let (mut action, mut broken) = (0, None);

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The file that sets the clock of a server.
 const CLOCK: &str = "clock";
 
-/// Which server to start.
+/// The server to start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Engine {
     /// Debian's `redis-server`.

@@ -1,4 +1,4 @@
-//! What is left of the promise under faults, in both modes.
+//! The promise under faults, in both modes.
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ pub(crate) struct Handler(Arc<State>);
 
 struct State {
     calls: Mutex<Vec<Message>>,
-    /// How many calls may be answered.
+    /// A permit for each call that may be answered.
     answers: Semaphore,
     running: Mutex<HashMap<String, usize>>,
     /// The most calls of one peer that ran at once.

@@ -1,4 +1,4 @@
-//! What nodes promise while their server works.
+//! The promises of nodes while their server works.
 
 use std::time::Duration;
 

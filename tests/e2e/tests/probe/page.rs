@@ -16,7 +16,7 @@ connection is one whose client ends its side before the answer; it then sends th
 server still sends is read, but a session whose answer is never sent does not show.
 ";
 
-/// What the probe said about one server.
+/// The probe's verdicts on one server.
 pub(crate) struct Column {
     pub(crate) name: &'static str,
     /// The command line, without the address.

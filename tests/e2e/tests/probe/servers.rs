@@ -20,7 +20,7 @@ const SIMPLE_WHIP: &str = "simple-whip-server/usr/share/simple-whip-server/src";
 
 /// Processes of one server. Dropping it stops them, and removes their files.
 pub(crate) struct Server {
-    /// Where it takes offers.
+    /// The URL that takes offers.
     pub(crate) url: String,
     processes: Vec<Child>,
     folder: Option<PathBuf>,

@@ -15,7 +15,7 @@ use crate::{
 
 const MODES: [(&str, OnStoreError); 2] = [("closed", OnStoreError::FailClosed), ("open", OnStoreError::FailOpen)];
 
-/// How many offers were processed while the replicas were in sync.
+/// The offers that were processed while the replicas were in sync.
 const KEPT: usize = 12;
 
 /// Sends offers to two nodes until both get the same answer, as they do when the store is back.

@@ -1,4 +1,4 @@
-//! What `connect` refuses, and what it warns about.
+//! The options that `connect` refuses or warns about.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -14,7 +14,7 @@ use tower_offer_dedup::{
 
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
-/// How long a recovery may take.
+/// The longest recovery.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects. A slow machine may need more than the default time for a call.

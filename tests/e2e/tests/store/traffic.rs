@@ -1,4 +1,4 @@
-//! What calls cost, counted at the server.
+//! The cost of calls, counted at the server.
 
 use e2e::redis::{Engine, Server};
 use tower_offer_dedup::store::{RedisOptions, Scope, SharedStore};

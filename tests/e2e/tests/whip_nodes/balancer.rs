@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{fleet::NAMES, http::Message};
 
-/// What a balancer does besides passing on.
+/// The faults of a balancer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Habits {
     /// Sends each node its own address as `Host`.

@@ -53,7 +53,7 @@ impl Fleet {
         sum
     }
 
-    /// How many sessions all nodes have created: the calls of their handlers that went well.
+    /// Returns the number of sessions that all nodes have created: the calls of their handlers that went well.
     pub(crate) async fn created(&self) -> u64 {
         self.sum(|stats| &stats["created"]).await
     }
@@ -64,7 +64,7 @@ pub(crate) fn offer(number: usize) -> String {
     OFFER.replace("a=ice-ufrag:5cd1ef85", &format!("a=ice-ufrag:5cd1{number:04}"))
 }
 
-/// What all answers to one offer have in common.
+/// Returns what all answers to one offer have in common.
 pub(crate) fn identity(answer: &Message) -> (u16, Option<&str>, Option<&str>, &str) {
     (
         answer.status(),

@@ -1,4 +1,4 @@
-//! What the nodes promise while everything works.
+//! The promises of the nodes while everything works.
 
 use std::time::{Duration, Instant};
 

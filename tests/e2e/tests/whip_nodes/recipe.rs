@@ -31,7 +31,7 @@ fn blocks() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
-/// What differs from a reader's machine: ports that are free here, and where files are.
+/// The differences from a reader's machine: ports that are free here, and the places of files.
 struct Place {
     folder: Folder,
     ports: [(&'static str, String); 4],

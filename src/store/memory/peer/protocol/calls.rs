@@ -1,4 +1,4 @@
-//! How the nodes and the store react, and what must hold then.
+//! The reactions of the nodes and the store, and what must hold then.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ pub(super) const WINDOW: u64 = 3;
 
 pub(super) type Token = (u8, u8);
 
-/// What may happen, and how often.
+/// The events that may happen, and the limit of each.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) supersedes: bool,
@@ -40,7 +40,7 @@ pub(super) struct Node {
     pub(super) is_paused: bool,
 }
 
-/// What is under way, in any order. Completions and releases are repeated until they arrive, so they are never lost.
+/// The messages under way, in any order. Completions and releases are repeated until they arrive, so they are never lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Message {
     Ask(Token, u8),
@@ -54,7 +54,7 @@ pub(super) enum Message {
     Stopped(u8, Token),
 }
 
-/// How the store ended a claim that nobody completed or released.
+/// The store's end of a claim that nobody completed or released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Loss {
     Overdue,
@@ -62,7 +62,7 @@ pub(super) enum Loss {
     Forgotten,
 }
 
-/// What an observer knows of a granted claim.
+/// An observer's knowledge of a granted claim.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Grant {
     pub(super) token: Token,

@@ -1,4 +1,4 @@
-//! What may happen next.
+//! The possible next events.
 
 use super::super::Scope;
 use super::state::{Message, Node, State, Step, fingerprint, tick};
