@@ -240,15 +240,12 @@ pub(crate) fn read(counters: &Counters) {
 }
 
 /// Observes that a request has waited for `waited`, and whether it was dropped meanwhile.
-pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: impl FnOnce() -> Duration, is_abandoned: bool) {
+pub(crate) fn waited(counters: &Counters, offer: &Offer, waited: Duration, is_abandoned: bool) {
     if is_abandoned {
         counters.waits_abandoned.count();
     }
     counters.waiters.step(-1.0);
-    // Only the metric needs the time.
-    if cfg!(feature = "metrics") {
-        counters.wait.record(waited());
-    }
+    counters.wait.record(waited);
     if is_abandoned {
         emit_dropped(counters, offer);
     }

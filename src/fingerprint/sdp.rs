@@ -61,7 +61,6 @@ impl<'a> Description<'a> {
         self.sources.forget();
     }
 
-    #[inline]
     fn end_section(&mut self) {
         if self.in_section {
             self.section.inherit(&self.session);
@@ -224,7 +223,6 @@ impl Values {
     }
 }
 
-#[inline]
 fn hash(fields: &[Values]) -> u128 {
     let mut bytes = [0; 16 * Field::COUNT];
     for (place, values) in bytes.chunks_exact_mut(16).zip(fields) {

@@ -1,4 +1,4 @@
-//! [`Completion`]: one-time notification of the followers of an offer.
+//! [`Completion`]: one-time notification of waiting requests.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) enum Resolution {
     Retry,
 }
 
-/// Shared by the peer's entry in the lock table and the followers of one offer in it.
+/// Shared by the peer's entry in the lock table and the requests that wait.
 #[derive(Debug, Default)]
 pub(super) struct Completion {
     resolution: OnceLock<Resolution>,
@@ -27,7 +27,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// Returns a future that is ready after the next [`resolve`](Self::resolve).
+    /// Returns a future that is ready after the next [`resolve`](Self::resolve) or [`call`](Self::call).
     ///
     /// Subscribe before reading the resolution: a resolution that is set in between is then not missed.
     pub(super) fn subscribe(&self) -> OwnedNotified {
@@ -42,5 +42,10 @@ impl Completion {
     pub(super) fn resolve(&self, resolution: Resolution) {
         let _ = self.resolution.set(resolution);
         self.notify.notify_waiters();
+    }
+
+    /// Wakes the one subscriber without a resolution: it may be its turn.
+    pub(super) fn call(&self) {
+        self.notify.notify_one();
     }
 }

@@ -4,11 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     clock::Tick,
-    completion::{Completion, Resolution},
+    completion::Completion,
     history::{Cutoff, Kind, Record, Remembered},
     number::{ClaimNumber, Numbers},
     revocation::Revocation,
-    signal::Signal,
 };
 use crate::{Fingerprint, Offer, Reason, Refusal, answer::Duplicates, fence::Fence, settings::Settings};
 
@@ -150,7 +149,7 @@ pub(super) enum Place {
     Queued {
         id: ClaimNumber,
         rank: ClaimNumber,
-        signal: Arc<Signal<Resolution>>,
+        seat: Arc<Completion>,
     },
 }
 
@@ -160,7 +159,7 @@ pub(super) enum Turn<C> {
     Granted(C),
     /// The offer must look again at that time even if nothing wakes it.
     NotYet(Tick),
-    /// The place was removed. Its signal says what follows, as soon as the remover has run its effects.
+    /// The place was removed. Its completion says what follows, as soon as the remover has run its effects.
     Removed,
 }
 

@@ -8,7 +8,6 @@ use super::{
     history::{History, Record, Trimmed},
     memory::PendingWrite,
     revocation::{Revocation, Revoked},
-    signal::Signal,
 };
 use crate::quiet::{Caught, catch};
 
@@ -23,7 +22,8 @@ pub(super) struct Effects(Option<Work>);
 
 #[derive(Debug, Default)]
 struct Work {
-    woken: Few<Woken>,
+    /// Waiting requests to wake. Without a resolution, it may be their turn.
+    woken: Few<(Arc<Completion>, Option<Resolution>)>,
     /// A claim to revoke. Without a cause, its processing is only woken.
     revoked: Option<(Arc<Revocation>, Option<Revoked>)>,
     /// The peer's changed history. The peer's entry keeps it until it has been written to the cache.
@@ -37,14 +37,6 @@ struct Work {
     /// The rest is only dropped.
     outdated: Few<History>,
     record: Option<Record>,
-}
-
-/// Waiting requests to wake.
-#[derive(Debug)]
-enum Woken {
-    Followers(Arc<Completion>, Resolution),
-    /// An offer of the queue. Without a resolution, it may be its turn.
-    Queued(Arc<Signal<Resolution>>, Option<Resolution>),
 }
 
 /// A claim that lost its peer to the next offer.
@@ -61,13 +53,13 @@ impl Effects {
 
     pub(super) fn resolve(&mut self, completion: Option<Arc<Completion>>, resolution: Resolution) {
         if let Some(completion) = completion {
-            self.work().woken.push(Woken::Followers(completion, resolution));
+            self.work().woken.push((completion, Some(resolution)));
         }
     }
 
-    /// Wakes an offer of the queue, whose place has ended if there is a resolution.
-    pub(super) fn wake(&mut self, signal: Arc<Signal<Resolution>>, resolution: Option<Resolution>) {
-        self.work().woken.push(Woken::Queued(signal, resolution));
+    /// Wakes the first offer of the queue.
+    pub(super) fn call(&mut self, seat: &Arc<Completion>) {
+        self.work().woken.push((Arc::clone(seat), None));
     }
 
     pub(super) fn revoke(&mut self, revocation: Option<Arc<Revocation>>, cause: Revoked) {
@@ -177,10 +169,10 @@ impl Work {
         if let Some((revocation, cause)) = self.revoked.take() {
             revocation.wake(cause);
         }
-        while let Some(woken) = self.woken.pop() {
-            match woken {
-                Woken::Followers(completion, resolution) => completion.resolve(resolution),
-                Woken::Queued(signal, resolution) => signal.wake(resolution),
+        while let Some((completion, resolution)) = self.woken.pop() {
+            match resolution {
+                Some(resolution) => completion.resolve(resolution),
+                None => completion.call(),
             }
         }
     }

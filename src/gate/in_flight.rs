@@ -9,7 +9,6 @@ use super::{
     effects::Effects,
     number::ClaimNumber,
     revocation::{Revocation, Revoked},
-    signal::Signal,
 };
 use crate::{Fingerprint, Reason, Refusal, fence::Fence, settings::Settings};
 
@@ -37,7 +36,7 @@ pub(super) struct Holder {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) in_flight: InFlight,
-    pub(super) signal: Arc<Signal<Resolution>>,
+    pub(super) seat: Arc<Completion>,
     pub(super) deadline: Tick,
     pub(super) is_detached: bool,
 }
@@ -93,7 +92,7 @@ impl Queued {
             _ => Resolution::Retry,
         };
         effects.resolve(self.in_flight.completion, followers);
-        effects.wake(self.signal, Some(resolution));
+        effects.resolve(Some(self.seat), resolution);
     }
 }
 

@@ -102,14 +102,14 @@ impl Lock {
     }
 
     pub(super) fn enqueue(&mut self, in_flight: InFlight, deadline: Tick, is_detached: bool) -> Place {
-        let (id, rank, signal) = (in_flight.id, in_flight.rank, Arc::default());
+        let (id, rank, seat) = (in_flight.id, in_flight.rank, Arc::default());
         self.queue.push_back(Queued {
             in_flight,
-            signal: Arc::clone(&signal),
+            seat: Arc::clone(&seat),
             deadline,
             is_detached,
         });
-        Place::Queued { id, rank, signal }
+        Place::Queued { id, rank, seat }
     }
 
     /// Gives the lock to the queued offer `id` if it is its turn.
@@ -200,7 +200,7 @@ impl Lock {
     /// Wakes the first in line if the lock is free or cooling down.
     pub(super) fn call_front(&self, effects: &mut Effects) {
         if let (None, Some(front)) = (&self.holder, self.queue.front()) {
-            effects.wake(Arc::clone(&front.signal), None);
+            effects.call(&front.seat);
         }
     }
 

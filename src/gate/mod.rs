@@ -43,7 +43,7 @@
 //! By completion, by drop, or by losing the lock: to `forget` and `clear`, to the next offer after its **lease**, to a
 //! different offer when nobody **attends** it any more, or to a newer offer under `Supersede`. The holder in the entry is
 //! compared with the claim's **number**. A claim that is no longer the holder changes nothing when it ends. Claims that
-//! must end early (detached ones, and all under `Supersede`) share a `Signal` with the entry. Their processing checks
+//! must end early (detached ones, and all under `Supersede`) share a `Revocation` with the entry. Their processing checks
 //! it before each poll of the inner future.
 //!
 //! Every claim and every queue place gets the next number. `clear` takes a number too and makes it the **floor**: what was
@@ -52,14 +52,13 @@
 //!
 //! # Waiting
 //!
-//! A queued offer has a place with a deadline, which counts whether its future is polled or not, and waits for the
-//! `Signal` of that place. A follower waits for the `Completion` of the offer in flight, as others may. Both subscribe
-//! before they look, so that what is resolved in between wakes them.
+//! A queued offer has a place with a deadline, which counts whether its future is polled or not. A follower waits for the
+//! `Completion` of the offer in flight. Both subscribe before they look, so that what is resolved in between wakes them.
 //! They also look again by themselves at the end of a lease, a cooldown or their own deadline.
 //!
 //! # Order of locks and effects
 //!
-//! The shard's mutex is the outermost lock and is never held across an await. The mutexes of a `Signal` and of the
+//! The shard's mutex is the outermost lock and is never held across an await. The mutexes of a `Revocation` and of the
 //! collector are taken alone. Under the shard's mutex nothing is woken, nothing of the user's is dropped and moka is not
 //! called: all of that is collected in `Effects` and runs when the mutex is free.
 //!
@@ -94,7 +93,6 @@ mod number;
 mod peer;
 mod peers;
 mod revocation;
-mod signal;
 mod sync;
 mod table;
 mod waiter;

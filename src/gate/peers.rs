@@ -1,8 +1,6 @@
 //! [`Peers`]: the state of all peers, and the decisions on it. Guards, events and counters are the business of
 //! [`Gate`](super::gate::Gate).
 
-use std::sync::PoisonError;
-
 use super::{
     clock::{Clock, Tick},
     decision::{Arrival, Grant, Place, Rules, Scope, Verdict},
@@ -11,8 +9,8 @@ use super::{
     history::Cutoff,
     memory::{Memory, PendingWrite},
     number::{ClaimNumber, Floor, Numbers},
-    sync::{Mutex, SHARDS},
-    table::{COOLDOWN_BYTES, LockTable},
+    sync::SHARDS,
+    table::{COOLDOWN_BYTES, LockTable, Shard},
 };
 use crate::{PeerKey, Stats, fence::Fence, settings::Settings};
 
@@ -125,7 +123,6 @@ impl Peers {
     }
 
     /// Ends a claim. Returns the time of the end.
-    #[inline]
     pub(super) fn release(&self, peer: PeerKey, number: ClaimNumber, end: End, effects: &mut Effects) -> Tick {
         self.with(peer, |table, now| {
             table.release(peer, number, end, &self.rules(now), effects);
@@ -169,7 +166,6 @@ impl Peers {
 
     /// Runs `act` under the mutex of the peer's shard, with the time read under that mutex. An older time would find
     /// deadlines still ahead that another thread has found passed, and leave entries behind that nobody removes.
-    #[inline]
     pub(super) fn with<T>(&self, peer: PeerKey, act: impl FnOnce(&mut LockTable, Tick) -> T) -> T {
         self.shard(peer).with(|table| act(table, self.clock.now()))
     }
@@ -218,17 +214,5 @@ impl Peers {
 
     fn shard(&self, peer: PeerKey) -> &Shard {
         &self.shards[peer.shard(SHARDS)]
-    }
-}
-
-/// One part of the lock table. Each peer belongs to one shard.
-#[derive(Debug, Default)]
-pub(super) struct Shard(Mutex<LockTable>);
-
-impl Shard {
-    #[inline]
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut LockTable) -> T) -> T {
-        // Poisoning is ignored: nothing that runs under the mutex calls user code, so nothing in it panics.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -5,9 +5,12 @@
 //!
 //! Plain state under the shard's mutex, like [`Active`].
 
-use std::collections::{
-    HashMap, VecDeque,
-    hash_map::{Entry, OccupiedEntry},
+use std::{
+    collections::{
+        HashMap, VecDeque,
+        hash_map::{Entry, OccupiedEntry},
+    },
+    sync::PoisonError,
 };
 
 use foldhash::fast::RandomState;
@@ -23,7 +26,7 @@ use super::{
     memory::PendingWrite,
     number::ClaimNumber,
     peer::Peer,
-    sync::SHARDS,
+    sync::{Mutex, SHARDS},
 };
 use crate::{PeerKey, WhenBusy, settings::Settings};
 
@@ -33,6 +36,17 @@ pub(super) const COOLDOWN_BYTES: usize = 96;
 
 /// Below this many entries a table is never shrunk.
 const SMALL: usize = 64;
+
+/// One part of the lock table. Each peer belongs to one shard.
+#[derive(Debug, Default)]
+pub(super) struct Shard(Mutex<LockTable>);
+
+impl Shard {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut LockTable) -> T) -> T {
+        // Poisoning is ignored: nothing that runs under the mutex calls user code, so nothing in it panics.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// The peers of one shard that are busy, cooling down or waited for. Entries remove themselves.
 #[derive(Debug, Default)]
@@ -92,7 +106,6 @@ impl LockTable {
     }
 
     /// Gives the lock to the queued offer `id` if it is its turn.
-    #[inline]
     pub(super) fn turn(
         &mut self,
         peer: PeerKey,
@@ -100,20 +113,15 @@ impl LockTable {
         rules: &Rules<'_>,
         effects: &mut Effects,
     ) -> Turn<Grant> {
-        let Entry::Occupied(mut entry) = self.peers.entry(peer) else {
-            return Turn::Removed;
+        let turn = match self.peers.get_mut(&peer) {
+            Some(Peer {
+                cooling_until,
+                active: Some(active),
+            }) => active.turn(id, *cooling_until, rules, effects),
+            _ => Turn::Removed,
         };
-        let Peer {
-            cooling_until,
-            active: Some(active),
-        } = entry.get_mut()
-        else {
-            return Turn::Removed;
-        };
-        let turn = active.turn(id, *cooling_until, rules, effects);
-        if active.is_vacant() {
-            effects.discard(settle(entry, || rules.now));
-            self.give_back_room();
+        if !matches!(turn, Turn::Granted(_)) {
+            effects.discard(self.settle(peer, rules.now));
         }
         turn
     }
@@ -144,7 +152,6 @@ impl LockTable {
     }
 
     /// Ends a claim: the lock is free or cools down, and the history may have to be written to the cache.
-    #[inline]
     pub(super) fn release(
         &mut self,
         id: PeerKey,
@@ -155,24 +162,25 @@ impl LockTable {
     ) {
         // Whatever becomes of the answer below, it must not be dropped under the mutex.
         effects.keep(end.record());
-        let Entry::Occupied(mut entry) = self.peers.entry(id) else {
+        let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        let peer = entry.get_mut();
         let active = peer.active.as_mut();
-        let cools = active.is_some_and(|active| active.release(number, end, rules, effects));
-        let until = rules.now.after(rules.settings.cooldown);
-        let cools = cools && until > rules.now;
-        if cools {
-            peer.cooling_until = until;
+        let (mut cools, mut is_vacant) = (false, true);
+        if let Some(active) = active {
+            cools = active.release(number, end, rules, effects);
+            is_vacant = active.is_vacant();
         }
-        effects.discard(settle(entry, || rules.now));
-        self.give_back_room();
-        if cools {
+        let until = rules.now.after(rules.settings.cooldown);
+        if cools && until > rules.now {
+            peer.cooling_until = until;
             // In order: the time is read under the mutex, and every cooldown of a layer is as long.
             self.cooling.push_back((until, id));
             effects.cool();
             self.bound_cooldowns(id, rules, effects);
+        }
+        if is_vacant {
+            effects.discard(self.settle(id, rules.now));
         }
     }
 

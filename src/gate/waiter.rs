@@ -34,9 +34,8 @@ const SUPERSEDE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Waiter {
     state: Waiting,
-    /// Of a follower.
     #[pin]
-    notified: Option<OwnedNotified>,
+    signal: Option<OwnedNotified>,
     #[pin]
     timer: Option<Sleep>,
 }
@@ -82,7 +81,7 @@ impl Waiter {
                 place: Some(place),
                 has_verdict: false,
             },
-            notified: None,
+            signal: None,
             timer: None,
         }
     }
@@ -109,13 +108,13 @@ impl Future for Waiter {
         let mut this = self.project();
         loop {
             // Subscribe before looking: what is resolved in between then wakes this task.
-            if this.notified.is_none() {
-                this.notified.set(this.state.subscribe());
+            if this.signal.is_none() {
+                this.signal.set(this.state.subscribe());
             }
-            let wake = match this.state.step(cx) {
+            let wake = match this.state.step() {
                 Step::Done(verdict) => return Poll::Ready(verdict),
                 Step::Moved => {
-                    this.notified.set(None);
+                    this.signal.set(None);
                     continue;
                 }
                 Step::Until(wake) => this.state.gate.peers.clock.instant(wake),
@@ -125,12 +124,12 @@ impl Future for Waiter {
                 Some(timer) => timer.reset(wake),
                 None => this.timer.set(Some(sleep_until(wake))),
             }
-            let notified = this.notified.as_mut().as_pin_mut();
-            let is_notified = notified.is_some_and(|notified| notified.poll(cx).is_ready());
+            let signal = this.signal.as_mut().as_pin_mut();
+            let is_notified = signal.is_some_and(|signal| signal.poll(cx).is_ready());
             let timer = this.timer.as_mut().as_pin_mut();
             let is_due = timer.is_some_and(|timer| timer.poll(cx).is_ready());
             if is_notified {
-                this.notified.set(None);
+                this.signal.set(None);
             } else if !is_due {
                 return Poll::Pending;
             }
@@ -139,18 +138,17 @@ impl Future for Waiter {
 }
 
 impl Waiting {
-    /// Subscribes a follower. A queued offer has a signal, which it polls.
     fn subscribe(&self) -> Option<OwnedNotified> {
-        match &self.place {
-            Some(Place::Following { completion, .. }) => Some(completion.subscribe()),
-            Some(Place::Queued { .. }) | None => None,
+        match self.place.as_ref()? {
+            Place::Following { completion, .. } => Some(completion.subscribe()),
+            Place::Queued { seat, .. } => Some(seat.subscribe()),
         }
     }
 
-    fn step(&mut self, cx: &Context<'_>) -> Step {
+    fn step(&mut self) -> Step {
         match &self.place {
             Some(Place::Following { .. }) => self.step_follower(),
-            Some(Place::Queued { .. }) => self.step_queued(cx),
+            Some(Place::Queued { .. }) => self.step_queued(),
             None => self.decide_again(),
         }
     }
@@ -200,18 +198,16 @@ impl Waiting {
         Step::Until(deadline.min(*wake))
     }
 
-    fn step_queued(&mut self, cx: &Context<'_>) -> Step {
-        let Some(Place::Queued { id, signal, .. }) = &self.place else {
+    fn step_queued(&mut self) -> Step {
+        let Some(Place::Queued { id, seat, .. }) = &self.place else {
             return self.decide_again();
         };
-        // Polled before it looks whose turn it is: a change in between then wakes this task.
-        let resolution = signal.poll(cx);
-        let turn = match resolution {
+        let turn = match seat.resolution() {
             Some(_) => Turn::Removed,
             None => self.gate.turn(&self.offer, *id, || self.has_verdict = true),
         };
-        match turn {
-            Turn::Granted(claim) => {
+        match (turn, seat.resolution()) {
+            (Turn::Granted(claim), _) => {
                 self.place = None;
                 let verdict = Verdict::Admitted(claim);
                 if !self.gate.awaits_store(&verdict) {
@@ -219,24 +215,25 @@ impl Waiting {
                 }
                 Step::Done(verdict)
             }
-            Turn::NotYet(wake) => Step::Until(wake),
-            Turn::Removed => match resolution.or_else(|| signal.poll(cx)) {
-                Some(resolution) => self.leave_queue(resolution),
-                // The thread that removed the place resolves it when it runs its effects, which wakes this task.
-                None => Step::Until(Tick::NEVER),
-            },
-        }
-    }
-
-    /// Goes on after the place was removed.
-    fn leave_queue(&mut self, resolution: Resolution) -> Step {
-        let waited = self.gate.peers.clock.now().since(self.arrived);
-        match (resolution, self.gate.settings().when_busy) {
-            (Resolution::Refused(refusal), _) => self.conclude(Verdict::Refused { refusal, age: waited }),
-            (_, WhenBusy::Queue { timeout, .. }) if waited >= timeout => {
-                self.conclude(Verdict::refused(Reason::TimedOut, waited))
+            (Turn::NotYet(wake), _) => Step::Until(wake),
+            (Turn::Removed, Some(Resolution::Refused(refusal))) => {
+                let verdict = Verdict::Refused {
+                    refusal: refusal.clone(),
+                    age: self.gate.peers.clock.now().since(self.arrived),
+                };
+                self.conclude(verdict)
             }
-            _ => self.decide_again(),
+            (Turn::Removed, Some(Resolution::Retry | Resolution::Replay(_))) => {
+                let waited = self.gate.peers.clock.now().since(self.arrived);
+                match self.gate.settings().when_busy {
+                    WhenBusy::Queue { timeout, .. } if waited >= timeout => {
+                        self.conclude(Verdict::refused(Reason::TimedOut, waited))
+                    }
+                    _ => self.decide_again(),
+                }
+            }
+            // The thread that removed the place resolves it when it runs its effects, which wakes this task.
+            (Turn::Removed, None) => Step::Until(Tick::NEVER),
         }
     }
 
@@ -296,9 +293,8 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         quietly(|| self.leave());
         self.gate.live.waiter_gone();
-        quietly(|| {
-            let waited = || self.gate.peers.clock.now().since(self.arrived);
-            observe::waited(self.gate.counters(), &self.offer, waited, !self.has_verdict);
-        });
+        let waited = self.gate.peers.clock.now().since(self.arrived);
+        let is_abandoned = !self.has_verdict;
+        quietly(|| observe::waited(self.gate.counters(), &self.offer, waited, is_abandoned));
     }
 }

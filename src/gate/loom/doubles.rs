@@ -104,7 +104,7 @@ impl Future for Sleep {
     }
 }
 
-/// A double of tokio's `Notify`.
+/// A double of tokio's `Notify`, for at most one task at a time that waits for `notify_one`.
 #[derive(Clone, Debug, Default)]
 pub(in crate::gate) struct Notify(Arc<Mutex<Notifications>>);
 
@@ -112,17 +112,18 @@ pub(in crate::gate) struct Notify(Arc<Mutex<Notifications>>);
 struct Notifications {
     /// Counts the calls of `notify_waiters`.
     all: u64,
+    /// Set by `notify_one`, cleared by the next task that polls.
+    has_permit: bool,
     wakers: Vec<Waker>,
 }
 
 impl Notify {
+    pub(in crate::gate) fn notify_one(&self) {
+        self.notify(|state| state.has_permit = true);
+    }
+
     pub(in crate::gate) fn notify_waiters(&self) {
-        let wakers = {
-            let mut state = self.0.lock().unwrap();
-            state.all += 1;
-            mem::take(&mut state.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        self.notify(|state| state.all += 1);
     }
 
     pub(in crate::gate) fn notified(&self) -> OwnedNotified {
@@ -135,6 +136,15 @@ impl Notify {
 
     pub(in crate::gate) fn notified_owned(self: Arc<Self>) -> OwnedNotified {
         self.notified()
+    }
+
+    fn notify(&self, change: impl FnOnce(&mut Notifications)) {
+        let wakers = {
+            let mut state = self.0.lock().unwrap();
+            change(&mut state);
+            mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -150,7 +160,7 @@ impl Future for OwnedNotified {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.notify.0.lock().unwrap();
-        if state.all != self.all {
+        if state.all != self.all || mem::take(&mut state.has_permit) {
             return Poll::Ready(());
         }
         state.wakers.push(cx.waker().clone());
