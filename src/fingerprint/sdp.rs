@@ -223,6 +223,7 @@ impl Values {
     }
 }
 
+#[inline]
 fn hash(fields: &[Values]) -> u128 {
     let mut bytes = [0; 16 * Field::COUNT];
     for (place, values) in bytes.chunks_exact_mut(16).zip(fields) {
