@@ -13,8 +13,8 @@ export class Mesh {
   media = null;
   offers = { sent: 0, received: 0, answered: 0, ignored: 0, reasons: {} };
   #totals = new Map();
-  /** The number of the latest offer. Notices of the server name it. */
-  #number = 0;
+  /** The number of the latest offer. Answers and notices name it. It starts at random: an earlier page had others. */
+  #number = Math.floor(Math.random() * 2 ** 32);
 
   /** `answerWait` and `pingEvery` are in milliseconds. */
   constructor({ send, log, changed, answerWait = 3_000, pingEvery = 1_000 }) {
@@ -23,14 +23,14 @@ export class Mesh {
 
   /** Handles a message of the server or of a peer. */
   receive(message) {
-    const { from, sdp, candidate, peer, goesOn } = message;
+    const { from, sdp, number, candidate, peer, goesOn } = message;
     const handlers = {
       peers: () => this.#peers(message.peers),
       joined: () => this.#joined(peer),
       left: () => this.#left(peer),
       leave: () => this.#left(from),
-      offer: () => this.#onOffer(from, sdp, goesOn),
-      answer: () => this.#onAnswer(from, sdp),
+      offer: () => this.#onOffer(from, sdp, number, goesOn),
+      answer: () => this.#onAnswer(from, sdp, number),
       candidate: () => this.#onCandidate(from, candidate),
       ignored: () => this.#onIgnored(message),
       error: () => this.#onError(message),
@@ -88,7 +88,7 @@ export class Mesh {
     this.log("sent", `ICE restart sent to ${name}`);
   }
 
-  async #onOffer(name, sdp, goesOn) {
+  async #onOffer(name, sdp, number, goesOn) {
     this.offers.received += 1;
     const remote = this.#remote(name);
     let { pc } = remote;
@@ -103,15 +103,20 @@ export class Mesh {
       await pc.setRemoteDescription({ type: "offer", sdp });
       await this.#takeEarly(remote, pc);
       await pc.setLocalDescription();
-      this.send({ type: "answer", to: name, sdp: pc.localDescription.sdp });
+      this.send({ type: "answer", to: name, number, sdp: pc.localDescription.sdp });
     } catch (error) {
       this.log("bad", `Offer from ${name} failed: ${error.message}`);
     }
   }
 
-  async #onAnswer(name, sdp) {
+  async #onAnswer(name, sdp, number) {
     const remote = this.remotes.get(name);
     if (!remote?.pc) return;
+    // Applied to a newer offer, it would break the call: the two connections have different ICE credentials.
+    if (number !== undefined && number !== remote.number) {
+      this.log("ignored", `${name} answered an earlier offer`);
+      return;
+    }
     const { pc } = remote;
     if (pc.signalingState !== "have-local-offer") {
       this.log("bad", `${name} answered again, but no offer is waiting`);
