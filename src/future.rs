@@ -65,7 +65,6 @@ where
             route,
             core,
             spawn,
-            is_polling: false,
         };
         Self {
             state: State::found(found, target),

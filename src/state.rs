@@ -265,7 +265,6 @@ where
             route,
             core,
             spawn,
-            is_polling,
         } = target;
         route.note_admitted();
         let fence = shared.as_ref().and_then(|shared| shared.fence());
@@ -276,7 +275,7 @@ where
         let admission = Admission::new(session, fence, route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, shared, Arc::clone(core));
-        Self::Running(spawn.start(lead, is_polling))
+        Self::Running(spawn.start(lead))
     }
 
     fn concluded(verdict: Verdict<Infallible, Infallible>, core: &Core<A>) -> Self {
