@@ -122,7 +122,10 @@ impl Measured {
 }
 
 fn refusing() -> Scene {
-    let mut layered = Layered::new(Policy::Refuse, |builder| builder.name("refusing"));
+    // The other scenes advance the clock. What this one holds must still be there.
+    let mut layered = Layered::new(Policy::Refuse, |builder| {
+        builder.name("refusing").cooldown(3600 * SECOND).window(3600 * SECOND)
+    });
     let Layered { manual, service, .. } = &mut layered;
     drop(spawn(service.call(other("p"))));
     drop(pending(service, offer("p", "dropped")));
