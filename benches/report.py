@@ -24,7 +24,7 @@ RESULTS = ROOT / "docs/benchmarks"
 PAGE = ROOT / "docs/benchmarks.md"
 
 # The order on the page.
-ORDER = ["hot_path", "instructions", "fingerprint", "footprint", "stall", "http", "peers"]
+ORDER = ["hot_path", "instructions", "fingerprint", "footprint", "stall", "http", "peers", "store"]
 
 # Text is drawn as paths, so that it looks the same with any fonts. The background is transparent and the colours are
 # medium, so that plots are legible on white and on dark pages.
