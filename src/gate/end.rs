@@ -48,6 +48,7 @@ impl End {
     }
 
     /// Returns what followers do next, and what is remembered.
+    #[inline]
     pub(super) fn resolve(self, settings: &Settings, now: Tick) -> (Resolution, Option<Processed>) {
         let refused = |reason| Resolution::Refused(Refusal::new(reason));
         match self {

@@ -44,6 +44,7 @@ impl Peers {
     /// The lock table is asked first: an active peer's entry also holds its newest history. Otherwise the cache is read.
     /// If the offer is not in it, the lock table decides, unless a write to the cache has arrived in between: it may
     /// have been the history with this very offer, and then everything is read again.
+    #[inline]
     pub(super) fn decide(&self, arrival: &Arrival<'_>, effects: &mut Effects) -> (Verdict<Grant, Place>, Tick) {
         let peer = arrival.offer.peer();
         let shard = self.shard(peer);
@@ -123,6 +124,7 @@ impl Peers {
     }
 
     /// Ends a claim. Returns the time of the end.
+    #[inline]
     pub(super) fn release(&self, peer: PeerKey, number: ClaimNumber, end: End, effects: &mut Effects) -> Tick {
         self.with(peer, |table, now| {
             table.release(peer, number, end, &self.rules(now), effects);
@@ -155,6 +157,7 @@ impl Peers {
     }
 
     /// Writes a changed history to the cache.
+    #[inline]
     pub(super) fn write_back(&self, peer: PeerKey, write: PendingWrite) {
         self.memory.write_back(peer, write, |version| {
             let mut outdated = None;
@@ -166,10 +169,12 @@ impl Peers {
 
     /// Runs `act` under the mutex of the peer's shard, with the time read under that mutex. An older time would find
     /// deadlines still ahead that another thread has found passed, and leave entries behind that nobody removes.
+    #[inline]
     pub(super) fn with<T>(&self, peer: PeerKey, act: impl FnOnce(&mut LockTable, Tick) -> T) -> T {
         self.shard(peer).with(|table| act(table, self.clock.now()))
     }
 
+    #[inline]
     pub(super) fn rules(&self, now: Tick) -> Rules<'_> {
         Rules {
             now,

@@ -152,6 +152,7 @@ impl LockTable {
     }
 
     /// Ends a claim: the lock is free or cools down, and the history may have to be written to the cache.
+    #[inline]
     pub(super) fn release(
         &mut self,
         id: PeerKey,
