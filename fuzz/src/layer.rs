@@ -6,6 +6,7 @@ use std::{
     future::{Ready, ready},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tower_layer::Layer;
@@ -50,6 +51,9 @@ fn offer_is_processed_once_then_released() {
     let layer = OfferDedupLayer::builder()
         .offers(|(peer, offer, _): &Message| Some(Offer::new(*peer, Fingerprint::sdp(offer))))
         .answer(Refuse::with(|refusal| refusal.reason()))
+        // Longer than the test takes, also under miri.
+        .window(Duration::from_secs(3600))
+        .cooldown(Duration::from_secs(3600))
         .build();
     let handle = layer.handle();
     let mut service = layer.layer(Inner);
