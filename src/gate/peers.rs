@@ -1,6 +1,8 @@
 //! [`Peers`]: the state of all peers, and the decisions on it. Guards, events and counters are the business of
 //! [`Gate`](super::gate::Gate).
 
+use std::sync::PoisonError;
+
 use super::{
     clock::{Clock, Tick},
     decision::{Arrival, Grant, Place, Rules, Scope, Verdict},
@@ -9,8 +11,8 @@ use super::{
     history::Cutoff,
     memory::{Memory, PendingWrite},
     number::{ClaimNumber, Floor, Numbers},
-    sync::SHARDS,
-    table::{COOLDOWN_BYTES, LockTable, Shard},
+    sync::{Mutex, SHARDS},
+    table::{COOLDOWN_BYTES, LockTable},
 };
 use crate::{PeerKey, Stats, fence::Fence, settings::Settings};
 
@@ -219,5 +221,16 @@ impl Peers {
 
     fn shard(&self, peer: PeerKey) -> &Shard {
         &self.shards[peer.shard(SHARDS)]
+    }
+}
+
+/// One part of the lock table. Each peer belongs to one shard.
+#[derive(Debug, Default)]
+pub(super) struct Shard(Mutex<LockTable>);
+
+impl Shard {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut LockTable) -> T) -> T {
+        // Poisoning is ignored: nothing that runs under the mutex calls user code, so nothing in it panics.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -5,12 +5,9 @@
 //!
 //! Plain state under the shard's mutex, like [`Active`].
 
-use std::{
-    collections::{
-        HashMap, VecDeque,
-        hash_map::{Entry, OccupiedEntry},
-    },
-    sync::PoisonError,
+use std::collections::{
+    HashMap, VecDeque,
+    hash_map::{Entry, OccupiedEntry},
 };
 
 use foldhash::fast::RandomState;
@@ -26,7 +23,7 @@ use super::{
     memory::PendingWrite,
     number::ClaimNumber,
     peer::Peer,
-    sync::{Mutex, SHARDS},
+    sync::SHARDS,
 };
 use crate::{PeerKey, WhenBusy, settings::Settings};
 
@@ -36,17 +33,6 @@ pub(super) const COOLDOWN_BYTES: usize = 96;
 
 /// Below this many entries a table is never shrunk.
 const SMALL: usize = 64;
-
-/// One part of the lock table. Each peer belongs to one shard.
-#[derive(Debug, Default)]
-pub(super) struct Shard(Mutex<LockTable>);
-
-impl Shard {
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut LockTable) -> T) -> T {
-        // Poisoning is ignored: nothing that runs under the mutex calls user code, so nothing in it panics.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// The peers of one shard that are busy, cooling down or waited for. Entries remove themselves.
 #[derive(Debug, Default)]
