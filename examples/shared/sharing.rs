@@ -82,19 +82,21 @@ impl Sharing {
 }
 
 impl Url {
+    fn without_scheme(&self) -> &str {
+        self.0.split_once("://").map_or("", |(_, rest)| rest)
+    }
+
     /// Returns the part after the scheme and the credentials.
     fn place(&self) -> &str {
-        let (_, rest) = self.0.split_once("://").unwrap_or_default();
         // A password may contain anything that a path may, so the last `@` ends it.
-        rest.rsplit('@').next().unwrap_or_default()
+        self.without_scheme().rsplit('@').next().unwrap_or_default()
     }
 
     /// Returns whether the server is on this machine.
     #[cfg(feature = "redis")]
     fn is_local(&self) -> bool {
-        let (_, rest) = self.0.split_once("://").unwrap_or_default();
         // As a URL is read: the first of these ends the host, whatever follows.
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let authority = self.without_scheme().split(['/', '?', '#']).next().unwrap_or_default();
         let host = authority.rsplit('@').next().unwrap_or_default();
         let host = match host.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => host,

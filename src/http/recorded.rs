@@ -157,12 +157,11 @@ fn named_hop_by_hop(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Returns whether a field concerns one connection only, or is set anew in each replay.
 fn is_never_kept(name: &HeaderName) -> bool {
-    matches!(
+    let is_of_one_connection = matches!(
         name.as_str(),
         "connection"
             | "content-length"
             | "keep-alive"
-            | "offer-replayed"
             | "proxy-authenticate"
             | "proxy-authorization"
             | "proxy-connection"
@@ -170,7 +169,8 @@ fn is_never_kept(name: &HeaderName) -> bool {
             | "trailer"
             | "transfer-encoding"
             | "upgrade"
-    )
+    );
+    is_of_one_connection || name == OFFER_REPLAYED
 }
 
 /// Returns whether a field is repeated by default: not if it belongs to one response, as a cookie, a date, a count of

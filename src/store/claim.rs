@@ -77,6 +77,18 @@ pub struct Ask {
     pub supersede: Option<Duration>,
 }
 
+impl Ask {
+    /// Returns the claim that is held if this is granted.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held {
+            peer: self.peer,
+            fingerprint: self.fingerprint,
+            token: self.token,
+        }
+    }
+}
+
 /// The answer to an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {

@@ -10,7 +10,7 @@ use idempotent::{
 use tower_offer_dedup::{
     Fingerprint, PeerKey,
     answer::EncodedRecord,
-    store::{Ask, ClaimToken, Claimed, Completed, Completion, Held, RedisStore, SharedStore},
+    store::{Ask, ClaimToken, Claimed, Completed, Completion, RedisStore, SharedStore},
 };
 
 use crate::{
@@ -102,14 +102,6 @@ pub(crate) fn ask(store: &RedisStore, peer: (&'static str, usize, usize), unique
     }
 }
 
-pub(crate) fn held(ask: Ask) -> Held {
-    Held {
-        peer: ask.peer,
-        fingerprint: ask.fingerprint,
-        token: ask.token,
-    }
-}
-
 pub(crate) fn completion() -> Completion {
     Completion {
         window: WINDOW,
@@ -127,7 +119,7 @@ async fn play_ours(store: &RedisStore, round: usize, calls: usize) -> Round {
         timed(&mut times[0], store.ping()).await.expect("a reply");
         let claimed = timed(&mut times[1], store.claim(first)).await;
         assert!(matches!(claimed, Ok(Claimed::Admitted { .. })), "{claimed:?}");
-        let completed = timed(&mut times[2], store.complete(held(first), completion())).await;
+        let completed = timed(&mut times[2], store.complete(first.held(), completion())).await;
         assert_eq!(completed.ok(), Some(Completed::Done));
         let claimed = timed(&mut times[3], store.claim(again)).await;
         assert!(

@@ -24,7 +24,7 @@ use tower_offer_dedup::store::{RedisOptions, RedisStore};
 
 use server::Server;
 
-/// How much is measured.
+/// The amount of work.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) rounds: usize,

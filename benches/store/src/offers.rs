@@ -1,4 +1,4 @@
-//! What the store adds to `whip()` at a steady rate of new offers.
+//! The latency that the store adds to `whip()` at a steady rate of new offers.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How soon a node that waits for another one hears of the completion.
+//! The time until a node that waits for another one learns of the completion.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use tower_offer_dedup::store::{Claimed, Completed, Notice, SharedStore};
 
 use crate::{
     Size,
-    calls::{ask, completion, held},
+    calls::{ask, completion},
     node,
     report::Report,
     server::Server,
@@ -34,7 +34,7 @@ pub(crate) async fn measure(server: &Server, size: Size, report: &mut Report) {
             let claimed = second.claim(other).await;
             assert!(matches!(claimed, Ok(Claimed::InFlight { .. })), "{claimed:?}");
             let start = Instant::now();
-            let completing = tokio::spawn(first.complete(held(mine), completion()));
+            let completing = tokio::spawn(first.complete(mine.held(), completion()));
             while notices.next().await.expect("the notices should go on") != Notice::Wake(mine.peer) {}
             times[1].push(start.elapsed());
             let completed = completing.await.expect("the call should not panic");

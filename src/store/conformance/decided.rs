@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{Ask, Claimed, Lost, Notice, Renewed},
-    node::{LONG, Pair, SHORT, after_short, assert_admitted, assert_in_lease, held},
+    node::{LONG, Pair, SHORT, after_short, assert_admitted, assert_in_lease},
 };
 
 pub(super) async fn free_peer_admits(pair: &mut Pair) {
@@ -86,7 +86,7 @@ pub(super) async fn renewal_never_acquires(pair: &mut Pair) {
 
 pub(super) async fn unclaimed_renewal_is_lost(pair: &mut Pair) {
     let ask = pair.first.question("f");
-    let renewed = pair.first.renew(held(ask), LONG, false).await;
+    let renewed = pair.first.renew(ask.held(), LONG, false).await;
     assert_eq!(renewed, Renewed::Lost, "a claim that was never granted is not renewed");
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn late_renewal_keeps_claim(pair: &mut Pair) {
     };
     pair.first.admitted_as(ask).await;
     after_short().await;
-    let renewed = pair.first.renew(held(ask), LONG, false).await;
+    let renewed = pair.first.renew(ask.held(), LONG, false).await;
     assert_eq!(
         renewed,
         Renewed::Yes,

@@ -122,7 +122,7 @@ impl Node {
         let Claimed::Admitted { fence, .. } = claimed else {
             panic!("a free peer admits, but the answer is {claimed:?}");
         };
-        (held(ask), fence)
+        (ask.held(), fence)
     }
 
     /// Claims `offer` for a lease that ends soon.
@@ -140,7 +140,7 @@ impl Node {
             supersede: Some(LONG),
             ..self.question(offer)
         };
-        (held(ask), self.claim(ask).await)
+        (ask.held(), self.claim(ask).await)
     }
 
     pub(super) async fn renew(&self, held: Held, lease: Duration, is_abandoned: bool) -> Renewed {
@@ -228,14 +228,6 @@ pub(super) async fn after_short() {
 
 pub(super) fn fingerprint(offer: &str) -> Fingerprint {
     Fingerprint::exact(offer.as_bytes())
-}
-
-pub(super) fn held(ask: Ask) -> Held {
-    Held {
-        peer: ask.peer,
-        fingerprint: ask.fingerprint,
-        token: ask.token,
-    }
 }
 
 /// Remembers for long, without a cooldown or a record.

@@ -1,9 +1,6 @@
 //! Release: the end of a claim without a memory.
 
-use super::{
-    super::Claimed,
-    node::{Pair, held},
-};
+use super::{super::Claimed, node::Pair};
 
 pub(super) async fn released_offer_is_admitted_again(pair: &mut Pair) {
     let (held, lower) = pair.first.admitted("f").await;
@@ -26,7 +23,7 @@ pub(super) async fn release_wakes_waiting_nodes(pair: &mut Pair) {
 pub(super) async fn foreign_release_does_nothing(pair: &mut Pair) {
     pair.first.admitted("f").await;
     let other = pair.second.question("f");
-    pair.second.release(held(other)).await;
+    pair.second.release(other.held()).await;
     let claimed = pair.second.ask("g").await;
     assert!(
         matches!(claimed, Claimed::Busy { .. }),

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notice, Renewed, Scope},
-    node::{LONG, NO_WAIT, Pair, SHORT, after_short, assert_admitted, assert_superseded, fingerprint, held, plain},
+    node::{LONG, NO_WAIT, Pair, SHORT, after_short, assert_admitted, assert_superseded, fingerprint, plain},
 };
 
 /// Has the second node displace the claim of the first. Returns both.
@@ -104,7 +104,7 @@ pub(super) async fn confirmed_stop_keeps_late_claim(pair: &mut Pair) {
     pair.first.release(old).await;
     after_short().await;
     // A late completion counts, whatever the displaced claim has done.
-    pair.second.complete(held(ask), plain()).await;
+    pair.second.complete(ask.held(), plain()).await;
 }
 
 pub(super) async fn marks_name_newest_claim(pair: &mut Pair) {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Fingerprint, PeerKey, extract::SessionUri};
 
-/// Those who listen on a node.
+/// The listeners of a node.
 #[derive(Debug, Default)]
 pub(super) struct Listeners(Mutex<Vec<Notifier>>);
 

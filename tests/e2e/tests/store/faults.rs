@@ -10,9 +10,7 @@ use tower_offer_dedup::{
     store::{Claimed, Notice, RedisOptions, Renewed, Scope, SharedStore},
 };
 
-use crate::support::{
-    SECRET, admitted, ask, assert_processed, claim_when_back, complete, completion, expect, held, node,
-};
+use crate::support::{SECRET, admitted, ask, assert_processed, claim_when_back, complete, completion, expect, node};
 
 #[tokio::test]
 async fn restarted_server_is_used_again() {
@@ -105,7 +103,7 @@ async fn lost_data_keeps_numbers_rising() {
     let lower = admitted(&store, ask(&store, "alice", 1)).await;
     server.cli(&["FLUSHALL"]);
     let renewed = store
-        .renew(held(ask(&store, "alice", 1)), Duration::from_secs(10), false)
+        .renew(ask(&store, "alice", 1).held(), Duration::from_secs(10), false)
         .await;
     assert_eq!(renewed.expect("the call should succeed"), Renewed::Lost);
     let higher = admitted(&store, ask(&store, "alice", 2)).await;
@@ -138,14 +136,14 @@ async fn full_memory_lets_running_work_end() {
         let waiting = second.claim(ask(&second, "alice", 1)).await;
         assert!(matches!(waiting, Ok(Claimed::InFlight { .. })), "{waiting:?}");
         let renewed = first
-            .renew(held(ask(&first, "alice", 1)), Duration::from_secs(10), true)
+            .renew(ask(&first, "alice", 1).held(), Duration::from_secs(10), true)
             .await;
         assert_eq!(renewed.expect("a renewal needs no memory"), Renewed::Yes);
         complete(&first, ask(&first, "alice", 1)).await;
         expect(&mut notices, Notice::Wake(PeerKey::from("alice"))).await;
         assert_processed(&second, ask(&second, "alice", 2)).await;
         first
-            .release(held(ask(&first, "bob", 1)))
+            .release(ask(&first, "bob", 1).held())
             .await
             .expect("a release needs no memory");
         let forgotten = first.forget(PeerKey::from("carol"), Scope::Peer).await;
@@ -185,7 +183,7 @@ async fn everything_stored_expires() {
             let mut completion = completion();
             completion.window = lease;
             store
-                .complete(held(ask), completion)
+                .complete(ask.held(), completion)
                 .await
                 .expect("the call should succeed");
         }

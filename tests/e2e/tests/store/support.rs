@@ -7,8 +7,7 @@ use tower_offer_dedup::{
     Fingerprint, PeerKey,
     answer::EncodedRecord,
     store::{
-        Ask, ClaimToken, Claimed, Completed, Completion, Fence, Held, Notice, Notices, RedisOptions, RedisStore,
-        SharedStore,
+        Ask, ClaimToken, Claimed, Completed, Completion, Fence, Notice, Notices, RedisOptions, RedisStore, SharedStore,
     },
 };
 
@@ -34,14 +33,6 @@ pub(crate) fn ask(store: &RedisStore, peer: &str, unique: u64) -> Ask {
     }
 }
 
-pub(crate) fn held(ask: Ask) -> Held {
-    Held {
-        peer: ask.peer,
-        fingerprint: ask.fingerprint,
-        token: ask.token,
-    }
-}
-
 pub(crate) fn completion() -> Completion {
     Completion {
         window: LEASE,
@@ -63,7 +54,7 @@ pub(crate) async fn admitted(store: &RedisStore, ask: Ask) -> Fence {
 }
 
 pub(crate) async fn complete(store: &RedisStore, ask: Ask) {
-    let completed = store.complete(held(ask), completion()).await;
+    let completed = store.complete(ask.held(), completion()).await;
     assert_eq!(completed.expect("the call should succeed"), Completed::Done);
 }
 
