@@ -3,25 +3,32 @@
 use std::time::Duration;
 
 use e2e::redis::Server;
+use tokio::sync::oneshot;
 
 use crate::{
     faults::MODES,
-    node::{Handler, nodes, until},
+    node::{Handler, Mode, Node, Reply, assert_answered_or_aborted, nodes, until},
     table::{Row, note},
 };
 
 const HOUR: i32 = 3600;
 
+/// Starts two nodes. The first one has processed an offer of Alice, and is processing one of Bob.
+async fn start(mode: Mode) -> (Server, Handler, [Node; 2], oneshot::Receiver<Reply>) {
+    let server = Server::start_with_clock();
+    let handler = Handler::held();
+    let nodes: [Node; 2] = nodes(&server.url(), &handler, mode).await;
+    handler.answer(1);
+    nodes[0].call("alice", "f").await.expect("an answer");
+    let held = nodes[0].send("bob", "f");
+    handler.until_called(2).await;
+    (server, handler, nodes, held)
+}
+
 #[tokio::test]
 async fn clock_step_back_runs_nothing_twice() {
     for (mode, settings) in MODES {
-        let server = Server::start_with_clock();
-        let handler = Handler::held();
-        let [a, b] = nodes(&server.url(), &handler, settings).await;
-        handler.answer(1);
-        a.call("alice", "f").await.expect("an answer");
-        let held = a.send("bob", "f");
-        handler.until_called(2).await;
+        let (server, handler, [a, b], held) = start(settings).await;
 
         let before = server.cli(&["TIME"]);
         server.set_clock(-HOUR);
@@ -58,13 +65,7 @@ async fn clock_step_back_runs_nothing_twice() {
 #[tokio::test]
 async fn clock_step_forward_ends_leases_and_windows() {
     for (mode, settings) in MODES {
-        let server = Server::start_with_clock();
-        let handler = Handler::held();
-        let [a, b] = nodes(&server.url(), &handler, settings).await;
-        handler.answer(1);
-        a.call("alice", "f").await.expect("an answer");
-        let held = a.send("bob", "f");
-        handler.until_called(2).await;
+        let (server, handler, [a, b], held) = start(settings).await;
 
         // The node does not renew its lease in time.
         a.pause(Duration::from_secs(3));
@@ -76,11 +77,7 @@ async fn clock_step_forward_ends_leases_and_windows() {
         assert!(fences[1] < fences[2], "{fences:?}");
         handler.answer(1_000);
         assert_eq!(overtaking.await.unwrap(), Ok("answer 3".to_owned()));
-        let late = held.await.unwrap();
-        assert!(
-            late == Ok("answer 2".to_owned()) || late == Err("aborted".to_owned()),
-            "{late:?}"
-        );
+        assert_answered_or_aborted(&held.await.unwrap(), "answer 2");
         // The store's window is over, the node's own is not.
         assert_eq!(a.call("alice", "f").await, Ok("answer 1".to_owned()));
         assert_eq!(b.call("alice", "f").await, Ok("answer 4".to_owned()));

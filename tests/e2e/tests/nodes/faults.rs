@@ -6,7 +6,7 @@ use e2e::redis::{Engine, Server};
 
 use crate::{
     link::Link,
-    node::{CLOSED, Handler, Mode, Node, OPEN, nodes, until},
+    node::{CLOSED, Handler, Mode, Node, OPEN, assert_answered_or_aborted, nodes, until},
     table::{Row, note},
 };
 
@@ -266,11 +266,7 @@ async fn paused_node_is_overtaken() {
         assert!(fences[0] < fences[1], "{fences:?}");
         handler.answer(1000);
         assert_eq!(second.await.unwrap(), Ok("answer 2".to_owned()));
-        let late = first.await.unwrap();
-        assert!(
-            late == Ok("answer 1".to_owned()) || late == Err("aborted".to_owned()),
-            "{late:?}"
-        );
+        assert_answered_or_aborted(&first.await.unwrap(), "answer 1");
         until("the late completion is settled", || a.stats().claims == 0).await;
         // Nothing of the first offer is remembered.
         a.call("alice", "first").await.expect("an answer");

@@ -6,6 +6,8 @@
 mod clock;
 mod faults;
 mod link;
+mod lost_writes;
 mod node;
 mod promises;
 mod table;
+mod upgrade;

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -21,6 +21,14 @@ use tower_offer_dedup::{
     extract::{Admission, ExtractOffer, Found},
     store::{Fence, OnStoreError, RedisOptions},
 };
+
+pub(crate) const SECRET: &[u8] = b"a secret of all nodes";
+
+/// The text of an offer whose processing takes until [`Handler::answer_held`].
+pub(crate) const HELD: &str = "held";
+
+/// Longer than a slow machine takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer, or the reason of a refusal.
 pub(crate) type Reply = Result<String, String>;
@@ -40,6 +48,8 @@ struct State {
     calls: Mutex<Vec<Message>>,
     /// A permit for each call that may be answered.
     answers: Semaphore,
+    /// Closed when offers with the text [`HELD`] may be answered.
+    held: Semaphore,
     running: Mutex<HashMap<String, usize>>,
     /// The most calls of one peer that ran at once.
     overlap: AtomicUsize,
@@ -58,6 +68,7 @@ impl Handler {
         Self(Arc::new(State {
             calls: Mutex::default(),
             answers: Semaphore::new(0),
+            held: Semaphore::new(0),
             running: Mutex::default(),
             overlap: AtomicUsize::new(0),
         }))
@@ -67,18 +78,28 @@ impl Handler {
         self.0.answers.add_permits(calls);
     }
 
+    pub(crate) fn answer_held(&self) {
+        self.0.held.close();
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.0.calls.lock().unwrap().len()
     }
 
+    /// Returns the numbers that the calls came with.
     pub(crate) fn fences(&self) -> Vec<Option<Fence>> {
-        self.0
-            .calls
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|message| message.fence)
-            .collect()
+        self.fences_if(|_| true)
+    }
+
+    /// Returns the numbers that the calls for one offer came with.
+    pub(crate) fn fences_of(&self, peer: &str, text: &str) -> Vec<Option<Fence>> {
+        self.fences_if(|message| message.peer == peer && message.text == text)
+    }
+
+    fn fences_if(&self, is_meant: impl Fn(&Message) -> bool) -> Vec<Option<Fence>> {
+        let calls = self.0.calls.lock().unwrap();
+        let meant = calls.iter().filter(|message| is_meant(message));
+        meant.map(|message| message.fence).collect()
     }
 
     /// The most calls of one peer that ran at once.
@@ -97,7 +118,12 @@ impl Handler {
             calls.push(message.clone());
             calls.len()
         };
+        let is_held = message.text == HELD;
         let _running = Running::start(&self.0, message.peer);
+        if is_held {
+            // An error says that it was closed.
+            let _ = self.0.held.acquire().await;
+        }
         self.0.answers.acquire().await.expect("never closed").forget();
         Ok(Ok(format!("answer {number}")))
     }
@@ -165,7 +191,7 @@ pub(crate) const CLOSED: Mode = Mode {
 };
 
 impl Node {
-    pub(crate) async fn start(url: String, handler: &Handler, mode: Mode) -> Self {
+    pub(crate) async fn start(options: RedisOptions, handler: &Handler, mode: Mode) -> Self {
         let (jobs, mut inbox) = mpsc::unbounded_channel::<Job>();
         let (started, starting) = oneshot::channel();
         let handler = handler.clone();
@@ -173,7 +199,7 @@ impl Node {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().expect("a runtime");
             runtime.block_on(LocalSet::new().run_until(async move {
-                let store = RedisOptions::new(url).secret(b"a secret of all nodes").connect().await;
+                let store = options.secret(SECRET).connect().await;
                 let layer = OfferDedupLayer::builder()
                     .offers(Offers)
                     .when_busy(mode.when_busy)
@@ -229,12 +255,19 @@ impl Node {
     ) -> (Reply, usize) {
         let mut reply = reply.await.expect("a reply");
         let mut refused = 0;
+        let start = Instant::now();
         while reply == Err("store_unavailable".to_owned()) {
+            assert!(start.elapsed() < PATIENCE, "the store should come back");
             refused += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
             reply = self.call(peer, text).await;
         }
         (reply, refused)
+    }
+
+    /// Sends an offer until it is not refused for want of the store.
+    pub(crate) async fn call_until_back(&self, peer: &str, text: &str) -> Reply {
+        self.until_answered(self.send(peer, text), peer, text).await.0
     }
 
     /// Stops the node's thread: nothing of it runs meanwhile, not even its timers.
@@ -259,7 +292,7 @@ impl Node {
 pub(crate) async fn nodes<const N: usize>(url: &str, handler: &Handler, mode: Mode) -> [Node; N] {
     let mut nodes = Vec::new();
     for _ in 0..N {
-        nodes.push(Node::start(url.to_owned(), handler, mode).await);
+        nodes.push(Node::start(RedisOptions::new(url), handler, mode).await);
     }
     nodes
         .try_into()
@@ -268,9 +301,18 @@ pub(crate) async fn nodes<const N: usize>(url: &str, handler: &Handler, mode: Mo
 
 /// Waits for a condition. A slow machine may take long.
 pub(crate) async fn until(what: &str, is_true: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !is_true() {
-        assert!(start.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Asserts the reply to an offer that was overtaken: its own answer, or that it was aborted.
+#[track_caller]
+pub(crate) fn assert_answered_or_aborted(late: &Reply, answer: &str) {
+    assert!(
+        *late == Ok(answer.to_owned()) || *late == Err("aborted".to_owned()),
+        "{late:?}"
+    );
 }

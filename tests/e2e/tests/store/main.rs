@@ -5,9 +5,6 @@
 mod conformance;
 mod failover;
 mod faults;
-mod lost_writes;
-mod nodes;
 mod options;
 mod support;
 mod traffic;
-mod upgrade;

@@ -1,6 +1,4 @@
 //! A replica takes over without the last writes of its master. What is left of the promise, counted behind the layers.
-//!
-//! `cargo test -p e2e --test store lost_writes -- --nocapture` prints the rows of the table of faults.
 
 use std::time::Duration;
 
@@ -9,11 +7,21 @@ use tokio::time::{Instant, sleep};
 use tower_offer_dedup::store::{OnStoreError, RedisOptions};
 
 use crate::{
-    nodes::{HELD, Inner, Node},
-    support::PATIENCE,
+    faults::MODES,
+    node::{HELD, Handler, Mode, Node, PATIENCE},
+    table::{Row, note},
 };
 
-const MODES: [(&str, OnStoreError); 2] = [("closed", OnStoreError::FailClosed), ("open", OnStoreError::FailOpen)];
+const SENTINEL: [&str; 3] = [
+    "failover by Sentinel: replicated",
+    "failover by Sentinel: last writes lost",
+    "failover by Sentinel: meanwhile",
+];
+const CLUSTER: [&str; 3] = [
+    "failover in a cluster: replicated",
+    "failover in a cluster: last writes lost",
+    "failover in a cluster: meanwhile",
+];
 
 /// The offers that were processed while the replicas were in sync.
 const KEPT: usize = 12;
@@ -36,12 +44,17 @@ async fn until_shared(nodes: [&Node; 2], peer: &str) {
 }
 
 /// Plays a failover that loses a completion and a claim of one peer. `servers` are all masters and replicas.
-async fn failover(fault: &str, servers: &mut [Server], options: impl Fn() -> RedisOptions, mode: (&str, OnStoreError)) {
-    let inner = Inner::new();
+async fn failover(
+    faults: [&'static str; 3],
+    servers: &mut [Server],
+    options: impl Fn() -> RedisOptions,
+    (mode, settings): (&'static str, Mode),
+) {
+    let handler = Handler::ready();
     let (a, b, c) = (
-        Node::start(options(), &inner, mode.1).await,
-        Node::start(options(), &inner, mode.1).await,
-        Node::start(options(), &inner, mode.1).await,
+        Node::start(options(), &handler, settings).await,
+        Node::start(options(), &handler, settings).await,
+        Node::start(options(), &handler, settings).await,
     );
     let mut kept = Vec::new();
     for peer in 0..KEPT {
@@ -51,7 +64,7 @@ async fn failover(fault: &str, servers: &mut [Server], options: impl Fn() -> Red
                 .expect("an answer"),
         );
     }
-    assert_eq!(inner.calls(), KEPT);
+    assert_eq!(handler.calls(), KEPT);
     let is_master = |&server: &usize| servers[server].info("role") == "master";
     let (masters, replicas): (Vec<_>, Vec<_>) = (0..servers.len()).partition(is_master);
     for &master in &masters {
@@ -70,7 +83,7 @@ async fn failover(fault: &str, servers: &mut [Server], options: impl Fn() -> Red
     }
     let completed = a.call("alice", "f").await.expect("an answer");
     let running = a.send("alice", HELD);
-    inner.until_called(KEPT + 2).await;
+    handler.until_called(KEPT + 2).await;
     let mut grown = masters
         .iter()
         .zip(&sizes)
@@ -79,14 +92,14 @@ async fn failover(fault: &str, servers: &mut [Server], options: impl Fn() -> Red
     servers[victim].kill();
 
     // New offers are refused, or decided by the node alone.
-    let before = inner.calls();
+    let before = handler.calls();
     let during = b.call("alice", "during").await;
     let refused = usize::from(during.is_err());
-    match mode.1 {
+    match settings.on_store_error {
         OnStoreError::FailClosed => assert_eq!(during, Err("store_unavailable".to_owned())),
         OnStoreError::FailOpen => assert!(during.is_ok(), "{during:?}"),
     }
-    assert_eq!(inner.calls() - before, 1 - refused);
+    assert_eq!(handler.calls() - before, 1 - refused);
     assert_eq!(
         a.call("alice", "f").await,
         Ok(completed.clone()),
@@ -96,19 +109,19 @@ async fn failover(fault: &str, servers: &mut [Server], options: impl Fn() -> Red
     until_shared([&b, &c], "alice").await;
 
     // Lost with the master: the memory, and the claim of the offer that runs.
-    let before = inner.calls();
+    let before = handler.calls();
     let again = b.call_until_back("alice", "f").await.expect("an answer");
     assert_ne!(again, completed);
     let second = b.send("alice", HELD);
-    inner.until_called(before + 2).await;
+    handler.until_called(before + 2).await;
     for text in ["f", HELD] {
-        let fences = inner.fences("alice", text);
+        let fences = handler.fences_of("alice", text);
         assert_eq!(fences.len(), 2, "{text} runs twice");
         assert!(fences[0].is_some() && fences[0] < fences[1], "numbers rise: {fences:?}");
     }
-    inner.answer_held();
-    let second = second.await.expect("the call should not panic").expect("an answer");
-    let late = running.await.expect("the call should not panic");
+    handler.answer_held();
+    let second = second.await.expect("a reply").expect("an answer");
+    let late = running.await.expect("a reply");
     assert!(late.is_ok() || late == Err("aborted".to_owned()), "{late:?}");
     assert_eq!(
         c.call_until_back("alice", HELD).await,
@@ -120,13 +133,20 @@ async fn failover(fault: &str, servers: &mut [Server], options: impl Fn() -> Red
     for (peer, answer) in kept.into_iter().enumerate() {
         let peer = format!("kept {peer}");
         assert_eq!(c.call_until_back(&peer, "f").await, Ok(answer), "{peer}");
-        assert_eq!(inner.fences(&peer, "f").len(), 1, "{peer}");
+        assert_eq!(handler.fences_of(&peer, "f").len(), 1, "{peer}");
     }
-    println!(
-        "| {fault}, the last writes lost | {} | {} offers, replicated: processed {KEPT} times | 2 offers, lost: processed 4 \
-         times | 1 offer meanwhile: refused {refused} times |",
-        mode.0, KEPT
-    );
+    let [replicated, lost, meanwhile] = faults;
+    let row = |fault, offers, processed, refused, overlap| Row {
+        fault,
+        mode,
+        offers,
+        processed,
+        refused,
+        overlap,
+    };
+    note(row(replicated, KEPT, KEPT, 0, 1));
+    note(row(lost, 2, 4, 0, handler.overlap()));
+    note(row(meanwhile, 1, 1 - refused, refused, 1));
 }
 
 #[tokio::test]
@@ -141,7 +161,7 @@ async fn sentinel_failover_repeats_lost_writes_only() {
             replicas.contains("127.0.0.1")
         });
         let options = || RedisOptions::sentinel([sentinel.url()], "signaling");
-        failover("failover by Sentinel", &mut [master, replica], options, mode).await;
+        failover(SENTINEL, &mut [master, replica], options, mode).await;
     }
 }
 
@@ -150,12 +170,6 @@ async fn cluster_failover_repeats_lost_writes_only() {
     for mode in MODES {
         let mut servers = start_cluster(Engine::Redis);
         let urls: Vec<_> = servers.iter().map(Server::url).collect();
-        failover(
-            "failover in a cluster",
-            &mut servers,
-            || RedisOptions::cluster(urls.clone()),
-            mode,
-        )
-        .await;
+        failover(CLUSTER, &mut servers, || RedisOptions::cluster(urls.clone()), mode).await;
     }
 }

@@ -1,6 +1,6 @@
 //! A rolling upgrade: nodes of two format versions on one server.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use e2e::redis::{Engine, Server};
 use tokio::{
@@ -12,13 +12,10 @@ use tokio::{
 };
 use tower_offer_dedup::{
     PeerKey,
-    store::{OnStoreError, RedisOptions, Scope, SharedStore},
+    store::{RedisOptions, Scope, SharedStore},
 };
 
-use crate::{
-    nodes::{HELD, Inner, Node},
-    support::node,
-};
+use crate::node::{CLOSED, HELD, Handler, Node, SECRET};
 
 /// The version that this build speaks, and the one after it.
 const THIS: &[u8] = b"od1:";
@@ -74,7 +71,11 @@ fn keys(server: &Server, version: &[u8]) -> Vec<String> {
 
 /// Has a node forget a peer, and then everything.
 async fn forget_all(url: &str) {
-    let store = node(RedisOptions::new(url)).await;
+    // Each of the many calls of `clear` goes through the proxy.
+    let options = RedisOptions::new(url)
+        .secret(SECRET)
+        .call_timeout(Duration::from_secs(2));
+    let store = options.connect().await.expect("the server should be reached");
     let was_known = store.forget(PeerKey::from("bob"), Scope::Peer).await;
     assert!(was_known.expect("the call should succeed"));
     store.clear().await.expect("the call should succeed");
@@ -84,8 +85,8 @@ async fn forget_all(url: &str) {
 async fn versions_keep_apart_and_roll_back() {
     let server = Server::start(Engine::Redis, &[]);
     let (this, next) = (server.url(), next_version(server.port()).await);
-    let inner = Inner::new();
-    let start = async |url: &str| Node::start(RedisOptions::new(url), &inner, OnStoreError::FailClosed).await;
+    let handler = Handler::ready();
+    let start = async |url: &str| Node::start(RedisOptions::new(url), &handler, CLOSED).await;
     let (old, new) = (
         [start(&this).await, start(&this).await],
         [start(&next).await, start(&next).await],
@@ -98,7 +99,7 @@ async fn versions_keep_apart_and_roll_back() {
         assert_eq!(nodes[1].call_until_back("alice", "f").await, Ok(answer.clone()));
         answers.push(answer);
     }
-    assert_eq!(inner.calls(), 2, "the versions do not share what they remember");
+    assert_eq!(handler.calls(), 2, "the versions do not share what they remember");
     let (of_this, of_next) = (keys(&server, THIS), keys(&server, NEXT));
     assert_eq!(
         (of_this.len(), of_next.len()),
@@ -109,11 +110,11 @@ async fn versions_keep_apart_and_roll_back() {
 
     // A claim holds off the nodes of its version only.
     let running = old[0].send("bob", HELD);
-    inner.until_called(3).await;
+    handler.until_called(3).await;
     assert_eq!(old[1].call_until_back("bob", "g").await, Err("busy".to_owned()));
     assert!(new[0].call_until_back("bob", "g").await.is_ok());
-    inner.answer_held();
-    running.await.expect("the call should not panic").expect("an answer");
+    handler.answer_held();
+    running.await.expect("a reply").expect("an answer");
 
     // The new version forgets, and the old one keeps everything.
     let before = keys(&server, THIS);
@@ -128,10 +129,10 @@ async fn versions_keep_apart_and_roll_back() {
 
     // Rolled back, the nodes find what the old version remembers.
     drop((new, upgraded));
-    let calls = inner.calls();
+    let calls = handler.calls();
     let back = start(&this).await;
     assert_eq!(back.call_until_back("alice", "f").await, Ok(answers[0].clone()));
-    assert_eq!(inner.calls(), calls);
+    assert_eq!(handler.calls(), calls);
 
     // The old version forgets, and what the new one remembers waits for the next attempt.
     let before = keys(&server, NEXT);
@@ -142,8 +143,8 @@ async fn versions_keep_apart_and_roll_back() {
     );
     let again = start(&next).await;
     assert_eq!(again.call_until_back("alice", "f").await, newest);
-    assert_eq!(inner.calls(), calls);
+    assert_eq!(handler.calls(), calls);
     let fresh = start(&this).await;
     assert!(fresh.call_until_back("alice", "f").await.is_ok());
-    assert_eq!(inner.calls(), calls + 1, "the old version has forgotten it");
+    assert_eq!(handler.calls(), calls + 1, "the old version has forgotten it");
 }
