@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
+use e2e::{
+    http::Message,
+    whip_server::{OFFER, WhipServer},
+};
 use futures_util::future::join_all;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
     task::JoinSet,
     time::{interval, sleep},
-};
-
-use crate::{
-    http::Message,
-    server::{OFFER, WhipServer},
 };
 
 const SDP: &[(&str, &str)] = &[("Content-Type", "application/sdp")];

@@ -3,15 +3,9 @@
 //!
 //! `tests/run` installs Prometheus. If it is missing, these tests fail.
 
-#[allow(dead_code, reason = "the tests of the endpoint use all of it")]
-#[path = "../whip/http.rs"]
-mod http;
 mod load;
 mod nodes;
 mod prometheus;
-#[allow(dead_code, reason = "the tests of the endpoint use all of it")]
-#[path = "../whip/server.rs"]
-mod server;
 
 use std::{
     collections::BTreeSet,

@@ -9,15 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::program;
+use e2e::{program, whip_server::TIMEOUT};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::sleep,
 };
-
-use crate::server::TIMEOUT;
 
 /// Stopped on drop.
 pub(crate) struct Prometheus {

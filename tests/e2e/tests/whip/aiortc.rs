@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use e2e::whip_server::{TIMEOUT, WhipServer};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -9,10 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    clients::python,
-    server::{TIMEOUT, WhipServer},
-};
+use crate::clients::python;
 
 struct Publisher {
     child: Child,

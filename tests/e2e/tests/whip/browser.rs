@@ -5,14 +5,12 @@ use std::fs;
 use e2e::{
     chromium::{Chromium, Page},
     program::installed,
+    whip_server::{WhipServer, packets},
 };
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::{
-    proxy::{Fault, Proxy},
-    server::{WhipServer, packets},
-};
+use crate::proxy::{Fault, Proxy};
 
 /// Runs one test at a time: one browser is enough load for a small machine.
 static ALONE: Mutex<()> = Mutex::const_new(());

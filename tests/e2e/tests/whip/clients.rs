@@ -2,10 +2,8 @@
 
 use std::process::{Output, Stdio};
 
-use e2e::program::installed;
+use e2e::{program::installed, whip_server::TIMEOUT};
 use tokio::{process::Command, time::timeout};
-
-use crate::server::TIMEOUT;
 
 /// Python from the virtual environment that `tests/run` creates.
 pub(crate) fn python() -> Command {

@@ -1,11 +1,9 @@
 //! The endpoint's HTTP interface, as RFC 9725 defines it.
 
+use e2e::whip_server::{OFFER, WhipServer};
 use serde_json::Value;
 
-use crate::{
-    clients::endless_ffmpeg,
-    server::{OFFER, WhipServer},
-};
+use crate::clients::endless_ffmpeg;
 
 type Field = (&'static str, &'static str);
 

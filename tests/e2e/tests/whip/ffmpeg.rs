@@ -1,5 +1,9 @@
 //! FFmpeg's WHIP muxer. It sends its offer once, gives up without an answer, and takes the first answer it gets.
 
+use e2e::{
+    http::Message,
+    whip_server::{TIMEOUT, WhipServer, packets},
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -8,9 +12,7 @@ use tokio::{
 
 use crate::{
     clients::{endless_ffmpeg, ffmpeg, lossy},
-    http::Message,
     proxy::{Fault, Proxy},
-    server::{TIMEOUT, WhipServer, packets},
 };
 
 /// Publishes through FFmpeg for three seconds.

@@ -7,7 +7,5 @@ mod browser;
 mod clients;
 mod endpoint;
 mod ffmpeg;
-mod http;
 mod process;
 mod proxy;
-mod server;

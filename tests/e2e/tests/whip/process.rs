@@ -5,13 +5,12 @@ use std::{
     process::{Command, Output},
 };
 
-use e2e::redis::Folder;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
-
-use crate::{
+use e2e::{
     http::Message,
-    server::{OFFER, WhipServer},
+    redis::Folder,
+    whip_server::{OFFER, WhipServer},
 };
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 #[test]
 fn wrong_flags_fail_with_usage() {

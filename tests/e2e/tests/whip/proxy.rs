@@ -8,13 +8,12 @@ use std::{
     },
 };
 
+use e2e::http::{Message, listen};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinSet,
 };
-
-use crate::http::Message;
 
 /// The fault that a `POST` meets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,8 +50,6 @@ struct Relay {
 
 impl Proxy {
     pub(crate) async fn start(endpoint: &str, fault: Fault) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
-        let address = listener.local_addr().expect("the listener should be bound").to_string();
         let exchanges = Arc::default();
         let relay = Relay {
             endpoint: endpoint.to_owned(),
@@ -60,17 +57,7 @@ impl Proxy {
             had_fault: Arc::default(),
             exchanges: Arc::clone(&exchanges),
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let relay = relay.clone();
-                connections.spawn(async move {
-                    // A publisher may close its connection at any time.
-                    let _ = relay.serve(stream).await;
-                });
-            }
-        });
+        let (address, tasks) = listen(move |stream| relay.clone().serve(stream)).await;
         Self {
             address,
             exchanges,
@@ -90,7 +77,7 @@ impl Proxy {
 }
 
 impl Relay {
-    async fn serve(&self, stream: TcpStream) -> io::Result<()> {
+    async fn serve(self, stream: TcpStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         while let Some(request) = Message::read(&mut stream).await? {
             let Some(response) = self.ask(&request).await? else {

@@ -8,13 +8,14 @@ use std::{
     },
 };
 
+use e2e::http::{Message, listen};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     task::JoinSet,
 };
 
-use crate::{fleet::NAMES, http::Message};
+use crate::fleet::NAMES;
 
 /// The faults of a balancer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,8 +51,6 @@ struct Relay {
 
 impl Balancer {
     pub(crate) async fn start(nodes: Vec<String>, habits: Habits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
-        let address = listener.local_addr().expect("the listener should be bound").to_string();
         let relay = Relay {
             nodes,
             habits,
@@ -59,17 +58,7 @@ impl Balancer {
             posts: Arc::default(),
         };
         let posts = Arc::clone(&relay.posts);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let relay = relay.clone();
-                connections.spawn(async move {
-                    // A client may close its connection at any time.
-                    let _ = relay.serve(stream).await;
-                });
-            }
-        });
+        let (address, tasks) = listen(move |stream| relay.clone().serve(stream)).await;
         Self {
             address,
             posts,
@@ -83,7 +72,7 @@ impl Balancer {
 }
 
 impl Relay {
-    async fn serve(&self, stream: TcpStream) -> io::Result<()> {
+    async fn serve(self, stream: TcpStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         while let Some(request) = Message::read(&mut stream).await? {
             let node = self.route(&request);

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::redis::Server;
+use e2e::{
+    redis::Server,
+    whip_server::{OFFER, TIMEOUT, WhipServer},
+};
 use tokio::time::sleep;
 
-use crate::{
-    fleet::{Fleet, identity, offer},
-    server::{OFFER, TIMEOUT, WhipServer},
-};
+use crate::fleet::{Fleet, identity, offer};
 
 const MODES: [&[&str]; 2] = [&["--on-store-error", "open"], &["--on-store-error", "closed"]];
 
@@ -39,7 +39,7 @@ async fn until_processing(node: &WhipServer, claims: u64) {
 }
 
 /// Publishes until it is not refused.
-async fn until_answered(node: &WhipServer, path: &str, offer: &str) -> crate::http::Message {
+async fn until_answered(node: &WhipServer, path: &str, offer: &str) -> e2e::http::Message {
     let start = Instant::now();
     loop {
         let answer = node.publish(path, offer).await;
@@ -61,7 +61,7 @@ async fn offer_of_killed_node_waits_for_its_lease() {
         let first = async {
             // The connection breaks with the node.
             let request =
-                crate::http::Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
+                e2e::http::Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
             assert!(request.exchange(&a.address).await.is_err());
         };
         let retry = async {

@@ -2,13 +2,12 @@
 
 use std::fs;
 
-use e2e::redis::{Engine, Folder, Server};
-use serde_json::Value;
-
-use crate::{
+use e2e::{
     http::Message,
-    server::{OFFER, WhipServer},
+    redis::{Engine, Folder, Server},
+    whip_server::{OFFER, WhipServer},
 };
+use serde_json::Value;
 
 /// The names of nodes, in order.
 pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];

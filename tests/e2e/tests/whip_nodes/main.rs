@@ -6,11 +6,5 @@ mod balancer;
 mod browser;
 mod faults;
 mod fleet;
-#[allow(dead_code, reason = "the tests of the endpoint use all of it")]
-#[path = "../whip/http.rs"]
-mod http;
 mod promises;
 mod recipe;
-#[allow(dead_code, reason = "the tests of the endpoint use all of it")]
-#[path = "../whip/server.rs"]
-mod server;

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::{
+    http::Message,
+    whip_server::{OFFER, TIMEOUT},
+};
 use futures_util::{StreamExt, future::join_all, stream};
 use tokio::time::sleep;
 
 use crate::{
     balancer::{Balancer, Habits},
     fleet::{Fleet, identity, offer},
-    http::Message,
-    server::{OFFER, TIMEOUT},
 };
 
 const CLOSED: &[&str] = &["--on-store-error", "closed"];

@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{program, redis::Folder};
-use tokio::time::sleep;
-
-use crate::{
+use e2e::{
     http::Message,
-    server::{OFFER, TIMEOUT},
+    program,
+    redis::Folder,
+    whip_server::{OFFER, TIMEOUT},
 };
+use tokio::time::sleep;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 

@@ -1,22 +1,25 @@
-//! HTTP/1.1 messages as sent on the wire, for a simple client and a simple proxy.
+//! HTTP/1.1 messages as sent on the wire, for simple clients and proxies.
 
 use std::io;
 
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 /// A request or a response.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Message {
+pub struct Message {
     /// The start line and the fields, including the empty line at the end.
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
+    pub head: String,
+    /// As many bytes as `Content-Length` says.
+    pub body: Vec<u8>,
 }
 
 impl Message {
-    pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
+    /// Makes a request with a `Host`, a `Content-Length`, and these fields.
+    pub fn request(method: &str, path: &str, fields: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n",
@@ -30,7 +33,7 @@ impl Message {
     }
 
     /// Reads one message. Returns `None` at the end of the stream.
-    pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Self>> {
+    pub async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Self>> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if stream.read_line(&mut head).await? == 0 {
@@ -51,16 +54,19 @@ impl Message {
         Ok(Some(message))
     }
 
-    pub(crate) fn is(&self, method: &str) -> bool {
+    /// Returns whether it is a request with this method.
+    pub fn is(&self, method: &str) -> bool {
         self.head.split(' ').next() == Some(method)
     }
 
-    pub(crate) fn status(&self) -> u16 {
+    /// Returns the status of a response.
+    pub fn status(&self) -> u16 {
         let status = self.head.split(' ').nth(1).and_then(|status| status.parse().ok());
         status.unwrap_or_else(|| panic!("not a response: {}", self.head))
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+    /// Returns the first field of this name, in any case.
+    pub fn field(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields
             .into_iter()
@@ -68,20 +74,43 @@ impl Message {
             .map(|(_, value)| value.trim())
     }
 
-    pub(crate) fn text(&self) -> &str {
+    /// Returns the body as text.
+    pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body should be UTF-8")
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// Returns the message as it is sent.
+    pub fn bytes(&self) -> Vec<u8> {
         [self.head.as_bytes(), &self.body].concat()
     }
 
     /// Sends a request, and reads its response.
-    pub(crate) async fn exchange(&self, address: &str) -> io::Result<Self> {
+    pub async fn exchange(&self, address: &str) -> io::Result<Self> {
         let mut stream = BufReader::new(TcpStream::connect(address).await?);
         stream.write_all(&self.bytes()).await?;
         Self::read(&mut stream)
             .await?
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
+}
+
+/// Serves every connection to a port of this machine. Returns its address, and the tasks, which stop on drop.
+pub async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> (String, JoinSet<()>)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port should be free");
+    let address = listener.local_addr().expect("the listener should be bound").to_string();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let connection = serve(stream);
+            connections.spawn(async move {
+                // A client may close its connection at any time.
+                let _ = connection.await;
+            });
+        }
+    });
+    (address, tasks)
 }

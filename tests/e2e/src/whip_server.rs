@@ -5,38 +5,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::program;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::http::Message;
+use crate::{http::Message, program};
 
 /// Long enough for a slow machine. Conditions are polled, so a fast machine does not wait that long.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An offer made by FFmpeg.
-pub(crate) const OFFER: &str = include_str!("offer.sdp");
+pub const OFFER: &str = include_str!("../tests/whip/offer.sdp");
 
 /// A running endpoint. Stopped on drop.
-pub(crate) struct WhipServer {
-    pub(crate) child: Child,
+#[derive(Debug)]
+pub struct WhipServer {
+    /// The endpoint's process.
+    pub child: Child,
     /// Host and port.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 impl WhipServer {
     /// Starts the endpoint on any free port, and waits until it listens.
-    pub(crate) fn start(flags: &[&str]) -> Self {
+    pub fn start(flags: &[&str]) -> Self {
         let (child, address) = program::start(Self::command(), "WHIP endpoint", "127.0.0.1:0", flags);
         Self { child, address }
     }
 
     /// The endpoint's binary.
-    pub(crate) fn command() -> Command {
+    pub fn command() -> Command {
         program::command("whip")
     }
 
-    pub(crate) async fn request(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Message {
+    /// Sends a request, and returns the response.
+    pub async fn request(&self, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Message {
         let request = Message::request(method, path, fields, body);
         request
             .exchange(&self.address)
@@ -44,18 +46,20 @@ impl WhipServer {
             .expect("the endpoint should answer")
     }
 
-    pub(crate) async fn publish(&self, path: &str, offer: &str) -> Message {
+    /// Sends an offer.
+    pub async fn publish(&self, path: &str, offer: &str) -> Message {
         self.request("POST", path, &[("Content-Type", "application/sdp")], offer)
             .await
     }
 
-    pub(crate) async fn stats(&self) -> Value {
+    /// Returns what the endpoint's status page shows.
+    pub async fn stats(&self) -> Value {
         let stats = self.request("GET", "/stats", &[], "").await;
         serde_json::from_slice(&stats.body).expect("the stats should be JSON")
     }
 
     /// Waits until `holds` is true for the stats, and returns them.
-    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let stats = self.stats().await;
@@ -68,7 +72,7 @@ impl WhipServer {
     }
 
     /// Waits until a connected session has received at least this many packets of each codec.
-    pub(crate) async fn receives(&self, codecs: &[(&str, u64)]) -> Value {
+    pub async fn receives(&self, codecs: &[(&str, u64)]) -> Value {
         self.until(&format!("media {codecs:?}"), |stats| has_received(stats, codecs))
             .await
     }
@@ -80,8 +84,8 @@ impl Drop for WhipServer {
     }
 }
 
-/// The number of packets of a codec that a session has received.
-pub(crate) fn packets(session: &Value, codec: &str) -> u64 {
+/// Returns the number of packets of a codec that a session has received.
+pub fn packets(session: &Value, codec: &str) -> u64 {
     let media = session["media"].as_array().expect("the media should be a list");
     media
         .iter()
