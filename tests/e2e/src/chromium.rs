@@ -38,22 +38,30 @@ struct Profile(PathBuf);
 impl Chromium {
     /// Starts ChromeDriver on any free port.
     pub async fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
+        // ChromeDriver takes a port that is free in one version of IP and exits if the other has it in use.
+        (0..10)
+            .find_map(|_| Self::try_start())
+            .expect("chromedriver should start and print its port")
+    }
+
+    fn try_start() -> Option<Self> {
+        let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("chromedriver is missing; tests/run installs it (Debian: chromium, chromium-driver)");
-        let stdout = driver.stdout.as_mut().expect("stdout is piped");
+        let url = String::new();
+        let mut chromium = Self { driver, url };
+        let stdout = chromium.driver.stdout.as_mut().expect("stdout is piped");
         let port = BufReader::new(stdout)
             .lines()
             .map_while(Result::ok)
             .find_map(|line| {
                 let (_, rest) = line.split_once("started successfully on port ")?;
                 Some(rest.trim_end_matches('.').to_owned())
-            })
-            .expect("chromedriver should print its port");
-        let url = format!("http://127.0.0.1:{port}");
-        Self { driver, url }
+            })?;
+        chromium.url = format!("http://127.0.0.1:{port}");
+        Some(chromium)
     }
 
     /// Opens a page in a laptop-sized window.
