@@ -66,7 +66,10 @@ impl Active {
             WhenBusy::Supersede => self.supersede(arrival, rules, effects),
             WhenBusy::Queue { depth, timeout } if self.lock.queue.len() < depth => {
                 let deadline = arrival.again.map_or(now, |again| again.arrived).after(timeout);
-                Verdict::Wait(self.lock.enqueue(in_flight(), deadline, arrival.is_detached))
+                let place = self
+                    .lock
+                    .enqueue(in_flight(), deadline, arrival.is_detached, cooling_until, rules);
+                Verdict::Wait(place)
             }
             WhenBusy::Queue { .. } => Verdict::refused(Reason::QueueFull, Duration::ZERO),
             WhenBusy::Refuse => match &self.lock.holder {
@@ -281,7 +284,12 @@ impl Active {
         // Marked again even if it was marked before: that mark is gone if the offer that it named was dropped.
         let (loser, fingerprint) = (holder.in_flight.id, holder.in_flight.fingerprint);
         self.history.mark((loser, fingerprint), number, rules, effects);
-        Verdict::Wait(self.lock.enqueue(newcomer, Tick::NEVER, arrival.is_detached))
+        // The lock is held, so no cooldown runs.
+        let (deadline, cooling_until) = (Tick::NEVER, Tick::default());
+        let place = self
+            .lock
+            .enqueue(newcomer, deadline, arrival.is_detached, cooling_until, rules);
+        Verdict::Wait(place)
     }
 
     /// Removes every place past its deadline, also those whose future is not polled.

@@ -150,6 +150,8 @@ pub(super) enum Place {
         id: ClaimNumber,
         rank: ClaimNumber,
         seat: Arc<Completion>,
+        /// When the offer must look even if nothing wakes it. `None` once it looks.
+        wake: Option<Tick>,
     },
 }
 

@@ -101,41 +101,59 @@ impl Lock {
         }
     }
 
-    pub(super) fn enqueue(&mut self, in_flight: InFlight, deadline: Tick, is_detached: bool) -> Place {
+    pub(super) fn enqueue(
+        &mut self,
+        in_flight: InFlight,
+        deadline: Tick,
+        is_detached: bool,
+        cooling_until: Tick,
+        rules: &Rules<'_>,
+    ) -> Place {
         let (id, rank, seat) = (in_flight.id, in_flight.rank, Arc::default());
+        let wake = self.turn_of(self.queue.len(), deadline, cooling_until, rules);
         self.queue.push_back(Queued {
             in_flight,
             seat: Arc::clone(&seat),
             deadline,
             is_detached,
         });
-        Place::Queued { id, rank, seat }
+        Place::Queued { id, rank, seat, wake }
     }
 
     /// Gives the lock to the queued offer `id` if it is its turn.
     pub(super) fn turn(&mut self, id: ClaimNumber, cooling_until: Tick, rules: &Rules<'_>) -> Turn<Grant> {
-        let now = rules.now;
         let Some(position) = self.position(id) else {
             return Turn::Removed;
         };
         let deadline = self.queue[position].deadline;
-        let wake = match (&self.holder, self.queue.front()) {
-            (Some(holder), Some(front)) if position > 0 => holder.wake(now, rules.settings).min(front.deadline),
-            (Some(holder), _) => holder.wake(now, rules.settings),
+        if let Some(wake) = self.turn_of(position, deadline, cooling_until, rules) {
+            return Turn::NotYet(wake);
+        }
+        match self.queue.pop_front() {
+            // A new number: whatever was forgotten while the offer waited stays below it.
+            Some(queued) => {
+                let number = rules.numbers.next();
+                Turn::Granted(self.grant(number, queued.in_flight, queued.is_detached, rules))
+            }
+            None => Turn::Removed,
+        }
+    }
+
+    /// Returns when the offer at `position` of the queue must look again even if nothing wakes it, or `None` if it is its
+    /// turn.
+    fn turn_of(&self, position: usize, deadline: Tick, cooling_until: Tick, rules: &Rules<'_>) -> Option<Tick> {
+        let now = rules.now;
+        let front = self.queue.front().filter(|_| position > 0);
+        let wake = match (&self.holder, front) {
+            (Some(holder), Some(front)) => holder.wake(now, rules.settings).min(front.deadline),
+            (Some(holder), None) => holder.wake(now, rules.settings),
             // The first in line may have been called and not polled yet: it keeps its turn until its own deadline. Once it
             // is granted the lock, its lease may end before this one looks again for another reason.
-            (None, Some(front)) if position > 0 => front.deadline.min(lease_wake(now, rules.settings)),
-            _ if cooling_until > now => cooling_until,
-            _ => match self.queue.pop_front() {
-                // A new number: whatever was forgotten while the offer waited stays below it.
-                Some(queued) => {
-                    let number = rules.numbers.next();
-                    return Turn::Granted(self.grant(number, queued.in_flight, queued.is_detached, rules));
-                }
-                None => return Turn::Removed,
-            },
+            (None, Some(front)) => front.deadline.min(lease_wake(now, rules.settings)),
+            (None, None) if cooling_until > now => cooling_until,
+            (None, None) => return None,
         };
-        Turn::NotYet(wake.min(deadline))
+        Some(wake.min(deadline))
     }
 
     /// Returns when a follower of `id` must look again, or `None` if it has to decide anew now.

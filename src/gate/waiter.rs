@@ -199,9 +199,13 @@ impl Waiting {
     }
 
     fn step_queued(&mut self) -> Step {
-        let Some(Place::Queued { id, seat, .. }) = &self.place else {
+        let Some(Place::Queued { id, seat, wake, .. }) = &mut self.place else {
             return self.decide_again();
         };
+        // The decision has just looked. A call since then, before this task subscribed, is stored and wakes it at once.
+        if let (Some(wake), None) = (wake.take(), seat.resolution()) {
+            return Step::Until(wake);
+        }
         let turn = match seat.resolution() {
             Some(_) => Turn::Removed,
             None => self.gate.turn(&self.offer, *id, || self.has_verdict = true),

@@ -53,13 +53,10 @@ impl Chromium {
         let url = String::new();
         let mut chromium = Self { driver, url };
         let stdout = chromium.driver.stdout.as_mut().expect("stdout is piped");
-        let port = BufReader::new(stdout)
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let (_, rest) = line.split_once("started successfully on port ")?;
-                Some(rest.trim_end_matches('.').to_owned())
-            })?;
+        let port = BufReader::new(stdout).lines().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("started successfully on port ")?;
+            Some(rest.trim_end_matches('.').to_owned())
+        })?;
         chromium.url = format!("http://127.0.0.1:{port}");
         Some(chromium)
     }
