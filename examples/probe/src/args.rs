@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use str0m::media::Direction;
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::{
     check::Check,
@@ -40,6 +40,7 @@ that SSL_CERT_FILE names."#;
 #[command(name = "probe", after_help = MORE)]
 pub(crate) struct Args {
     /// The URL that takes offers: http or https, or ws or wss with --ws
+    #[arg(value_parser = url)]
     pub(crate) url: Url,
     /// Bearer token to send
     #[arg(long, value_name = "TOKEN")]
@@ -99,13 +100,12 @@ pub(crate) enum Protocol {
 impl Args {
     /// Checks what clap cannot: the URL, and the token.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let schemes = if self.ws.is_some() {
+        let [plain, encrypted] = if self.ws.is_some() {
             ["ws", "wss"]
         } else {
             ["http", "https"]
         };
-        if !schemes.contains(&self.url.scheme()) || !self.url.has_host() {
-            let [plain, encrypted] = schemes;
+        if ![plain, encrypted].contains(&self.url.scheme()) || !self.url.has_host() {
             let hint = if self.ws.is_none() && self.url.scheme().starts_with("ws") {
                 " (or --ws)"
             } else {
@@ -196,6 +196,13 @@ impl Protocol {
     }
 }
 
+fn url(text: &str) -> Result<Url, String> {
+    Url::parse(text).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => "the URL should start with http://, https://, ws:// or wss://".into(),
+        error => error.to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +230,29 @@ mod tests {
         let checks: Vec<_> = parse(&["--only", "storm"]).checks().collect();
         assert_eq!(checks, [Check::One, Check::Storm]);
         assert_eq!(parse(&[]).checks().count(), 11);
+    }
+
+    #[test]
+    fn urls_need_scheme_of_protocol() {
+        let error = |flags: &[&str]| match Args::try_parse_from([&["probe"], flags].concat()) {
+            Ok(args) => args.check().expect_err("the URL should be refused"),
+            Err(error) => error.to_string(),
+        };
+        let rows: [(&[&str], &str); 6] = [
+            (
+                &["127.0.0.1:8080/whip/a"],
+                "start with http://, https://, ws:// or wss://",
+            ),
+            (&["/whip/a"], "start with http://, https://, ws:// or wss://"),
+            (&["localhost:8080/whip/a"], "start with http:// or https://"),
+            (&["ws://localhost/a"], "start with http:// or https:// (or --ws)"),
+            (&["http://localhost/a", "--ws"], "start with ws:// or wss://"),
+            (&["http://localhost:99999/a"], "invalid port number"),
+        ];
+        for (flags, expected) in rows {
+            let error = error(flags);
+            assert!(error.contains(expected), "{flags:?}: {error}");
+        }
     }
 
     #[test]
