@@ -154,6 +154,7 @@ pub struct Admission {
 }
 
 impl Admission {
+    #[inline]
     pub(crate) fn new(session: OfferSession, fence: Option<Fence>, outer: Option<&Self>) -> Self {
         Self {
             session,
@@ -201,6 +202,7 @@ pub struct SessionUri {
 
 impl SessionUri {
     /// Digests the normalised path and query, the authority, and the sender's credentials in any form.
+    #[inline]
     pub fn new(path_and_query: &[u8], authority: &[u8], credentials: &[u8]) -> Self {
         Self {
             path_and_query: digest(path_and_query),

@@ -80,6 +80,7 @@ pub(crate) fn nested(counters: &Counters, is_first: bool) {
 }
 
 /// Counts what was decided on an offer. [`decided`] emits it later, when the effects have run.
+#[inline]
 pub(crate) fn count_decided<C, W>(counters: &Counters, verdict: &Verdict<C, W>) {
     match verdict {
         Verdict::Admitted(_) => counters.admitted.count(),
@@ -90,6 +91,7 @@ pub(crate) fn count_decided<C, W>(counters: &Counters, verdict: &Verdict<C, W>) 
 }
 
 /// Emits what was decided on an offer.
+#[inline]
 pub(crate) fn decided<C, W>(counters: &Counters, offer: &Offer, verdict: &Verdict<C, W>) {
     match verdict {
         Verdict::Admitted(_) => {
@@ -134,6 +136,7 @@ pub(crate) fn refused_unread(counters: &Counters, refusal: &Refusal) {
 
 /// Observes how the processing of an offer ended, after `held`. `is_unrecorded` says that duplicates will be refused
 /// because the answer was not kept.
+#[inline]
 pub(crate) fn ended(counters: &Counters, offer: &Offer, outcome: Outcome, held: Duration, is_unrecorded: bool) {
     let counter = counters.ended(outcome);
     counter.count();

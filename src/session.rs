@@ -68,6 +68,7 @@ pub(crate) struct SharedMemory {
 }
 
 impl OfferSession {
+    #[inline]
     pub(crate) fn new(memory: ClaimMemory, shared: Option<SharedMemory>) -> Self {
         Self {
             memory: Some(memory),

@@ -41,6 +41,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    #[inline]
     pub(super) fn new(gate: Arc<Gate>, offer: Offer, grant: Grant) -> Self {
         Self {
             is_admitted: !gate.settings().is_shared,
@@ -99,6 +100,7 @@ impl Claim {
     }
 
     /// Returns why the claim was revoked, or registers the task of `cx` to be woken when it is.
+    #[inline]
     pub(crate) fn poll_revoked(&self, cx: &Context<'_>) -> Option<Revoked> {
         self.revocation.as_ref()?.poll(cx)
     }
@@ -114,6 +116,7 @@ impl Claim {
     }
 
     /// Returns a handle to what this claim remembers or will remember.
+    #[inline]
     pub(crate) fn memory(&self) -> ClaimMemory {
         ClaimMemory {
             gate: Arc::clone(&self.gate),
@@ -186,6 +189,7 @@ impl Claim {
     }
 
     /// Settles the state of the peer. Nothing in here calls out, so nothing panics.
+    #[inline]
     fn end(&mut self, end: End, effects: &mut Effects) -> Tick {
         self.has_ended = true;
         self.gate.peers.release(self.offer.peer(), self.number, end, effects)
@@ -225,6 +229,7 @@ pub(crate) struct Attendance {
 
 impl Attendance {
     /// Ends the attendance: the task is done.
+    #[inline]
     pub(crate) fn end(mut self) {
         self.is_over = true;
     }

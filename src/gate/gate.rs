@@ -144,11 +144,13 @@ impl Gate {
     }
 
     /// Returns whether a shared store decides next. Until then the offer does not count as admitted.
+    #[inline]
     pub(super) fn awaits_store<C, W>(&self, verdict: &Verdict<C, W>) -> bool {
         self.peers.settings.is_shared && matches!(verdict, Verdict::Admitted(_))
     }
 
     /// Makes the guard of a granted lock.
+    #[inline]
     pub(super) fn claim(self: &Arc<Self>, offer: &Offer, grant: Grant) -> Claim {
         self.live.claim_granted();
         Claim::new(Arc::clone(self), offer.clone(), grant)
@@ -188,6 +190,7 @@ impl Gate {
     }
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
+    #[inline]
     fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: &mut Effects, now: Tick) {
         if effects.is_empty() {
             return;
@@ -204,6 +207,7 @@ impl Gate {
     }
 
     /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back.
+    #[inline]
     pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: &mut Effects) {
         if effects.evicted() > 0 {
             self.peers.memory.count_evicted(effects.evicted());

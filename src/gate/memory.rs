@@ -82,6 +82,7 @@ impl Memory {
     /// `finish` takes the version just written and returns a newer write if there is one. Writes of several threads may
     /// overtake each other here; the one that finds a newer version writes that one too, so the newest always comes
     /// last.
+    #[inline]
     pub(super) fn write_back(
         &self,
         peer: PeerKey,
@@ -99,6 +100,7 @@ impl Memory {
     }
 
     /// Replaces the history of `peer`.
+    #[inline]
     pub(super) fn put(&self, peer: PeerKey, history: Option<History>) {
         match history {
             Some(history) => {

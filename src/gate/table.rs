@@ -48,6 +48,7 @@ pub(super) struct LockTable {
 impl LockTable {
     /// Decides on an offer of an active peer, whose entry holds its history. Returns `None` if the peer is idle and the
     /// cache must be read first. The time is read only if it is needed: most peers are idle.
+    #[inline]
     pub(super) fn decide_if_active<'a>(
         &mut self,
         arrival: &Arrival<'_>,
@@ -69,6 +70,7 @@ impl LockTable {
     }
 
     /// Decides on an offer that is not in `known`, the peer's history in the cache.
+    #[inline]
     pub(super) fn decide(
         &mut self,
         known: Option<History>,
@@ -219,6 +221,7 @@ impl LockTable {
 
     /// Notes that `version` of a peer's history is in the cache. Returns a newer version, which must be written too.
     /// `outdated` is to be dropped when the mutex is free.
+    #[inline]
     pub(super) fn written(
         &mut self,
         peer: PeerKey,
@@ -305,6 +308,7 @@ impl LockTable {
     }
 
     /// Removes what is vacant of an entry. Returns its history, to be dropped when the mutex is free.
+    #[inline]
     fn settle(&mut self, id: PeerKey, now: Tick) -> Option<History> {
         let Entry::Occupied(entry) = self.peers.entry(id) else {
             return None;
@@ -328,6 +332,7 @@ impl LockTable {
 }
 
 /// Removes what is vacant of an entry. The time is read only for a peer that may cool down.
+#[inline]
 fn settle(mut entry: OccupiedEntry<'_, PeerKey, Peer>, now: impl FnOnce() -> Tick) -> Option<History> {
     let vacant = entry.get_mut().active.take_if(|active| active.is_vacant());
     if entry.get().is_idle(now) {

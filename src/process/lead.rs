@@ -63,6 +63,7 @@ where
     S: Service<R>,
     A: Answer<S::Response, S::Error>,
 {
+    #[inline]
     pub(crate) fn new(
         inner: &mut S,
         request: R,
@@ -185,6 +186,7 @@ where
 }
 
 /// Returns why the claim was lost, on this node or in the shared store.
+#[inline]
 fn poll_revoked(claim: &Claim, shared: &mut Option<Box<SharedClaim>>, cx: &mut Context<'_>) -> Option<Revoked> {
     let revoked = claim.poll_revoked(cx);
     match shared {
@@ -194,6 +196,7 @@ fn poll_revoked(claim: &Claim, shared: &mut Option<Box<SharedClaim>>, cx: &mut C
 }
 
 /// Gives up the claim in the shared store, by dropping it.
+#[inline]
 fn give_up(shared: Option<Box<SharedClaim>>, cause: Option<Revoked>) {
     if let (Some(mut shared), Some(cause)) = (shared, cause) {
         shared.note_revoked(cause);
@@ -202,6 +205,7 @@ fn give_up(shared: Option<Box<SharedClaim>>, cause: Option<Revoked>) {
 
 /// Notes the session that the answer has created. Before the completion, which answers the followers: any of them may end
 /// the session then.
+#[inline]
 fn note_session<A, Res, Rec>(settled: &Settled<Res, Rec>, claim: &Claim, shared: Option<&SharedClaim>, core: &Core<A>) {
     if let (true, Some(uri)) = (settled.is_success(), settled.session_uri()) {
         core.sessions.insert(
@@ -212,6 +216,7 @@ fn note_session<A, Res, Rec>(settled: &Settled<Res, Rec>, claim: &Claim, shared:
 }
 
 /// Ends a claim whose offer was processed.
+#[inline]
 fn complete<A, Res, E>(claim: Claim, outcome: Outcome, record: Option<(A::Record, usize)>, core: &Core<A>)
 where
     A: Answer<Res, E>,
