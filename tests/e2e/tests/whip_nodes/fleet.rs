@@ -16,20 +16,27 @@ pub(crate) const NAMES: [&str; 3] = ["a", "b", "c"];
 pub(crate) struct Fleet {
     pub(crate) nodes: Vec<WhipServer>,
     pub(crate) store: Server,
-    /// Has the file with the secret.
+    /// Has the files of secrets.
     _folder: Folder,
 }
 
 impl Fleet {
     /// Starts a node for each list of flags.
     pub(crate) fn start(each: &[&[&str]]) -> Self {
+        let each: Vec<_> = each.iter().map(|flags| (*flags, "a-secret-of-all-the-nodes")).collect();
+        Self::start_with_secrets(&each)
+    }
+
+    /// Starts a node for each list of flags, with the text of its file of secrets.
+    pub(crate) fn start_with_secrets(each: &[(&[&str], &str)]) -> Self {
         let store = Server::start(Engine::Redis, &[]);
         let folder = Folder::new();
-        let secret = folder.path().join("secret");
-        fs::write(&secret, "a secret of all the nodes".replace(' ', "-")).expect("the file should be writable");
-        let (secret, url) = (secret.to_str().expect("the path should be text"), store.url());
-        let nodes = each.iter().zip(NAMES).map(|(flags, name)| {
-            let shared = ["--redis", &url, "--secret-file", secret, "--node", name];
+        let url = store.url();
+        let nodes = each.iter().zip(NAMES).map(|((flags, secrets), name)| {
+            let file = folder.path().join(name);
+            fs::write(&file, secrets).expect("the file should be writable");
+            let file = file.to_str().expect("the path should be text");
+            let shared = ["--redis", &url, "--secret-file", file, "--node", name];
             WhipServer::start(&[&shared, *flags].concat())
         });
         Self {

@@ -139,3 +139,39 @@ async fn rewritten_hosts_need_key_without_host() {
     assert_eq!(sessions_behind_rewritten_hosts(&[]).await, 2);
     assert_eq!(sessions_behind_rewritten_hosts(&["--ignore-host"]).await, 1);
 }
+
+#[tokio::test]
+async fn sealing_keys_are_replaced_node_by_node() {
+    let [digest, old, new] = [1, 2, 3].map(|byte| format!("{byte:02x}").repeat(32));
+    let secrets = [
+        format!("digest={digest} sealing={old}"),
+        format!("digest={digest} sealing={old} sealing={new}"),
+        format!("digest={digest} sealing={new} sealing={old}"),
+    ];
+    let fleet = Fleet::start_with_secrets(&[
+        (CLOSED, secrets[0].as_str()),
+        (CLOSED, &secrets[1]),
+        (CLOSED, &secrets[2]),
+    ]);
+    let [before, appended, promoted] = &fleet.nodes[..] else {
+        unreachable!()
+    };
+    let steps = [
+        (before, appended),
+        (appended, before),
+        (appended, promoted),
+        (promoted, appended),
+    ];
+    for (step, (one, other)) in steps.into_iter().enumerate() {
+        let path = format!("/whip/step-{step}");
+        let first = one.publish(&path, OFFER).await;
+        assert_eq!(first.status(), 201, "{}", first.text());
+        let second = other.publish(&path, OFFER).await;
+        assert_eq!(identity(&second), identity(&first), "step {step}");
+        assert_eq!(second.field("offer-replayed"), Some("true"));
+    }
+    // A node without the key knows of the offer, but not the answer.
+    assert_eq!(promoted.publish("/whip/too-early", OFFER).await.status(), 201);
+    assert_eq!(before.publish("/whip/too-early", OFFER).await.status(), 409);
+    assert_eq!(fleet.created().await, 5);
+}
