@@ -76,7 +76,7 @@ export class Tiles {
       tile.remove();
       this.#tiles.delete(name);
     }
-    this.#showSelf(self, media);
+    this.#showSelf(self, media, status);
     for (const remote of remotes.values()) this.#showRemote(remote);
     this.#alone.dataset.status = status;
     this.#alone.querySelector("strong").textContent = ALONE[status];
@@ -85,10 +85,10 @@ export class Tiles {
     this.container.style.setProperty("--columns", columns(Math.max(2, shown.size)));
   }
 
-  #showSelf(name, media) {
+  #showSelf(name, media, status) {
     const tile = this.#tile(name);
     tile.classList.add("self");
-    tile.dataset.state = "connected";
+    tile.dataset.state = status === "open" ? "connected" : status;
     tile.querySelector(".who").textContent = `${name} (you)`;
     const video = tile.querySelector("video");
     video.muted = true;

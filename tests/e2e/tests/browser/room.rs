@@ -183,6 +183,9 @@ async fn same_name_closes_the_first_tab() {
     );
     assert_eq!(first.value("window.__room.socket").await, "closed");
     assert_eq!(first.value(ALONE_TEXT).await, "You are not in the room.");
+    let own = "document.querySelector('.tile.self').dataset.state";
+    assert_eq!(first.value(own).await, "closed");
+    second.until(&format!("{own} === 'connected'")).await;
 
     first.click("join-again").await;
     first.until("window.__room.socket === 'open'").await;
