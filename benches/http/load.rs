@@ -97,14 +97,30 @@ impl Server {
     }
 }
 
+/// What a client sends after an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    NewOffers,
+    /// Its first offer, over and over.
+    Duplicates,
+}
+
 /// Sends offers and awaits their answers on the calling thread.
 pub(crate) struct Load {
     runtime: Runtime,
+    traffic: Traffic,
 }
 
 impl Load {
-    pub(crate) fn new() -> Self {
-        Self { runtime: runtime() }
+    pub(crate) fn new(traffic: Traffic) -> Self {
+        Self {
+            runtime: runtime(),
+            traffic,
+        }
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// Returns the number of answered requests, and the server's work.
@@ -117,7 +133,7 @@ impl Load {
             let (start, cpu) = (Instant::now(), server.cpu());
             let clients: Vec<_> = clients
                 .into_iter()
-                .map(|client| tokio::spawn(client.run(start + time)))
+                .map(|client| tokio::spawn(client.run(self.traffic, start + time)))
                 .collect();
             let mut requests = 0;
             for client in clients {
@@ -132,7 +148,7 @@ impl Load {
     }
 }
 
-/// A publisher that sends a new offer after each answer.
+/// A publisher that sends the next offer after each answer.
 struct Client {
     stream: TcpStream,
     request: Vec<u8>,
@@ -164,13 +180,15 @@ impl Client {
         }
     }
 
-    async fn run(mut self, until: Instant) -> u64 {
+    async fn run(mut self, traffic: Traffic, until: Instant) -> u64 {
         let mut requests = 0;
         let mut answer = vec![0; 16 * 1024];
         while Instant::now() < until {
-            let number = format!("{:08x}", NEXT.fetch_add(1, Relaxed));
-            for at in self.unique {
-                self.request[at..at + BLANK.len()].copy_from_slice(number.as_bytes());
+            if requests == 0 || traffic == Traffic::NewOffers {
+                let number = format!("{:08x}", NEXT.fetch_add(1, Relaxed));
+                for at in self.unique {
+                    self.request[at..at + BLANK.len()].copy_from_slice(number.as_bytes());
+                }
             }
             self.stream
                 .write_all(&self.request)

@@ -1,30 +1,37 @@
-//! Compares axum with the layer, without it, and with the floor of such layers, under WHIP `POST`s over loopback.
+//! Compares axum with the layer, without it, with the floor of such layers, and with what a user would write instead,
+//! under WHIP `POST`s over loopback.
 
 #[path = "../report/mod.rs"]
 mod report;
 #[path = "../traffic/mod.rs"]
 mod traffic;
 
+mod hand_written;
 mod handlers;
 mod load;
 
 use std::{process::ExitCode, time::Duration};
 
 use axum::{Router, middleware::from_fn_with_state, routing::post};
+use hand_written::{HandWritten, answer_once};
 use handlers::Remembered;
-use load::{CONNECTIONS, Load, Server, Turn};
+use load::{CONNECTIONS, Load, Server, Traffic, Turn};
 use report::{Bar, Budget, Report};
-use tower_offer_dedup::{OfferDedupHandle, OfferDedupLayer};
+use tower_offer_dedup::OfferDedupLayer;
 
-const BUDGET: f64 = 0.95;
+/// Requests per second before a handler that makes a peer connection, relative to the bare server.
+const RATE_BUDGET: f64 = 0.95;
 
-/// The turns of the three servers, round by round.
-#[derive(Default)]
-struct Rounds {
-    bare: Vec<Turn>,
-    floor: Vec<Turn>,
-    layered: Vec<Turn>,
-}
+/// CPU that the layer adds to the bare server, relative to what the hand-written one adds.
+const NEW_OFFER_BUDGET: f64 = 1.2;
+const DUPLICATE_BUDGET: f64 = 1.1;
+
+const BARE: &str = "bare";
+const HAND_WRITTEN: &str = "hand-written";
+const LAYER: &str = "layer";
+
+/// The turns of each server, round by round.
+struct Rounds(Vec<(&'static str, Vec<Turn>)>);
 
 fn main() -> ExitCode {
     let is_quick = report::is_set("quick");
@@ -36,30 +43,48 @@ fn main() -> ExitCode {
             "WHIP `POST`s of a Chromium offer, each with its own path and ICE ufrag, over {CONNECTIONS} keep-alive \
              connections, to axum with `OfferDedupLayer::whip()`, without a layer, and with the floor: an axum \
              middleware that reads the body, takes the peer's digest and the offer's fingerprint, and makes one moka \
-             `get` and one `insert`. The floor neither locks, nor records an answer, nor outlives its client. The handler \
-             answers without a body, with a ready answer, or with that of a peer connection that it makes by str0m, as \
-             the WHIP example does. Each server and the load have their own thread. The servers take turns of \
+             `get` and one `insert`. The floor neither locks, nor records an answer, nor outlives its client. The \
+             hand-written layer keeps answers by the same key in moka's `try_get_with`; with xxh3 it hashes the request as \
+             it is. Neither knows sessions, queues or clients that are gone. A duplicate is the offer that its \
+             connection has sent before, and only the bare server processes it again. The handler answers without a \
+             body, with a ready answer, or with that of a peer connection that it makes by str0m, as the WHIP example \
+             does. Each server and the load have their own thread. The servers take turns of \
              {turn} ms in {rounds} rounds, in alternating order. Ratios to the bare server are taken round by round. \
              CPU is the time of the server's thread and of the layer's upkeep, which other load on the machine \
              disturbs less.",
         ),
     );
-    let load = Load::new();
-    let mut rows = Vec::new();
-    let mut bars = Vec::new();
-    for (what, handler) in [
-        ("201 without a body", post(handlers::accept)),
-        ("201 with a ready answer", post(handlers::publish)),
-        ("201 of a peer connection", post(handlers::negotiate)),
+    let [new_offers, duplicates] = [Traffic::NewOffers, Traffic::Duplicates].map(Load::new);
+    let (mut rows, mut added, mut bars) = (Vec::new(), Vec::new(), Vec::new());
+    for (what, handler, load, rate_budget, added_budget) in [
+        ("201 without a body", post(handlers::accept), &new_offers, None, None),
+        (
+            "201 with a ready answer",
+            post(handlers::publish),
+            &new_offers,
+            None,
+            Some(NEW_OFFER_BUDGET),
+        ),
+        (
+            "201 of a peer connection",
+            post(handlers::negotiate),
+            &new_offers,
+            Some(RATE_BUDGET),
+            None,
+        ),
+        (
+            "duplicate of a ready answer",
+            post(handlers::publish),
+            &duplicates,
+            None,
+            Some(DUPLICATE_BUDGET),
+        ),
     ] {
         let handler = Router::new().route("/whip/{stream}", handler);
-        let measured = measure(&load, &handler, rounds, Duration::from_millis(turn));
+        let measured = measure(load, &handler, rounds, Duration::from_millis(turn));
         let median = |turns: &[Turn], figure: fn(&Turn) -> f64| quantile(turns.iter().map(figure).collect(), 0.5);
-        for (server, turns, budget) in [
-            ("bare", &measured.bare, None),
-            ("floor", &measured.floor, None),
-            ("layer", &measured.layered, Some(BUDGET)),
-        ] {
+        for (server, turns) in &measured.0 {
+            let budget = rate_budget.filter(|_| *server == LAYER);
             let rates = measured.ratios(turns, |turn| turn.per_second);
             let cpu = measured.ratios(turns, |turn| turn.cpu);
             rows.push([
@@ -78,6 +103,19 @@ fn main() -> ExitCode {
                 }
                 None => bars.push(Bar::new(label, ratio, None)),
             }
+            if *server != BARE && *server != LAYER {
+                let ratios = measured.added(turns);
+                let budget = added_budget.filter(|_| *server == HAND_WRITTEN);
+                added.push([
+                    format!("{what}, {server}"),
+                    spread(&ratios),
+                    budget.map_or("–".to_owned(), |budget| format!("at most {budget}")),
+                ]);
+                if let Some(budget) = budget {
+                    let title = format!("CPU added, over the hand-written layer, {what}");
+                    report.check(&title, quantile(ratios, 0.5), Budget::AtMost(budget));
+                }
+            }
         }
     }
     report.table(
@@ -92,6 +130,11 @@ fn main() -> ExitCode {
         ],
         rows,
     );
+    report.table(
+        "CPU that the layer adds to the bare server, over what another adds",
+        &["handler, other", "median (quartiles)", "budget"],
+        added,
+    );
     report.plot(
         "http",
         "Requests per second, relative to axum without a layer",
@@ -105,51 +148,67 @@ fn main() -> ExitCode {
 fn measure(load: &Load, handler: &Router, rounds: usize, turn: Duration) -> Rounds {
     let layer = OfferDedupLayer::whip().build();
     let remembered: Remembered = traffic::cache(64 << 20, Duration::from_secs(10));
-    let servers = [
-        Server::start(&["bare"], handler.clone()),
-        Server::start(
-            &["floor"],
-            handler.clone().layer(from_fn_with_state(remembered, handlers::floor)),
+    let hand_written = |state| handler.clone().layer(from_fn_with_state(state, answer_once));
+    let mut servers = vec![
+        (BARE, Server::start(&["bare"], handler.clone())),
+        (
+            HAND_WRITTEN,
+            Server::start(&["hand-written"], hand_written(HandWritten::new())),
         ),
-        Server::start(&["layered", "offer-dedup"], handler.clone().layer(layer.clone())),
+        (
+            "hand-written, xxh3",
+            Server::start(&["of-bytes"], hand_written(HandWritten::of_bytes())),
+        ),
+        (
+            LAYER,
+            Server::start(&["layered", "offer-dedup"], handler.clone().layer(layer.clone())),
+        ),
     ];
-    let (mut sent, mut measured) = (0, Rounds::default());
+    // It remembers no answers.
+    if load.traffic() == Traffic::NewOffers {
+        let floor = handler.clone().layer(from_fn_with_state(remembered, handlers::floor));
+        servers.insert(1, ("floor", Server::start(&["floor"], floor)));
+    }
+    let mut measured = Rounds(servers.iter().map(|(name, _)| (*name, Vec::new())).collect());
+    let mut sent = 0;
     // The first round warms up.
     for round in 0..=rounds {
         for place in 0..servers.len() {
             let which = (round + place) % servers.len();
-            let (requests, result) = load.turn(&servers[which], turn);
-            let turns = match which {
-                0 => &mut measured.bare,
-                1 => &mut measured.floor,
-                _ => {
-                    sent += requests;
-                    &mut measured.layered
-                }
-            };
+            let (name, server) = &servers[which];
+            let (requests, result) = load.turn(server, turn);
+            if *name == LAYER {
+                sent += requests;
+            }
             if round > 0 {
-                turns.push(result);
+                measured.0[which].1.push(result);
             }
         }
     }
-    assert_all_admitted(&layer.handle(), sent);
+    let stats = layer.handle().stats();
+    assert_eq!(stats.admitted + stats.replayed, sent, "an offer was refused: {stats:?}");
+    assert_eq!(stats.replayed > 0, load.traffic() == Traffic::Duplicates);
     measured
-}
-
-fn assert_all_admitted(handle: &OfferDedupHandle, sent: u64) {
-    let stats = handle.stats();
-    assert_eq!(
-        (stats.admitted, stats.completed),
-        (sent, sent),
-        "an offer was not admitted: {stats:?}"
-    );
 }
 
 impl Rounds {
     /// The ratios of a figure to the bare server's, round by round.
     fn ratios(&self, turns: &[Turn], figure: fn(&Turn) -> f64) -> Vec<f64> {
-        let pairs = turns.iter().zip(&self.bare);
+        let pairs = turns.iter().zip(self.turns(BARE));
         pairs.map(|(turn, bare)| figure(turn) / figure(bare)).collect()
+    }
+
+    /// The CPU that the layer adds to the bare server, over what another server adds, round by round.
+    fn added(&self, turns: &[Turn]) -> Vec<f64> {
+        let rounds = turns.iter().zip(self.turns(BARE)).zip(self.turns(LAYER));
+        let ratios = rounds.map(|((other, bare), layer)| (layer.cpu - bare.cpu) / (other.cpu - bare.cpu));
+        ratios.collect()
+    }
+
+    fn turns(&self, server: &str) -> &[Turn] {
+        let mut all = self.0.iter();
+        let found = all.find(|(name, _)| *name == server);
+        &found.expect("every server has its turns").1
     }
 }
 
