@@ -247,6 +247,7 @@ impl LockTable {
     }
 
     /// Removes up to `most` peers that have cooled down.
+    #[inline]
     pub(super) fn sweep(&mut self, now: Tick, most: usize) {
         for _ in 0..most {
             match self.cooling.front() {
@@ -277,6 +278,7 @@ impl LockTable {
     }
 
     /// Ends the oldest cooldowns early if all of them take more than their share of the memory, but never `newest`.
+    #[inline]
     fn bound_cooldowns(&mut self, newest: PeerKey, rules: &Rules<'_>, effects: &mut Effects) {
         let share = rules.settings.cooldown_bytes() / (SHARDS * COOLDOWN_BYTES) as u64;
         // At least one per shard, so that the newest cooldown always counts.
