@@ -97,7 +97,7 @@ impl Server {
     }
 }
 
-/// What a client sends after an answer.
+/// The requests of one client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Traffic {
     NewOffers,
