@@ -226,6 +226,10 @@ impl Active {
         let is_older = |holder: &&Holder| holder.fence != Fence::NONE && holder.fence <= fence;
         let holder = self.lock.holder.as_ref().filter(is_older);
         let Some(holder) = holder.filter(|holder| is_meant(holder.in_flight.fingerprint)) else {
+            if fingerprint.is_none() {
+                // The cooldown, which the queue may wait for, is forgotten too.
+                self.lock.call_front(effects);
+            }
             return was_known;
         };
         let id = holder.in_flight.id;
@@ -284,7 +288,7 @@ impl Active {
         // Marked again even if it was marked before: that mark is gone if the offer that it named was dropped.
         let (loser, fingerprint) = (holder.in_flight.id, holder.in_flight.fingerprint);
         self.history.mark((loser, fingerprint), number, rules, effects);
-        // The lock is held, so no cooldown runs.
+        // Settings with `Supersede` have no cooldown.
         let (deadline, cooling_until) = (Tick::NEVER, Tick::default());
         let place = self
             .lock

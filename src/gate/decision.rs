@@ -150,7 +150,7 @@ pub(super) enum Place {
         id: ClaimNumber,
         rank: ClaimNumber,
         seat: Arc<Completion>,
-        /// When the offer must look even if nothing wakes it. `None` once it looks.
+        /// When the offer must check its turn even if nothing wakes it. `None` after the first poll.
         wake: Option<Tick>,
     },
 }

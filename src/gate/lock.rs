@@ -139,8 +139,8 @@ impl Lock {
         }
     }
 
-    /// Returns when the offer at `position` of the queue must look again even if nothing wakes it, or `None` if it is its
-    /// turn.
+    /// Returns when the offer at `position` of the queue must check its turn again even if nothing wakes it, or `None` if
+    /// it is its turn.
     fn turn_of(&self, position: usize, deadline: Tick, cooling_until: Tick, rules: &Rules<'_>) -> Option<Tick> {
         let now = rules.now;
         let front = self.queue.front().filter(|_| position > 0);

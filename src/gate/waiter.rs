@@ -202,7 +202,8 @@ impl Waiting {
         let Some(Place::Queued { id, seat, wake, .. }) = &mut self.place else {
             return self.decide_again();
         };
-        // The decision has just looked. A call since then, before this task subscribed, is stored and wakes it at once.
+        // The decision has checked whether it is its turn. A call made before this task subscribed is stored, a resolution
+        // is not.
         if let (Some(wake), None) = (wake.take(), seat.resolution()) {
             return Step::Until(wake);
         }

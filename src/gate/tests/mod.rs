@@ -1,5 +1,6 @@
 //! Tests of what cannot be seen from outside: the table is empty again after any history.
 
+mod queue;
 mod time;
 mod upkeep;
 
