@@ -17,26 +17,30 @@
 //!
 //! # Why no offer is processed twice
 //!
-//! 1. *One claim at a time.* A claim is granted only while the entry has no holder, under the shard's mutex. An offer that
-//!    is equal to the holder's or to a queued one never gets a claim of its own: it is refused or follows.
+//! 1. *One claim at a time.* A claim is granted under the shard's mutex, if the entry has no holder or in the step that
+//!    takes the lock from it. While an equal offer holds the lock or is queued, an offer gets no claim: it is refused or
+//!    follows.
 //! 2. *Remembered before released.* A completion appends the offer to the entry's history and frees the lock in one step
-//!    under the mutex. From then on the entry's history refuses the offer.
+//!    under the mutex. From then on the entry's history answers or refuses the offer.
 //! 3. *The entry stays until the cache has the history.* The new history is written to the cache after the mutex is free,
-//!    since moka runs maintenance inside its calls and drops users' answers. Each write carries the **version** of the
-//!    history, and the entry counts its **pending writes**. Two writes may overtake each other on the way. Each writer
-//!    returns to the entry (`written`); one that finds a newer version there writes that too. So the newest history
-//!    arrives last, and only then may the entry be removed.
-//! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the cache without any lock. If
-//!    the offer is not in it, the decision takes the mutex again and compares the shard's count of **writes**, which
-//!    rises after each write to the cache, with the one from before. If a write has arrived in between, it may have been
-//!    this very offer: the decision starts over (`Peers::decide`). Each repetition means that another offer was
-//!    completed, so some request always makes progress.
+//!    since moka runs maintenance inside its calls and drops users' answers. It does not panic: an answer catches the
+//!    panics of its own `Drop`. Each write carries the **version** of the history, and the entry counts its **pending
+//!    writes**. Two writes may overtake each other on the way. Each writer returns to the entry (`written`); one that
+//!    finds a newer version there writes that too. So the newest history arrives last, and only then may the entry be
+//!    removed.
+//! 4. *A decision without an entry is checked again.* For an idle peer, a decision reads the shard's count of **writes**,
+//!    then the cache without any lock, and then takes the mutex again. If there is an entry by now, it decides from that
+//!    one. If the count has changed, a write may have brought this very offer, and the decision starts over
+//!    (`Peers::decide`). The count rises before an entry can be removed, so without an entry an unchanged count proves
+//!    that the offer is still not in the cache. Each repetition means that another history was written, so some request
+//!    always makes progress.
 //!
 //! So between the check and the claim no request can change what the decision was based on.
 //!
 //! The promise has limits, which are settings or calls: past its window, its lease or a limit of memory an offer is
 //! processed again, and so is one that failed, was dropped or was forgotten. A claim that has lost its lock may still be
-//! running until its next yield; its result counts for nothing.
+//! running beside the next one: with a `Revocation` (see below) until its next poll, without one until it is done. Its
+//! result counts for nothing.
 //!
 //! # How a claim ends
 //!
@@ -46,9 +50,9 @@
 //! must end early (detached ones, and all under `Supersede`) share a `Revocation` with the entry. Their processing checks
 //! it before each poll of the inner future.
 //!
-//! Every claim and every queue place gets the next number. `clear` takes a number too and makes it the **floor**: what was
-//! claimed below it is neither found nor stored. The floor is raised after the cache was emptied, so that nothing stored
-//! later is lost, and read again for every decision.
+//! Every claim and every queue place gets the next number. `clear` empties the cache, then takes a number and makes it the
+//! **floor**. The memory of a claim below it is neither found nor stored, so a write that arrives late brings nothing
+//! back. Claims that begin later are above it. Every decision reads the floor anew.
 //!
 //! # Waiting
 //!
@@ -62,8 +66,9 @@
 //! collector are taken alone. Under the shard's mutex nothing is woken, nothing of the user's is dropped and moka is not
 //! called: all of that is collected in `Effects` and runs when the mutex is free.
 //!
-//! Effects, events and metrics may panic in code that is not ours. So guards exist first, the state is settled next,
-//! effects run then, and counters, metrics and events come last. In a `Drop` panics are caught.
+//! Effects, events and metrics may panic in code that is not ours. So the guards exist and the state is settled before any
+//! of them runs: first the effects, then counters, metrics and events. In a `Drop` their panics are caught. A handler that
+//! panics drops its claim, which frees the lock and remembers nothing.
 //!
 //! # Time
 //!
