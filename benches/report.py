@@ -95,6 +95,9 @@ def section(result):
     for table in result["tables"]:
         parts.append(f"**{table['title']}**")
         parts.append(markdown(table))
+    if result.get("missed"):
+        parts.append("**Missed budgets**")
+        parts.append("\n".join(f"- {missed}" for missed in result["missed"]))
     return "\n\n".join(parts) + "\n"
 
 

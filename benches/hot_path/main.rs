@@ -32,8 +32,10 @@ struct Row {
     measure: fn(&Field) -> Measured,
 }
 
+const NOT_AN_OFFER: &str = "not an offer / bare service";
+
 const ROWS: [Row; 9] = [
-    Row::new("not an offer / bare service", None, Field::pass),
+    Row::new(NOT_AN_OFFER, None, Field::pass),
     Row::new("duplicate, processed / B", Some(1.3), |field| field.processed(false)),
     Row::new("duplicate, in flight / B", Some(1.0), Field::in_flight),
     Row::new("duplicate, replayed / B", None, Field::replayed),
@@ -107,12 +109,16 @@ fn crowd(report: &mut Report, peers: u32, rounds: u32) -> Vec<f64> {
     let mut plain = Field::new(scale, sample, Duration::ZERO);
     let mut cooling = Field::new(scale, sample, Duration::from_secs(2));
     let (mut lines, mut bars, mut gate_alone) = (Vec::new(), Vec::new(), Vec::new());
+    let mut passed = Vec::new();
     for threads in [1, 2] {
         (plain, cooling) = (plain.with_threads(threads), cooling.with_threads(threads));
         let rows = ROWS.iter().map(|row| (row, &plain)).chain([(&COOLING, &cooling)]);
         for (row, field) in rows {
             let measured = (row.measure)(field);
             lines.push(row.line(threads.to_string(), measured));
+            if row.name == NOT_AN_OFFER {
+                passed.push(measured.layer_nanos);
+            }
             let Some(budget) = row.budget else { continue };
             let what = format!("{}, {peers} peers, {threads} threads", row.name);
             report.check(&what, measured.ratio, Budget::AtMost(budget));
@@ -121,6 +127,10 @@ fn crowd(report: &mut Report, peers: u32, rounds: u32) -> Vec<f64> {
                 gate_alone.extend(row.is_of_gate_alone().then_some(measured.layer_nanos));
             }
         }
+    }
+    if let [one, two] = passed[..] {
+        let what = format!("not an offer, {peers} peers, nanoseconds on two threads over those on one");
+        report.check(&what, two / one, Budget::AtMost(1.5));
     }
     let title = format!(
         "{peers} live peers, offers of {} bytes ({})",

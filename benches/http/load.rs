@@ -97,11 +97,11 @@ impl Server {
     }
 }
 
-/// The requests of one client.
+/// The requests of a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Traffic {
     NewOffers,
-    /// Its first offer, over and over.
+    /// Repeats of the client's first offer.
     Duplicates,
 }
 

@@ -1,5 +1,5 @@
-//! Compares axum with the layer, without it, with the floor of such layers, and with what a user would write instead,
-//! under WHIP `POST`s over loopback.
+//! Compares axum with the layer, without it, with the floor of such layers, and with hand-written layers, under WHIP
+//! `POST`s over loopback.
 
 #[path = "../report/mod.rs"]
 mod report;
@@ -164,7 +164,7 @@ fn measure(load: &Load, handler: &Router, rounds: usize, turn: Duration) -> Roun
             Server::start(&["layered", "offer-dedup"], handler.clone().layer(layer.clone())),
         ),
     ];
-    // It remembers no answers.
+    // The floor records no answers, so it cannot replay duplicates.
     if load.traffic() == Traffic::NewOffers {
         let floor = handler.clone().layer(from_fn_with_state(remembered, handlers::floor));
         servers.insert(1, ("floor", Server::start(&["floor"], floor)));

@@ -20,7 +20,6 @@ pub struct Report {
     about: String,
     tables: Vec<Table>,
     plots: Vec<Plot>,
-    #[serde(skip)]
     missed: Vec<String>,
 }
 
