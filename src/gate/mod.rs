@@ -66,9 +66,9 @@
 //! collector are taken alone. Under the shard's mutex nothing is woken, nothing of the user's is dropped and moka is not
 //! called: all of that is collected in `Effects` and runs when the mutex is free.
 //!
-//! Effects, events and metrics may panic in code that is not ours. So the guards exist and the state is settled before any
-//! of them runs: first the effects, then counters, metrics and events. In a `Drop` their panics are caught. A handler that
-//! panics drops its claim, which frees the lock and remembers nothing.
+//! Effects, events and metrics may panic in code that is not ours. So before any of them runs, the guards exist, the state
+//! is settled and the decision is counted. The effects run first, then metrics and events. In a `Drop` their panics are
+//! caught. A handler that panics drops its claim, which frees the lock and remembers nothing.
 //!
 //! # Time
 //!

@@ -44,7 +44,7 @@ the preset OfferDedupLayer::room(). Alice stays. Bob presses Rejoin, which \
 closes his socket and his connection, joins again and sends Alice an offer. The page makes a new RTCPeerConnection for \
 each offer that arrives, in place of the previous one, and takes the first answer. It does nothing against repetitions \
 itself. The server repeats each offer as the row says, with delays drawn from the same seed on each server. Where the \
-answer is lost, the server drops the first answer to each of Bob's sockets before it looks at it. While Bob has no answer, he \
+answer is lost, the server drops the first answer to each of Bob's sockets before it reads it. While Bob has no answer, he \
 starts again with a new RTCPeerConnection and its offer 1, 2 and 4 s after the press. \
 A rejoin has connected when a ping came back to Bob over its data channel, counted from the press of the button. It works \
 if {within} s after the press both pages are connected and each gets one more ping back within 2 s. One that connected \

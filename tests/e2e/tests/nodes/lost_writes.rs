@@ -1,4 +1,4 @@
-//! A replica takes over without the last writes of its master. What is left of the promise, counted behind the layers.
+//! Counts what is left of the promise when a replica takes over without the last writes of its master.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::{
 pub(crate) struct Row {
     pub(crate) fault: &'static str,
     pub(crate) mode: &'static str,
-    /// Offers sent, each to two nodes or twice.
+    /// Offers sent. Unless the fault says otherwise, each goes to two nodes or to one twice.
     pub(crate) offers: usize,
     pub(crate) processed: usize,
     pub(crate) refused: usize,
