@@ -28,6 +28,7 @@ BUDGETS = [
     ("through_the_layer/new_offer_of_a_new_peer_that_cools", "b_and_insert/new_peer", 1.3),
     ("through_the_layer/new_offer_of_a_known_peer", "b_and_insert/known_peer", 1.3),
 ]
+REFERENCES = ("b/", "b_and_insert/", "without_the_layer/")
 NOT_AN_OFFER = ("not_an_offer/through_the_layer", "without_the_layer/bare", 60)
 
 
@@ -50,7 +51,9 @@ def main():
         over.append(NOT_AN_OFFER[0])
     if over:
         sys.exit(f"instructions: over the budget: {', '.join(over)}")
-    grown = [row for row, count in counts.items() if count > baseline[row] * (1 + MOST_GROWTH)]
+    # Not the references, which have nothing of the layer.
+    rows = [row for row in counts if not row.startswith(REFERENCES)]
+    grown = [row for row in rows if counts[row] > baseline[row] * (1 + MOST_GROWTH)]
     for row in grown:
         print(f"{row}: {counts[row]:.0f} instructions, {baseline[row]:.0f} in the baseline", file=sys.stderr)
     if grown:
