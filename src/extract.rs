@@ -202,7 +202,6 @@ pub struct SessionUri {
 
 impl SessionUri {
     /// Digests the normalised path and query, the authority, and the sender's credentials in any form.
-    #[inline]
     pub fn new(path_and_query: &[u8], authority: &[u8], credentials: &[u8]) -> Self {
         Self {
             path_and_query: digest(path_and_query),

@@ -32,7 +32,7 @@ async fn queued(lease: Duration, before: impl AsyncFnOnce(&Arc<Gate>, &mut Optio
 }
 
 #[tokio::test(start_paused = true)]
-async fn turn_that_comes_before_the_first_poll_is_not_missed() {
+async fn turn_before_first_poll_is_kept() {
     let dropped = queued(60 * SECOND, async |_, holder| drop(holder.take())).await;
     assert_eq!(dropped, (None, 0));
     let completed = queued(60 * SECOND, async |_, holder| {
@@ -60,7 +60,7 @@ async fn turn_that_comes_before_the_first_poll_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn turn_comes_at_the_end_of_a_lease_or_never() {
+async fn turn_comes_when_the_lease_ends() {
     assert_eq!(queued(3 * SECOND, async |_, _| ()).await, (None, 3_000));
     let never = queued(60 * SECOND, async |_, _| ()).await;
     assert_eq!(never, (Some(Reason::TimedOut), 10_000));
