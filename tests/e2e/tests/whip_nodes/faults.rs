@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::{
+    http::Message,
     redis::Server,
     whip_server::{OFFER, TIMEOUT, WhipServer},
 };
@@ -39,7 +40,7 @@ async fn until_processing(node: &WhipServer, claims: u64) {
 }
 
 /// Publishes until it is not refused.
-async fn until_answered(node: &WhipServer, path: &str, offer: &str) -> e2e::http::Message {
+async fn until_answered(node: &WhipServer, path: &str, offer: &str) -> Message {
     let start = Instant::now();
     loop {
         let answer = node.publish(path, offer).await;
@@ -60,8 +61,7 @@ async fn offer_of_killed_node_waits_for_its_lease() {
         let [a, b] = &fleet.nodes[..] else { unreachable!() };
         let first = async {
             // The connection breaks with the node.
-            let request =
-                e2e::http::Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
+            let request = Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
             assert!(request.exchange(&a.address).await.is_err());
         };
         let retry = async {
