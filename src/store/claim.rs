@@ -70,7 +70,8 @@ pub struct Ask {
     pub token: ClaimToken,
     /// The time for which the claim is held without a renewal.
     pub lease: Duration,
-    /// `true` if the recorded answer of a processed offer is wanted.
+    /// `true` if the answer of the same offer is wanted: the recorded one, or the one of an offer in flight, whose claim is
+    /// attended then.
     pub wants_record: bool,
     /// Set to take the claim of a different offer away, as [`WhenBusy::Supersede`](crate::WhenBusy::Supersede) does. The
     /// loser is remembered as superseded for this long.
@@ -98,7 +99,8 @@ pub enum Claimed {
         fence: Fence,
         /// The claim that it took away from a different offer by [`Ask::supersede`]. That node is told, and confirms by a
         /// [`release`](super::SharedStore::release) when it has stopped. If a node takes its own claim away, and the claim
-        /// that this one displaced has not been confirmed, that earlier claim is named instead.
+        /// that this one displaced has not been confirmed, that earlier claim is named instead. So is it if the claim that
+        /// displaced it was released before the confirmation.
         displaced: Option<ClaimToken>,
     },
     /// The same offer was processed.

@@ -54,7 +54,7 @@ impl Model {
         }
         match claimed {
             Claimed::Admitted { fence, .. } => self.granted(node, ask, *fence),
-            Claimed::InFlight { .. } => {
+            Claimed::InFlight { .. } if ask.wants_record => {
                 let owner = self.peers.get(&key).and_then(|peer| peer.owner);
                 if let Some(grant) = owner.and_then(|fence| self.grants.get_mut(&fence)) {
                     grant.is_abandoned = false;

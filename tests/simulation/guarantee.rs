@@ -68,14 +68,16 @@ impl Model {
         }
         match self.grants[&fence].lost {
             // The newcomer waits 100 ms for it to stop. On the same node it does so before it claims, unless the other one
-            // is past its lease.
+            // is past its lease, or abandoned there while a request on another node waits for it.
             Some((Loss::Superseded, at)) => {
+                let is_abandoned = is_same_node && !self.runs.was_attended(other, run.arrived);
                 let waited = if is_same_node { run.arrived } else { at };
                 let is_forgotten = self
                     .forgets
                     .iter()
                     .any(|forget| forget.at >= at && forget.concerns(run.peer));
-                is_forgotten || now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease
+                let is_over = now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease;
+                is_over || is_forgotten || is_abandoned
             }
             Some((loss, _)) => self.is_excused(fence, loss, now),
             // The newcomer has lost its own claim.
@@ -141,12 +143,11 @@ impl Model {
     pub(crate) fn answered(&mut self, number: usize, reply: Result<Reply, Broken>) {
         let now = Instant::now();
         self.note(|| format!("request {number} is answered: {reply:?}"));
-        let request = &mut self.runs.requests[number];
-        let was_open = std::mem::replace(&mut request.state, State::Answered(reply)) == State::Open;
+        let was_open = self.runs.requests[number].end(State::Answered(reply));
+        let request = &self.runs.requests[number];
         if let Some(run) = request.run {
             self.runs.runs[run].answered = Some(now);
         }
-        let request = &self.runs.requests[number];
         let (arrived, own, offer) = (request.arrived.unwrap_or(now), request.run, request.offer);
         let (link, took) = (Arc::clone(&request.link), now - arrived);
         self.expect(was_open, || format!("request {number} is answered twice"));

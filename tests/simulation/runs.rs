@@ -38,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) arrived: Option<Instant>,
     pub(crate) run: Option<usize>,
     pub(crate) state: State,
+    /// When it was answered, or its client left.
+    pub(crate) ended: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +55,7 @@ pub(crate) struct Run {
     pub(crate) link: Arc<Link>,
     pub(crate) peer: PeerKey,
     pub(crate) text: u8,
+    pub(crate) request: usize,
     /// When its request arrived.
     pub(crate) arrived: Instant,
     pub(crate) fence: Option<Fence>,
@@ -65,6 +68,18 @@ pub(crate) struct Run {
     pub(crate) end: Option<End>,
     /// When its completion took effect in the store, and under which number. A copy of the claim may have got another one.
     pub(crate) acknowledged: Option<(Instant, Fence)>,
+}
+
+impl Request {
+    /// Returns whether it was open.
+    pub(crate) fn end(&mut self, state: State) -> bool {
+        let was_open = self.state == State::Open;
+        if was_open {
+            self.state = state;
+            self.ended = Some(Instant::now());
+        }
+        was_open
+    }
 }
 
 impl Runs {
@@ -110,6 +125,19 @@ impl Runs {
         self.touched.iter().any(is_meant)
     }
 
+    /// Returns whether a request on the node of a run waits for its answer at that time.
+    pub(crate) fn was_attended(&self, run: &Run, at: Instant) -> bool {
+        let follows = |request: &Request| {
+            let is_same = (peer(request.offer.peer), request.offer.text) == (run.peer, run.text);
+            self.settings.replays && is_same && request.link.node == run.link.node
+        };
+        let waits = |request: &Request| {
+            request.arrived.is_some_and(|arrived| arrived <= at) && request.ended.is_none_or(|ended| ended >= at)
+        };
+        let own = &self.requests[run.request];
+        waits(own) || self.requests.iter().any(|request| follows(request) && waits(request))
+    }
+
     /// Returns how long a request may take at most.
     pub(crate) fn longest(&self, work: Duration) -> Duration {
         let queued = match self.settings.when_busy {
@@ -136,6 +164,7 @@ impl Model {
             arrived: None,
             run: None,
             state: State::Open,
+            ended: None,
         });
         self.runs.requests.len() - 1
     }
@@ -146,9 +175,7 @@ impl Model {
     }
 
     pub(crate) fn left(&mut self, request: usize) {
-        let state = &mut self.runs.requests[request].state;
-        if *state == State::Open {
-            *state = State::Gone;
+        if self.runs.requests[request].end(State::Gone) {
             self.note(|| format!("request {request} leaves"));
         }
     }
@@ -160,9 +187,7 @@ impl Model {
             .iter_mut()
             .filter(|request| request.link.node == node)
         {
-            if request.state == State::Open {
-                request.state = State::Gone;
-            }
+            request.end(State::Gone);
         }
         for run in self.runs.runs.iter_mut().filter(|run| run.link.node == node) {
             run.ended.get_or_insert_with(Instant::now);
@@ -215,6 +240,7 @@ impl Model {
             link: Arc::clone(link),
             peer: peer(message.offer.peer),
             text: message.offer.text,
+            request,
             arrived: self.runs.requests[request].arrived.unwrap_or(now),
             fence,
             session: message.session.clone(),

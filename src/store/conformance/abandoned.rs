@@ -1,7 +1,7 @@
 //! Abandoned claims: no request waits for them any more.
 
 use super::{
-    super::{Claimed, Completed, Lost, Notice, Renewed},
+    super::{Ask, Claimed, Completed, Lost, Notice, Renewed},
     node::{LONG, Pair, assert_admitted, plain},
 };
 
@@ -41,6 +41,22 @@ pub(super) async fn same_offer_attends_claim_again(pair: &mut Pair) {
         matches!(claimed, Claimed::Busy { .. }),
         "a claim that is attended again holds others off, but the answer is {claimed:?}"
     );
+}
+
+pub(super) async fn refused_offer_leaves_claim_abandoned(pair: &mut Pair) {
+    let (old, _) = pair.first.admitted("f").await;
+    pair.first.renew(old, LONG, true).await;
+    let refused = Ask {
+        wants_record: false,
+        ..pair.second.question("f")
+    };
+    let claimed = pair.second.claim(refused).await;
+    assert!(
+        matches!(claimed, Claimed::InFlight { .. }),
+        "an abandoned claim is in flight, but the answer is {claimed:?}"
+    );
+    let claimed = pair.second.ask("g").await;
+    assert_admitted(&claimed, "a claim stays abandoned if no request waits for its answer");
 }
 
 pub(super) async fn renewal_attends_claim_again(pair: &mut Pair) {

@@ -85,12 +85,16 @@ pub async fn check(nodes: [Arc<dyn SharedStore>; 2]) {
         abandoned:
             different_offer_takes_abandoned_claim,
             same_offer_attends_claim_again,
+            refused_offer_leaves_claim_abandoned,
             renewal_attends_claim_again,
             abandonment_wakes_waiting_nodes;
         superseded:
             newer_offer_displaces_older,
             displaced_node_confirms_stop,
             unconfirmed_claim_is_handed_on,
+            released_claim_hands_stop_on,
+            completed_claim_hands_nothing_on,
+            stop_after_release_does_nothing,
             confirmed_claim_is_not_handed_on,
             other_node_awaits_holder,
             confirmed_stop_keeps_late_claim,

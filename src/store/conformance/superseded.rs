@@ -76,6 +76,43 @@ pub(super) async fn unconfirmed_claim_is_handed_on(pair: &mut Pair) {
     pair.second.expect(Notice::Stopped(old.token), rule).await;
 }
 
+pub(super) async fn released_claim_hands_stop_on(pair: &mut Pair) {
+    let (old, new) = displaced(pair).await;
+    pair.second.release(new).await;
+    let (next, claimed) = pair.second.supersede("h").await;
+    let rule = "a released claim leaves the stop of the one that it displaced to the next";
+    assert_displaces(&claimed, old.token, rule);
+    pair.first.release(old).await;
+    pair.second.expect(Notice::Stopped(old.token), rule).await;
+    pair.second.release(next).await;
+    let (_, claimed) = pair.first.supersede("f").await;
+    assert!(
+        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
+        "a claim that has stopped is not handed on, but the answer is {claimed:?}"
+    );
+}
+
+pub(super) async fn completed_claim_hands_nothing_on(pair: &mut Pair) {
+    let (_, new) = displaced(pair).await;
+    pair.second.complete(new, plain()).await;
+    let (_, claimed) = pair.second.supersede("h").await;
+    assert!(
+        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
+        "a claim that is processed has awaited the one that it displaced, but the answer is {claimed:?}"
+    );
+}
+
+pub(super) async fn stop_after_release_does_nothing(pair: &mut Pair) {
+    let (old, new) = displaced(pair).await;
+    pair.second.release(new).await;
+    pair.first.release(old).await;
+    let (_, claimed) = pair.second.supersede("h").await;
+    assert!(
+        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
+        "a claim that has stopped is not awaited, but the answer is {claimed:?}"
+    );
+}
+
 pub(super) async fn confirmed_claim_is_not_handed_on(pair: &mut Pair) {
     let (old, new) = displaced(pair).await;
     pair.first.release(old).await;

@@ -12,7 +12,8 @@ const MAX_OFFERS: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     holder: Option<Holder>,
-    /// The claim that the holder displaced, until its node confirms that it has stopped.
+    /// The claim that the holder displaced, or a holder that has been released since, until its node confirms that it has
+    /// stopped.
     displaced: Option<ClaimToken>,
     cooling_until: Tick,
     /// Oldest first.
@@ -62,7 +63,7 @@ impl Peer {
         }
         let node = ask.token.node();
         let mut lost = None;
-        let mut displaced = None;
+        let mut displaced = self.displaced.filter(|_| self.holder.is_none());
         if let Some(holder) = &mut self.holder {
             if holder.token == ask.token {
                 let (fence, displaced) = (holder.fence, self.displaced);
@@ -70,7 +71,8 @@ impl Peer {
             }
             let left = holder.lease_end.since(now);
             if !left.is_zero() && holder.fingerprint == ask.fingerprint {
-                holder.is_abandoned = false;
+                // An offer that is refused does not wait for the claim.
+                holder.is_abandoned &= !ask.wants_record;
                 self.wait(node);
                 return (Claimed::InFlight { left }, None);
             }
@@ -151,6 +153,7 @@ impl Peer {
             return (completed, Vec::new());
         };
         self.completed = Some(token);
+        self.displaced = None;
         let until = now.after(completion.window);
         if holder.is_forgotten || until <= now {
             self.memories.retain(|memory| !memory.is_mark_of(holder.fence));

@@ -18,12 +18,14 @@ if holder == token then
     return { 'admitted', last, fields.p or false }
 end
 
-local is_displaced, displaced = false, false
+-- A claim that was released leaves the stop of the one that it displaced to the next.
+local is_displaced, displaced = false, not holder and fields.p
 if holder then
     local left = lease_end - now
     local is_same = fields.f == fingerprint
     if left > 0 and (is_same or not (fields.a or window)) then
-        if is_same and fields.a then
+        -- An offer that wants no answer is refused, and does not wait for the claim.
+        if is_same and fields.a and ARGV[6] ~= '' then
             put('a', nil)
         end
         add_waiting(node_of(token))
@@ -73,4 +75,4 @@ commit(now + 2 * lease)
 if holder then
     notify(node_of(holder), 'l' .. (is_displaced and 's' or 't') .. holder)
 end
-return { 'admitted', tonumber(number), displaced }
+return { 'admitted', tonumber(number), displaced or false }

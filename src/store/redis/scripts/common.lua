@@ -135,7 +135,7 @@ local function wake()
 end
 
 local function end_claim()
-    for _, field in ipairs({ 'o', 'f', 's', 'l', 'a', 'x', 'p' }) do
+    for _, field in ipairs({ 'o', 'f', 's', 'l', 'a', 'x' }) do
         put(field, nil)
     end
     wake()

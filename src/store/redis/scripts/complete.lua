@@ -8,6 +8,7 @@ if fields.o ~= token then
 end
 allow_writes()
 put('d', token)
+put('p', nil)
 put('c', cooldown > 0 and text(now + cooldown) or nil)
 if fields.x or window <= 0 then
     drop_marks(fields.n)

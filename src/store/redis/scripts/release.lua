@@ -10,6 +10,8 @@ elseif fields.p == token then
     allow_writes()
     put('p', nil)
     commit(kept_until())
-    notify(node_of(fields.o), 's' .. token)
+    if fields.o then
+        notify(node_of(fields.o), 's' .. token)
+    end
 end
 return 1
