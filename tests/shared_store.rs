@@ -286,6 +286,30 @@ async fn window_ends_on_all_nodes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_store_does_not_extend_window() {
+    let handler = Handler::ready();
+    let store = MemoryStore::new();
+    let [a, b] = [(); 2].map(|()| {
+        let (mut slow, _) = FaultyStore::new(&store, false);
+        slow.reply_delay = Duration::from_millis(200);
+        node(slow, &handler, &OPTIONS)
+    });
+    assert_eq!(a.call(offer("f")).await, answered(1));
+    advance(5 * SECOND).await;
+    assert_eq!(b.call(offer("f")).await, answered(1));
+    // 200 ms have passed since the store got the answer, and 200 ms while it was asked for it. Both nodes forget it when
+    // the store does.
+    advance(4 * SECOND + Duration::from_millis(590)).await;
+    for node in [&a, &b] {
+        assert_eq!(node.call(offer("f")).await, answered(1));
+    }
+    advance(Duration::from_millis(20)).await;
+    for again in [&a, &b].map(|node| node.send(offer("f"))) {
+        assert_eq!(again.await.unwrap(), answered(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn follower_elsewhere_gets_answer() {
     let handler = Handler::held();
     let [a, b] = two_nodes(&handler, &OPTIONS);

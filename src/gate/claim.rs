@@ -131,10 +131,20 @@ impl Claim {
     /// # Panics
     ///
     /// If a subscriber, a recorder or a waker panics, after the state is settled.
-    pub(crate) fn complete(mut self, outcome: Outcome, record: Option<Record>, replays: bool) {
+    #[inline]
+    pub(crate) fn complete(self, outcome: Outcome, record: Option<Record>, replays: bool) {
+        self.complete_late(outcome, record, replays, Duration::ZERO);
+    }
+
+    /// Does the same `age` after the processing ended, when the window of the offer began.
+    ///
+    /// # Panics
+    ///
+    /// As [`complete`](Self::complete).
+    pub(crate) fn complete_late(mut self, outcome: Outcome, record: Option<Record>, replays: bool, age: Duration) {
         let is_unrecorded = replays && outcome == Outcome::Success && record.is_none();
         let mut effects = Effects::default();
-        let now = self.end(End::Here(outcome, record), &mut effects);
+        let now = self.end(End::Here(outcome, record, age), &mut effects);
         let is_unrecorded = is_unrecorded || effects.trims_answers();
         let ran = catch(|| self.gate.run(self.offer.peer(), &mut effects));
         observe::ended(
@@ -200,7 +210,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if !self.has_ended {
             let mut effects = Effects::default();
-            let now = self.end(End::Here(Outcome::Abandoned, None), &mut effects);
+            let now = self.end(End::Here(Outcome::Abandoned, None, Duration::ZERO), &mut effects);
             quietly(|| self.gate.run(self.offer.peer(), &mut effects));
             quietly(|| {
                 let held = now.since(self.since);

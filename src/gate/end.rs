@@ -8,8 +8,8 @@ use crate::{Reason, Refusal, fence::Fence, outcome::Outcome, settings::Settings}
 /// The end of a claim.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The offer was processed here.
-    Here(Outcome, Option<Record>),
+    /// The offer was processed here, and its processing ended so long ago.
+    Here(Outcome, Option<Record>, Duration),
     /// Another node has processed the offer.
     Elsewhere(Elsewhere),
     /// The shared store refuses the offer.
@@ -37,7 +37,7 @@ pub(super) struct Processed {
 impl End {
     pub(super) fn record(&self) -> Option<&Record> {
         match self {
-            Self::Here(_, record) | Self::Elsewhere(Elsewhere { record, .. }) => record.as_ref(),
+            Self::Here(_, record, _) | Self::Elsewhere(Elsewhere { record, .. }) => record.as_ref(),
             Self::Refused(_) => None,
         }
     }
@@ -52,7 +52,7 @@ impl End {
     pub(super) fn resolve(self, settings: &Settings, now: Tick) -> (Resolution, Option<Processed>) {
         let refused = |reason| Resolution::Refused(Refusal::new(reason));
         match self {
-            Self::Here(outcome, record) => {
+            Self::Here(outcome, record, age) => {
                 let counts = settings.counts(outcome);
                 let resolution = match (outcome, &record) {
                     (Outcome::Broken | Outcome::Abandoned | Outcome::Superseded, _) => Resolution::Retry,
@@ -63,7 +63,7 @@ impl End {
                 };
                 let processed = Processed {
                     record,
-                    at: now,
+                    at: now.before(age),
                     fence: None,
                 };
                 (resolution, counts.then_some(processed))

@@ -100,13 +100,14 @@ impl Asking {
             let mut woken = pin!(subscription.notified());
             // Until then an earlier reply may have been lost, and the store has the claim.
             let ask = self.ask();
-            let before = self.shared.asking(ask.supersede.is_some());
+            let before = self.shared.asking();
+            let asked = Instant::now();
             let claimed = match unless_revoked(&self.claim, client.claim(ask)).await {
                 Ok(claimed) => claimed,
                 Err(cause) => break self.revoked(cause),
             };
             self.shared.replied(&claimed, before, self.patience());
-            match self.follow(claimed).await {
+            match self.follow(claimed, asked).await {
                 // The offer may have been forgotten since the store replied: the claim is gone, or the answer must not be
                 // remembered again.
                 Next::Rule(Reply::Granted | Reply::Elsewhere(_)) if woken.as_mut().enable() => {}
@@ -176,17 +177,20 @@ impl Asking {
         }
     }
 
-    /// Decides what follows a reply of the store.
-    async fn follow(&mut self, claimed: Result<Claimed, CallError>) -> Next {
+    /// Decides what follows a reply of the store, which was asked at `asked`.
+    async fn follow(&mut self, claimed: Result<Claimed, CallError>, asked: Instant) -> Next {
         let refused = |reason| Next::Rule(Reply::Refused(Refusal::new(reason)));
         match claimed {
             Ok(Claimed::Admitted { displaced, .. }) => match self.shared.await_stopped(displaced).await {
                 Some(cause) => refused(cause.reason()),
                 None => Next::Rule(Reply::Granted),
             },
-            Ok(Claimed::Processed { left, fence, record }) => {
-                Next::Rule(Reply::Elsewhere(Processed { record, left, fence }))
-            }
+            Ok(Claimed::Processed { left, fence, record }) => Next::Rule(Reply::Elsewhere(Processed {
+                record,
+                // Not remembered for longer than in the store, however late the reply is read.
+                left: left.saturating_sub(asked.elapsed()),
+                fence,
+            })),
             Ok(Claimed::Superseded { .. }) => refused(Reason::Superseded),
             Ok(Claimed::InFlight { left }) => match self.duplicates {
                 Duplicates::Refuse => refused(Reason::InFlight),

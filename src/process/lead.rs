@@ -4,9 +4,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use pin_project::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{invoke::Invoke, shared_claim::SharedClaim};
@@ -54,6 +56,8 @@ type Answered<Res, Rec> = (Res, Outcome, Option<(Rec, usize)>);
 /// An answer that goes out when the shared store has acknowledged it, or has had its time.
 struct Committing<Res, Rec> {
     commit: Pin<Box<dyn Future<Output = bool> + Send>>,
+    /// When the processing ended.
+    ended: Instant,
     /// `None` once it goes out.
     answer: Option<Answered<Res, Rec>>,
 }
@@ -132,13 +136,14 @@ where
                             };
                             this.stage.set(Stage::Committing(Box::new(Committing {
                                 commit: Box::pin(shared.complete(completion)),
+                                ended: Instant::now(),
                                 answer: Some((response, outcome, record)),
                             })));
                         }
                         shared => {
                             // Released in the store before it is released here.
                             give_up(shared, revoked);
-                            complete(claim, outcome, record, this.core);
+                            complete(claim, outcome, record, Duration::ZERO, this.core);
                             return Poll::Ready(Ok(response));
                         }
                     }
@@ -151,7 +156,8 @@ where
                     let (response, outcome, record) = answer.expect("`ResponseFuture` polled after completion");
                     let lost = is_lost.then_some(Revoked::Elsewhere).or(revoked);
                     let outcome = lost.map_or(outcome, Revoked::outcome);
-                    complete(claim, outcome, record, this.core);
+                    // Not remembered for longer than in the store, however late the node learns of the commit.
+                    complete(claim, outcome, record, committing.ended.elapsed(), this.core);
                     return Poll::Ready(Ok(response));
                 }
                 (Some(cause), _) => {
@@ -215,15 +221,20 @@ fn note_session<A, Res, Rec>(settled: &Settled<Res, Rec>, claim: &Claim, shared:
     }
 }
 
-/// Ends a claim whose offer was processed.
+/// Ends a claim whose offer was processed `age` ago.
 #[inline]
-fn complete<A, Res, E>(claim: Claim, outcome: Outcome, record: Option<(A::Record, usize)>, core: &Core<A>)
-where
+fn complete<A, Res, E>(
+    claim: Claim,
+    outcome: Outcome,
+    record: Option<(A::Record, usize)>,
+    age: Duration,
+    core: &Core<A>,
+) where
     A: Answer<Res, E>,
 {
     let record = record.map(|(record, bytes)| Record::new(record, bytes));
     let replays = core.answer.duplicates() != Duplicates::Refuse;
-    claim.complete(outcome, record, replays);
+    claim.complete_late(outcome, record, replays, age);
 }
 
 /// Ends a claim that was lost, and refuses its offer. The inner future has been dropped.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::sleep;
 use tower_offer_dedup::{
     PeerKey,
     extract::SessionUri,
@@ -27,6 +28,8 @@ pub struct FaultyStore {
     is_down: Arc<AtomicBool>,
     /// `true` if failing calls take effect all the same.
     loses_replies: bool,
+    /// The time from the effect of a call to its reply.
+    pub reply_delay: Duration,
     /// The number of its calls.
     pub calls: Arc<AtomicUsize>,
 }
@@ -39,6 +42,7 @@ impl FaultyStore {
             node: store.node(),
             is_down: Arc::clone(&is_down),
             loses_replies,
+            reply_delay: Duration::ZERO,
             calls: Arc::default(),
         };
         (faulty, is_down)
@@ -47,7 +51,12 @@ impl FaultyStore {
     fn run<T: Send + 'static>(&self, call: impl FnOnce(&MemoryNode) -> StoreFuture<T>) -> StoreFuture<T> {
         self.calls.fetch_add(1, Relaxed);
         if !self.is_down.load(Relaxed) {
-            return call(&self.node);
+            let (called, delay) = (call(&self.node), self.reply_delay);
+            return Box::pin(async move {
+                let reply = called.await;
+                sleep(delay).await;
+                reply
+            });
         }
         if self.loses_replies {
             drop(call(&self.node));
