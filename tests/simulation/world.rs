@@ -1,7 +1,9 @@
 //! [`World`]: runs one schedule.
 
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+    thread, time,
     time::Duration,
 };
 
@@ -51,15 +53,37 @@ pub(crate) fn play(seed: u64, is_traced: bool) -> Played {
         Cast::new(&world).play().await;
         world
     });
+    drop(runtime);
     let model = world.model();
-    let played = Played {
+    let mut played = Played {
         violation: model.violation().map(ToOwned::to_owned),
         runs: model.runs.len(),
         trace: model.trace().to_vec(),
     };
     drop(model);
-    drop(runtime);
+    // The sessions of the runs keep their layers, and those the world.
+    let runs = mem::take(&mut world.model().runs.runs);
+    drop(runs);
+    if !is_freed(world) {
+        played
+            .violation
+            .get_or_insert_with(|| "a node is kept for ever".to_owned());
+    }
     played
+}
+
+/// Returns whether nothing keeps the world any more. The collector thread may do so for a moment.
+fn is_freed(world: Arc<World>) -> bool {
+    let weak = Arc::downgrade(&world);
+    drop(world);
+    let give_up = time::Instant::now() + Duration::from_secs(60);
+    while weak.strong_count() > 0 {
+        if time::Instant::now() > give_up {
+            return false;
+        }
+        thread::yield_now();
+    }
+    true
 }
 
 impl World {
