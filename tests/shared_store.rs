@@ -586,6 +586,38 @@ async fn forget_offer_keeps_other_offers() {
     assert_eq!(a.call(offer("f")).await, answered(3));
 }
 
+/// Two nodes, the first of which gets its replies late. It asks about an offer, which the second forgets meanwhile, and
+/// then its calls fail. Returns what became of the offer.
+async fn forgotten_while_store_fails(forget: impl FnOnce(&OfferDedupHandle)) -> ((u16, String), Handler) {
+    let handler = Handler::ready();
+    let store = MemoryStore::new();
+    let (mut slow, is_down) = FaultyStore::new(&store, false);
+    slow.reply_delay = Duration::from_millis(200);
+    let [a, b] = [node(slow, &handler, &OPTIONS), node(store.node(), &handler, &OPTIONS)];
+    let first = a.send(offer("f"));
+    settle().await;
+    forget(&b.handle);
+    settle().await;
+    is_down.store(true, Relaxed);
+    (first.await.unwrap(), handler)
+}
+
+#[tokio::test(start_paused = true)]
+async fn forgotten_offer_does_not_run_alone() {
+    let (reply, handler) = forgotten_while_store_fails(|b| b.clear()).await;
+    assert_eq!((reply, handler.calls()), (refused(503, "aborted"), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn outdated_grant_has_no_fence() {
+    let (reply, handler) = forgotten_while_store_fails(|b| {
+        b.forget_offer("p", Fingerprint::exact(b"an older offer"));
+    })
+    .await;
+    assert_eq!(reply, answered(1));
+    assert_eq!(handler.last().fence, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn clear_reaches_every_node() {
     let handler = Handler::ready();

@@ -79,6 +79,11 @@ impl Claim {
         observe::decided(self.gate.counters(), &self.offer, &verdict);
     }
 
+    /// Returns whether the claim still holds the peer's lock. One that was forgotten does not.
+    pub(crate) fn is_held(&self) -> bool {
+        self.gate.peers.is_held(self.offer.peer(), self.number)
+    }
+
     /// Returns whether no response future waits for the claim any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.gate.peers.is_abandoned(self.offer.peer(), self.number)

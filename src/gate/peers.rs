@@ -147,6 +147,12 @@ impl Peers {
             .with(|table| table.with_lock(peer, |lock| lock.set_fence(number, fence)));
     }
 
+    /// Returns whether a claim still holds the lock.
+    pub(super) fn is_held(&self, peer: PeerKey, number: ClaimNumber) -> bool {
+        let is_held = |table: &mut LockTable| table.with_lock(peer, |lock| lock.holder(number).is_some());
+        self.shard(peer).with(is_held).unwrap_or(false)
+    }
+
     /// Returns whether a claim holds the lock and no response future waits for it any more.
     pub(super) fn is_abandoned(&self, peer: PeerKey, number: ClaimNumber) -> bool {
         let is_abandoned = |table: &mut LockTable| table.with_lock(peer, |lock| lock.is_abandoned(number));

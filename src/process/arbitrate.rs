@@ -213,7 +213,9 @@ impl Asking {
                 }
             },
             Err(_) => match self.client.on_error() {
-                OnStoreError::FailOpen => Next::Rule(Reply::Granted),
+                OnStoreError::FailOpen if self.claim.is_held() => Next::Rule(Reply::Granted),
+                // It was forgotten meanwhile, so this node cannot decide alone: the same offer may be processed here.
+                OnStoreError::FailOpen => refused(Reason::Aborted),
                 OnStoreError::FailClosed => refused(Reason::StoreUnavailable),
             },
         }

@@ -94,8 +94,11 @@ impl SharedClaim {
         (self.fence != Fence::NONE).then_some(self.fence)
     }
 
-    /// Notes that the store is being asked: from now on it may have the claim. Returns the state before.
+    /// Notes that the store is being asked: from now on it may have the claim. An earlier grant is gone. Returns the state
+    /// before.
     pub(super) fn asking(&mut self) -> State {
+        self.fence = Fence::NONE;
+        self.renewal = None;
         std::mem::replace(&mut self.state, State::Held)
     }
 
@@ -113,11 +116,7 @@ impl SharedClaim {
                     is_abandoned: false,
                 });
             }
-            Ok(_) => {
-                self.state = State::Absent;
-                self.fence = Fence::NONE;
-                self.renewal = None;
-            }
+            Ok(_) => self.state = State::Absent,
             Err(CallError::Unknown) => {}
             Err(CallError::NotSent) => self.state = before,
         }

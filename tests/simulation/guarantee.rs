@@ -220,6 +220,10 @@ impl Model {
         let offer = self.runs.requests[number].offer;
         let was_processed =
             |run: &Run| (run.peer, run.text) == (peer(offer.peer), offer.text) && run.end == Some(End::Success);
+        let was_taken = |grant: &Grant| {
+            let is_its = (grant.node, grant.peer) == (link.node, peer(offer.peer));
+            is_its && grant.fingerprint == fingerprint(offer.text) && matches!(grant.lost, Some((Loss::Overdue, _)))
+        };
         let waits = settings.replays || matches!(settings.when_busy, WhenBusy::Queue { .. });
         let is_right = match reason {
             Reason::Processed => !settings.replays && self.runs.runs.iter().any(was_processed),
@@ -230,8 +234,12 @@ impl Model {
             Reason::QueueFull => matches!(settings.when_busy, WhenBusy::Queue { .. }),
             Reason::TimedOut => waits || Instant::now() >= arrived + settings.lease,
             Reason::StoreUnavailable => had_trouble && settings.on_store_error == OnStoreError::FailClosed,
-            // Its claim went to another node.
-            Reason::Aborted => self.runs.requests[number].run.is_some(),
+            // Its claim went to another node, perhaps before it ran, or it was forgotten and the store did not reply.
+            Reason::Aborted => {
+                let was_lost = self.runs.requests[number].run.is_some() || self.grants.values().any(was_taken);
+                let is_forgotten = self.runs.was_told(link.node, peer(offer.peer), arrived);
+                was_lost || had_trouble && is_forgotten
+            }
             _ => false,
         };
         self.expect(is_right, || format!("request {number} is refused: {reason}"));
