@@ -65,6 +65,7 @@ where
             route,
             core,
             spawn,
+            is_polling: false,
         };
         Self {
             state: State::found(found, target),

@@ -36,6 +36,7 @@ where
             route: &self.route,
             core: &self.core,
             spawn: self.spawn,
+            is_polling: true,
         }
     }
 }
@@ -51,6 +52,8 @@ where
     pub(crate) route: &'a Arc<Route<X>>,
     pub(crate) core: &'a Arc<Core<A>>,
     pub(crate) spawn: Spawn<S, X::Request, A>,
+    /// `true` in a poll of the response future, `false` in the call that makes it.
+    pub(crate) is_polling: bool,
 }
 
 impl<S, X, A, Req> Target<'_, S, X, A, Req>

@@ -265,6 +265,7 @@ where
             route,
             core,
             spawn,
+            is_polling,
         } = target;
         route.note_admitted();
         let fence = shared.as_ref().and_then(|shared| shared.fence());
@@ -275,7 +276,7 @@ where
         let admission = Admission::new(session, fence, route.offers.carried(&request));
         route.offers.prepare(&mut request, &admission);
         let lead = Lead::new(service, request, claim, shared, Arc::clone(core));
-        Self::Running(spawn.start(lead))
+        Self::Running(spawn.start(lead, is_polling))
     }
 
     fn concluded(verdict: Verdict<Infallible, Infallible>, core: &Core<A>) -> Self {

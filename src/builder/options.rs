@@ -177,8 +177,10 @@ impl<X, A, M> OfferDedupBuilder<X, A, M> {
     /// remembered, and the client's retry gets it.
     ///
     /// By default, dropping the response future drops the processing. With this, the future of the inner service must
-    /// be `Send`. A *different* offer of the peer does not wait for abandoned processing but takes over at once. Values
-    /// of `tokio::task_local!` are not visible in the task; the current span is.
+    /// be `Send`. A *different* offer of the peer does not wait for abandoned processing but takes over at once.
+    ///
+    /// The current span is visible in the task, but values of `tokio::task_local!` are not. The first poll may happen in
+    /// the task of the caller: an inner service that answers at once needs no task of its own.
     ///
     /// # Panics
     ///

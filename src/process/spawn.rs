@@ -1,4 +1,8 @@
 //! The place where an offer is processed: [`Inline`], in the response future, or [`Detached`], in a task of its own.
+//!
+//! A response future that is being polled polls a detached offer first, and spawns the task only if the offer is then
+//! pending. So an inner service that answers at once needs no task. Nothing else runs between the admission and that
+//! first poll: the response future cannot be dropped with the offer in it.
 
 use std::{
     panic::resume_unwind,
@@ -32,6 +36,12 @@ where
     A: Answer<S::Response, S::Error>,
 {
     Inline(#[pin] Lead<S, R, A>),
+    /// Polled once, right after it was made.
+    First {
+        /// `None` once it has been polled.
+        lead: Option<Pin<Box<Lead<S, R, A>>>>,
+        detach: Detach<S, R, A>,
+    },
     Detached {
         task: JoinHandle<Result<A::Response, S::Error>>,
         /// `None` once the task is done.
@@ -77,7 +87,8 @@ where
     detach: Option<Detach<S, R, A>>,
 }
 
-type Detach<S, R, A> = fn(Lead<S, R, A>) -> Running<S, R, A>;
+/// Spawns a task. The offer is boxed, because it may have been polled before.
+type Detach<S, R, A> = fn(Pin<Box<Lead<S, R, A>>>) -> Running<S, R, A>;
 
 impl<S, R, A> Spawn<S, R, A>
 where
@@ -88,10 +99,15 @@ where
         self.detach.is_some()
     }
 
-    pub(crate) fn start(self, lead: Lead<S, R, A>) -> Running<S, R, A> {
+    /// `is_polling` says that the result is polled at once.
+    pub(crate) fn start(self, lead: Lead<S, R, A>, is_polling: bool) -> Running<S, R, A> {
         match self.detach {
-            Some(detach) => detach(lead),
             None => Running::Inline(lead),
+            Some(detach) if is_polling => Running::First {
+                lead: Some(Box::pin(lead)),
+                detach,
+            },
+            Some(detach) => detach(Box::pin(lead)),
         }
     }
 }
@@ -153,9 +169,18 @@ where
 {
     type Output = Result<A::Response, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let RunningProj::First { lead, detach } = self.as_mut().project() {
+            let mut lead = lead.take().expect("`ResponseFuture` polled after completion");
+            if let Poll::Ready(answer) = lead.as_mut().poll(cx) {
+                return Poll::Ready(answer);
+            }
+            let detached = detach(lead);
+            self.set(detached);
+        }
         match self.project() {
             RunningProj::Inline(lead) => lead.poll(cx),
+            RunningProj::First { .. } => unreachable!("it was detached above"),
             RunningProj::Detached { task, attendance, core } => {
                 let joined = ready!(Pin::new(task).poll(cx));
                 let attendance = attendance.take().expect("`ResponseFuture` polled after completion");

@@ -21,8 +21,8 @@ impl Model {
             Capacity::Ready => self.call(id, now),
             Capacity::Broken => {
                 self.start_lease(id, now);
-                // A detached task fails a moment later.
-                if !self.rules.detaches {
+                // A detached task fails a moment later. An offer that has waited has no task yet.
+                if !self.rules.detaches || self.requests[id].has_waited {
                     self.finish(id, End::Err, now);
                 }
             }
