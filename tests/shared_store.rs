@@ -609,6 +609,24 @@ async fn forgotten_offer_does_not_run_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn forget_reaches_offer_admitted_alone() {
+    let handler = Handler::held();
+    let store = MemoryStore::new();
+    let (faulty, is_down) = FaultyStore::new(&store, false);
+    let [a, b] = [node(faulty, &handler, &OPTIONS), node(store.node(), &handler, &OPTIONS)];
+    is_down.store(true, Relaxed);
+    let first = a.send(offer("f"));
+    settle().await;
+    is_down.store(false, Relaxed);
+    b.handle.forget("p");
+    settle().await;
+    handler.answer();
+    assert_eq!(first.await.unwrap(), answered(1));
+    handler.answer();
+    assert_eq!(a.call(offer("f")).await, answered(2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn outdated_grant_has_no_fence() {
     let (reply, handler) = forgotten_while_store_fails(|b| {
         b.forget_offer("p", Fingerprint::exact(b"an older offer"));

@@ -147,7 +147,7 @@ impl Active {
         let is_remembered = settings.remembers() && !holder.is_superseded && !holder.is_forgotten;
         let processed = processed.filter(|_| is_remembered).map(|processed| Remembered {
             number,
-            fence: processed.fence.unwrap_or(holder.fence),
+            fence: processed.fence.or(holder.fence).unwrap_or(Fence::NONE),
             fingerprint,
             at: processed.at,
             kind: Kind::Processed(processed.record),
@@ -188,7 +188,7 @@ impl Active {
             }
             Scope::Older { fingerprint, fence } => self.forget_older(fingerprint, fence, effects),
             Scope::Fenced(fingerprint, fence) => {
-                if let Some(holder) = self.lock.holder.as_mut().filter(|holder| holder.fence == fence) {
+                if let Some(holder) = self.lock.holder.as_mut().filter(|holder| holder.fence == Some(fence)) {
                     holder.is_forgotten = true;
                     return true;
                 }
@@ -222,8 +222,8 @@ impl Active {
         let was_known = self
             .history
             .remove(|offer| offer.fence <= fence && is_meant(offer.fingerprint), effects);
-        // A claim without a number is still to be decided by the store, which has forgotten already.
-        let is_older = |holder: &&Holder| holder.fence != Fence::NONE && holder.fence <= fence;
+        // A claim that is still to be decided by the store comes after what that has forgotten.
+        let is_older = |holder: &&Holder| holder.fence.is_some_and(|number| number <= fence);
         let holder = self.lock.holder.as_ref().filter(is_older);
         let Some(holder) = holder.filter(|holder| is_meant(holder.in_flight.fingerprint)) else {
             if fingerprint.is_none() {

@@ -70,9 +70,8 @@ impl Claim {
     ///
     /// If a subscriber or a recorder panics, after the offer counts as admitted.
     pub(crate) fn note_admitted(&mut self, fence: Option<Fence>) {
-        if let Some(fence) = fence {
-            self.gate.peers.set_fence(self.offer.peer(), self.number, fence);
-        }
+        let fence = fence.unwrap_or(Fence::NONE);
+        self.gate.peers.set_fence(self.offer.peer(), self.number, fence);
         self.is_admitted = true;
         let verdict = Verdict::<_, Infallible>::Admitted(());
         observe::count_decided(self.gate.counters(), &verdict);

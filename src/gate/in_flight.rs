@@ -19,8 +19,8 @@ const SUPERSEDED_LEASE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Holder {
     pub(super) number: ClaimNumber,
-    /// Its number in a shared store.
-    pub(super) fence: Fence,
+    /// Its number in a shared store, [`Fence::NONE`] if the node decided alone. `None` until then.
+    pub(super) fence: Option<Fence>,
     pub(super) in_flight: InFlight,
     pub(super) lease_end: Tick,
     /// `true` while the leader's response future lives.

@@ -85,7 +85,7 @@ impl Lock {
         let arrived = in_flight.arrived;
         self.holder = Some(Holder {
             number,
-            fence: Fence::NONE,
+            fence: None,
             in_flight,
             lease_end: rules.now.after(settings.lease),
             has_leader: true,
@@ -191,7 +191,7 @@ impl Lock {
     /// Notes the number that the shared store has given a claim.
     pub(super) fn set_fence(&mut self, number: ClaimNumber, fence: Fence) {
         if let Some(holder) = self.holder(number) {
-            holder.fence = fence;
+            holder.fence = Some(fence);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     model::{Grant, Loss, Model},
     node::{Broken, Reply, fingerprint, peer},
     plan::End,
-    runs::{Run, State},
+    runs::{Request, Run, State},
 };
 
 /// The time in which a displaced claim has to stop.
@@ -136,7 +136,13 @@ impl Model {
         });
         // If its client leaves before the answer, an inline run leaves nothing here. Nor does a run that is superseded here
         // between its end and the answer.
-        let is_settled = run.answered.is_some() && (!self.supersedes() || run.answered == run.ended);
+        let is_settled = run.ended.zip(run.answered).is_some_and(|(ended, answered)| {
+            let may_supersede = |request: &Request| {
+                let is_other = request.link.node == run.link.node && request.offer.text != run.text;
+                is_other && request.arrived.is_some_and(|at| ended <= at && at <= answered)
+            };
+            !self.supersedes() || !self.runs.requests.iter().any(may_supersede)
+        });
         is_kept && is_settled && !self.runs.was_touched(run, run.arrived)
     }
 
