@@ -13,7 +13,7 @@ use tower_service::Service;
 use crate::{
     answer::Answer,
     extract::ExtractOffer,
-    layer::{Core, Route},
+    layer::Route,
     process::{pass::poll_passing, spawn::Spawn},
     resume::Target,
     state::{State, StateProj},
@@ -52,18 +52,11 @@ where
     A: Answer<S::Response, S::Error>,
 {
     #[inline]
-    pub(crate) fn new(
-        service: &mut S,
-        route: &Arc<Route<X>>,
-        core: &Arc<Core<A>>,
-        spawn: Spawn<S, X::Request, A>,
-        request: Req,
-    ) -> Self {
+    pub(crate) fn new(service: &mut S, route: &Arc<Route<X, A>>, spawn: Spawn<S, X::Request, A>, request: Req) -> Self {
         let found = route.offers.extract(request);
         let target = Target {
             service,
             route,
-            core,
             spawn,
             is_polling: false,
         };
@@ -86,7 +79,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         match state.as_mut().project() {
-            StateProj::Passing { invoke, core } => poll_passing(invoke, core, cx),
+            StateProj::Passing { invoke, passage } => poll_passing(invoke, passage, cx),
             _ => state.poll(cx),
         }
     }

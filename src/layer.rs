@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use crossbeam_utils::CachePadded;
 use tower_layer::Layer;
 
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
         AnyStore, OnStoreError,
         client::{Message, StoreClient},
     },
+    striped::Striped,
 };
 
 /// Wraps a signaling service so that each WebRTC offer is processed once.
@@ -37,7 +39,7 @@ use crate::{
 #[must_use]
 pub struct OfferDedupLayer<X, A, M = Inline> {
     offers: Arc<X>,
-    core: Arc<Core<A>>,
+    shared: Arc<Shared<A>>,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -105,14 +107,34 @@ pub(crate) fn forget_all(sessions: &[OfferSession]) {
     ran.into_iter().for_each(Caught::resume);
 }
 
+/// The state that the clones of a layer share.
+#[derive(Debug)]
+struct Shared<A> {
+    core: Arc<Core<A>>,
+    passages: Striped<Arc<Passage<A>>>,
+}
+
+/// The core, for requests that pass. All of them hold it, so threads do not share its reference count.
+pub(crate) type Passage<A> = CachePadded<Arc<Core<A>>>;
+
 /// One service that the layer wraps, with its clones.
 #[derive(Debug)]
-pub(crate) struct Route<X> {
+pub(crate) struct Route<X, A> {
     pub(crate) offers: Arc<X>,
+    shared: Arc<Shared<A>>,
     has_admitted: AtomicBool,
 }
 
-impl<X> Route<X> {
+impl<X, A> Route<X, A> {
+    pub(crate) fn core(&self) -> &Arc<Core<A>> {
+        &self.shared.core
+    }
+
+    #[inline]
+    pub(crate) fn passage(&self) -> Arc<Passage<A>> {
+        Arc::clone(self.shared.passages.own())
+    }
+
     /// Returns whether this service has admitted an offer before.
     pub(crate) fn has_admitted(&self) -> bool {
         self.has_admitted.load(Relaxed)
@@ -169,9 +191,11 @@ impl OfferDedupLayer<(), ()> {
 
 impl<X, A, M> OfferDedupLayer<X, A, M> {
     pub(crate) fn new(offers: X, core: Core<A>) -> Self {
+        let core = Arc::new(core);
+        let passages = Striped::new(|| Arc::new(CachePadded::new(Arc::clone(&core))));
         Self {
             offers: Arc::new(offers),
-            core: Arc::new(core),
+            shared: Arc::new(Shared { core, passages }),
             mode: PhantomData,
         }
     }
@@ -196,18 +220,15 @@ impl<X, A, M> OfferDedupLayer<X, A, M> {
     pub fn offers<Y>(&self, offers: Y) -> OfferDedupLayer<Y, A, M> {
         OfferDedupLayer {
             offers: Arc::new(offers),
-            core: Arc::clone(&self.core),
+            shared: Arc::clone(&self.shared),
             mode: PhantomData,
         }
     }
 
     /// Returns a handle for inspecting the layer and forgetting peers.
     pub fn handle(&self) -> OfferDedupHandle {
-        OfferDedupHandle::new(
-            Arc::clone(&self.core.gate),
-            Arc::clone(&self.core.sessions),
-            self.core.store.clone(),
-        )
+        let core = &self.shared.core;
+        OfferDedupHandle::new(Arc::clone(&core.gate), Arc::clone(&core.sessions), core.store.clone())
     }
 }
 
@@ -217,9 +238,10 @@ impl<S, X, A, M> Layer<S> for OfferDedupLayer<X, A, M> {
     fn layer(&self, inner: S) -> Self::Service {
         let route = Route {
             offers: Arc::clone(&self.offers),
+            shared: Arc::clone(&self.shared),
             has_admitted: AtomicBool::new(false),
         };
-        OfferDedup::new(inner, Arc::new(route), Arc::clone(&self.core))
+        OfferDedup::new(inner, Arc::new(route))
     }
 }
 
@@ -227,7 +249,7 @@ impl<X, A, M> Clone for OfferDedupLayer<X, A, M> {
     fn clone(&self) -> Self {
         Self {
             offers: Arc::clone(&self.offers),
-            core: Arc::clone(&self.core),
+            shared: Arc::clone(&self.shared),
             mode: PhantomData,
         }
     }

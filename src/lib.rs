@@ -155,6 +155,7 @@ mod settings;
 mod state;
 mod stats;
 pub mod store;
+mod striped;
 
 #[cfg(feature = "json")]
 pub use self::json::JsonOffers;

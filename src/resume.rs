@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use tower_service::Service;
 
-use crate::{
-    answer::Answer,
-    extract::ExtractOffer,
-    layer::{Core, Route},
-    process::spawn::Spawn,
-};
+use crate::{answer::Answer, extract::ExtractOffer, layer::Route, process::spawn::Spawn};
 
 /// The parts of a service that a request needs after it has been read or has waited.
 pub(crate) struct Resume<S, X, A, Req>
@@ -19,8 +14,7 @@ where
     A: Answer<S::Response, S::Error>,
 {
     pub(crate) service: S,
-    pub(crate) route: Arc<Route<X>>,
-    pub(crate) core: Arc<Core<A>>,
+    pub(crate) route: Arc<Route<X, A>>,
     pub(crate) spawn: Spawn<S, X::Request, A>,
 }
 
@@ -34,7 +28,6 @@ where
         Target {
             service: &mut self.service,
             route: &self.route,
-            core: &self.core,
             spawn: self.spawn,
             is_polling: true,
         }
@@ -49,8 +42,7 @@ where
     A: Answer<S::Response, S::Error>,
 {
     pub(crate) service: &'a mut S,
-    pub(crate) route: &'a Arc<Route<X>>,
-    pub(crate) core: &'a Arc<Core<A>>,
+    pub(crate) route: &'a Arc<Route<X, A>>,
     pub(crate) spawn: Spawn<S, X::Request, A>,
     /// `true` in a poll of the response future, `false` in the call that makes it.
     pub(crate) is_polling: bool,
@@ -66,7 +58,6 @@ where
         Resume {
             service: self.service.clone(),
             route: Arc::clone(self.route),
-            core: Arc::clone(self.core),
             spawn: self.spawn,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     answer::Answer,
     builder::{Inline, SpawnMode},
     extract::ExtractOffer,
-    layer::{Core, Route},
+    layer::Route,
 };
 
 /// Processes each WebRTC offer once. The service of [`OfferDedupLayer`](crate::OfferDedupLayer).
@@ -54,17 +54,15 @@ use crate::{
 /// readiness comes out of the response future.
 pub struct OfferDedup<S, X, A, M = Inline> {
     inner: S,
-    route: Arc<Route<X>>,
-    core: Arc<Core<A>>,
+    route: Arc<Route<X, A>>,
     mode: PhantomData<fn() -> M>,
 }
 
 impl<S, X, A, M> OfferDedup<S, X, A, M> {
-    pub(crate) fn new(inner: S, route: Arc<Route<X>>, core: Arc<Core<A>>) -> Self {
+    pub(crate) fn new(inner: S, route: Arc<Route<X, A>>) -> Self {
         Self {
             inner,
             route,
-            core,
             mode: PhantomData,
         }
     }
@@ -120,7 +118,7 @@ impl<S, X, A, M> OfferDedup<S, X, A, M> {
         A: Answer<S::Response, S::Error>,
         M: SpawnMode<S, X::Request, A>,
     {
-        ResponseFuture::new(&mut self.inner, &self.route, &self.core, M::SPAWN, request)
+        ResponseFuture::new(&mut self.inner, &self.route, M::SPAWN, request)
     }
 }
 
@@ -141,7 +139,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(&mut self.inner, &self.route, &self.core, M::SPAWN, request)
+        ResponseFuture::new(&mut self.inner, &self.route, M::SPAWN, request)
     }
 }
 
@@ -150,7 +148,6 @@ impl<S: Clone, X, A, M> Clone for OfferDedup<S, X, A, M> {
         Self {
             inner: self.inner.clone(),
             route: Arc::clone(&self.route),
-            core: Arc::clone(&self.core),
             mode: PhantomData,
         }
     }

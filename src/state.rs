@@ -15,7 +15,7 @@ use crate::{
     answer::Answer,
     extract::{Admission, ExtractOffer, Found, SessionUri},
     gate::{Arrival, BodyRead, Claim, DuplicatePolicy, Elsewhere, Record, Verdict, Waiter},
-    layer::Core,
+    layer::{Core, Passage},
     observe,
     process::{
         arbitrate::{Arbitration, Ruling, arbitrate},
@@ -59,7 +59,7 @@ where
     Passing {
         #[pin]
         invoke: Invoke<S, X::Request>,
-        core: Arc<Core<A>>,
+        passage: Arc<Passage<A>>,
     },
     /// A request that may end a session.
     Ending {
@@ -85,7 +85,7 @@ where
         loop {
             let next = match self.as_mut().project() {
                 StateProj::Running(running) => return running.poll(cx),
-                StateProj::Passing { invoke, core } => return poll_passing(invoke, core, cx),
+                StateProj::Passing { invoke, passage } => return poll_passing(invoke, passage, cx),
                 StateProj::Ending { invoke, uri, core } => return poll_ending(invoke, uri, core, cx),
                 StateProj::Reading { read, resume, .. } => {
                     let found = ready!(read.poll(cx)).read();
@@ -98,8 +98,8 @@ where
                             request, mut resume, ..
                         } => match verdict {
                             Verdict::Admitted(claim) => State::admitted(claim, request, resume.target()),
-                            Verdict::Replay { record, .. } => State::replay(&record, &resume.core),
-                            Verdict::Refused { refusal, .. } => State::refused(&refusal, &resume.core),
+                            Verdict::Replay { record, .. } => State::replay(&record, resume.route.core()),
+                            Verdict::Refused { refusal, .. } => State::refused(&refusal, resume.route.core()),
                         },
                         _ => unreachable!("the state was `Waiting` above"),
                     }
@@ -135,7 +135,7 @@ where
     pub(crate) fn found(found: Found<X::Request, X::Read>, target: Target<'_, S, X, A, Req>) -> Self {
         match found {
             Found::Pass(request) => {
-                observe::passed(target.core.gate.counters());
+                observe::passed(target.route.core().gate.counters());
                 Self::pass(request, target)
             }
             found => Self::found_more(found, target),
@@ -144,17 +144,17 @@ where
 
     #[inline(never)]
     fn found_more(found: Found<X::Request, X::Read>, target: Target<'_, S, X, A, Req>) -> Self {
-        let counters = target.core.gate.counters();
+        let counters = target.route.core().gate.counters();
         match found {
             Found::Offer(request, offer) => Self::offer(request, &offer, target),
             Found::Read(read) => Self::Reading {
                 read,
-                _counted: BodyRead::new(&target.core.gate),
+                _counted: BodyRead::new(&target.route.core().gate),
                 resume: target.into_resume(),
             },
             Found::Refused(refusal) => {
                 observe::refused_unread(counters, &refusal);
-                Self::refused(&refusal, target.core)
+                Self::refused(&refusal, target.route.core())
             }
             Found::Unchecked(request) => {
                 observe::unchecked(counters);
@@ -169,7 +169,7 @@ where
                 Self::Ending {
                     invoke: Invoke::new(target.service, request),
                     uri,
-                    core: Arc::clone(target.core),
+                    core: Arc::clone(target.route.core()),
                 }
             }
             Found::Pass(request) | Found::Other(request) => {
@@ -179,15 +179,15 @@ where
         }
     }
 
-    fn pass(request: X::Request, Target { service, core, .. }: Target<'_, S, X, A, Req>) -> Self {
+    fn pass(request: X::Request, Target { service, route, .. }: Target<'_, S, X, A, Req>) -> Self {
         Self::Passing {
             invoke: Invoke::new(service, request),
-            core: Arc::clone(core),
+            passage: route.passage(),
         }
     }
 
     fn offer(request: X::Request, offer: &Offer, target: Target<'_, S, X, A, Req>) -> Self {
-        let core = target.core;
+        let core = target.route.core();
         let carried = target.route.offers.carried(&request);
         if carried.is_some_and(|admission| admission.is_by(&core.gate)) {
             core.note_nested();
@@ -211,7 +211,7 @@ where
     }
 
     fn admitted(claim: Claim, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        match &target.core.store {
+        match &target.route.core().store {
             None => Self::run(claim, None, request, target),
             Some(store) => Self::ask(claim, store, request, target),
         }
@@ -219,7 +219,7 @@ where
 
     #[inline(never)]
     fn ask(claim: Claim, store: &Arc<StoreClient>, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        let core = target.core;
+        let core = target.route.core();
         listen(core, store);
         let (settings, duplicates) = (*core.gate.settings(), core.answer.duplicates());
         Self::Asking {
@@ -232,7 +232,7 @@ where
     /// Does what the shared store has decided.
     #[inline(never)]
     fn ruled(ruling: Ruling, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
-        let core = target.core;
+        let core = target.route.core();
         match ruling {
             Ruling::Granted(mut claim, shared) => {
                 claim.note_admitted(shared.fence());
@@ -263,10 +263,10 @@ where
         let Target {
             service,
             route,
-            core,
             spawn,
             is_polling,
         } = target;
+        let core = route.core();
         route.note_admitted();
         let fence = shared.as_ref().and_then(|shared| shared.fence());
         let session = OfferSession::new(

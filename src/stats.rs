@@ -5,7 +5,7 @@
 
 mod counter;
 
-use self::counter::Counter;
+use self::counter::{ByThread, Counter};
 use crate::{
     Reason,
     metrics::{Held, LayerName, Series},
@@ -16,7 +16,7 @@ use crate::{
 macro_rules! stats {
     (
         families { $($family:literal: $family_help:literal;)* }
-        counters { $($(#[doc = $counter_doc:literal])+ $counter:ident: $counter_metric:literal $($outcome:literal)?;)* }
+        counters { $($(#[doc = $counter_doc:literal])+ $counter:ident: $counter_metric:literal $($outcome:literal)? $(as $count:ident)?;)* }
         refusals $refusals:literal { $($(#[doc = $refusal_doc:literal])+ $refusal:ident: $reason:ident;)* }
         reported_counters { $($(#[doc = $reported_doc:literal])+ $reported:ident: $reported_metric:literal;)* }
         live_gauges { $($(#[doc = $live_doc:literal])+ $live:ident: $live_metric:literal;)* }
@@ -85,7 +85,7 @@ macro_rules! stats {
         /// The counters of a layer, each with its metric, and the metrics of what is counted elsewhere.
         #[derive(Debug)]
         pub(crate) struct Counters {
-            $(pub(crate) $counter: Counter,)*
+            $(pub(crate) $counter: Counter$(<$count>)?,)*
             $($refusal: Counter,)*
             $(pub(crate) $live: Series,)*
             $(pub(crate) $time: Series,)*
@@ -174,9 +174,9 @@ stats! {
     }
     counters {
         /// Requests that are not offers, or have no peer, and passed through.
-        passed: "offer_dedup_passed_total";
+        passed: "offer_dedup_passed_total" as ByThread;
         /// Requests that may be offers but could not be checked, and passed through.
-        unchecked: "offer_dedup_unchecked_total";
+        unchecked: "offer_dedup_unchecked_total" as ByThread;
         /// Offers passed to the inner service.
         admitted: "offer_dedup_offers_total" "admitted";
         /// Duplicates that got the recorded answer.
