@@ -183,7 +183,7 @@ impl Gate {
     pub(super) fn change(self: &Arc<Self>, offer: &Offer, act: impl FnOnce(&mut Active, &mut Effects)) {
         let mut effects = Effects::default();
         let now = self.peers.with(offer.peer(), |table, now| {
-            table.change(offer.peer(), now, &mut effects, act);
+            table.change(offer.peer(), &mut effects, act);
             now
         });
         self.run_and_emit(offer, &mut effects, now);

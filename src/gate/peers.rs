@@ -171,7 +171,7 @@ impl Peers {
             let mut outdated = None;
             // Returned out of the mutex before the history of the vacant entry is dropped: it may hold answers.
             self.shard(peer)
-                .with(|table| table.written(peer, version, || self.clock.now(), &mut outdated))
+                .with(|table| table.written(peer, version, &mut outdated))
         });
     }
 

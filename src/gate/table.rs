@@ -55,16 +55,13 @@ impl LockTable {
         rules: impl Fn() -> Rules<'a>,
         effects: &mut Effects,
     ) -> Option<(Verdict<Grant, Place>, Tick)> {
-        if !self.cooling.is_empty() {
-            self.sweep(rules().now, 2);
-        }
         let id = arrival.offer.peer();
         let peer = self.peers.get_mut(&id)?;
         let active = peer.active.as_mut()?;
         let rules = rules();
         let verdict = active.decide(arrival, peer.cooling_until, &rules, effects);
         if active.is_vacant() {
-            effects.discard(self.settle(id, rules.now));
+            effects.discard(self.settle(id));
         }
         Some((verdict, rules.now))
     }
@@ -88,7 +85,7 @@ impl LockTable {
         let active = peer.activate(known, effects);
         let verdict = active.decide(arrival, until, rules, effects);
         if active.is_vacant() {
-            effects.discard(self.settle(id, rules.now));
+            effects.discard(self.settle(id));
         }
         verdict
     }
@@ -109,22 +106,16 @@ impl LockTable {
             _ => Turn::Removed,
         };
         if !matches!(turn, Turn::Granted(_)) {
-            effects.discard(self.settle(peer, rules.now));
+            effects.discard(self.settle(peer));
         }
         turn
     }
 
     /// Changes the state of an active peer by `act`.
-    pub(super) fn change(
-        &mut self,
-        peer: PeerKey,
-        now: Tick,
-        effects: &mut Effects,
-        act: impl FnOnce(&mut Active, &mut Effects),
-    ) {
+    pub(super) fn change(&mut self, peer: PeerKey, effects: &mut Effects, act: impl FnOnce(&mut Active, &mut Effects)) {
         if let Some(active) = self.active(peer) {
             act(active, effects);
-            effects.discard(self.settle(peer, now));
+            effects.discard(self.settle(peer));
         }
     }
 
@@ -169,8 +160,9 @@ impl LockTable {
             self.bound_cooldowns(id, rules, effects);
         }
         if is_vacant {
-            effects.discard(self.settle(id, rules.now));
+            effects.discard(self.settle(id));
         }
+        self.sweep(rules.now, 2);
     }
 
     /// Ends what `scope` names. `known` is the peer's history in the cache. Returns whether there was anything.
@@ -194,7 +186,7 @@ impl LockTable {
             let active = peer.activate(known, effects);
             was_known |= active.forget(scope, cutoff, now, effects);
         }
-        effects.discard(self.settle(id, now));
+        effects.discard(self.settle(id));
         self.thin_out();
         was_known
     }
@@ -226,7 +218,6 @@ impl LockTable {
         &mut self,
         peer: PeerKey,
         version: u64,
-        now: impl FnOnce() -> Tick,
         outdated: &mut Option<History>,
     ) -> Option<PendingWrite> {
         self.writes += 1;
@@ -235,7 +226,7 @@ impl LockTable {
         };
         let newer = entry.get_mut().active.as_mut()?.written(version);
         if newer.is_none() {
-            *outdated = settle(entry, now);
+            *outdated = settle(entry);
             self.give_back_room();
         }
         newer
@@ -251,10 +242,14 @@ impl LockTable {
     pub(super) fn sweep(&mut self, now: Tick, most: usize) {
         for _ in 0..most {
             match self.cooling.front() {
-                Some((until, peer)) if *until <= now => {
-                    let peer = *peer;
+                Some((until, id)) if *until <= now => {
+                    let (until, id) = (*until, *id);
                     self.cooling.pop_front();
-                    let outdated = self.settle(peer, now);
+                    // A stale entry does not end the cooldown that replaced it.
+                    if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.cooling_until == until) {
+                        peer.cooling_until = Tick::default();
+                    }
+                    let outdated = self.settle(id);
                     debug_assert!(outdated.is_none(), "a vacant entry is removed when it becomes vacant");
                 }
                 _ => return,
@@ -294,7 +289,7 @@ impl LockTable {
                 if let Some(active) = &peer.active {
                     active.lock.call_front(effects);
                 }
-                let outdated = self.settle(id, rules.now);
+                let outdated = self.settle(id);
                 debug_assert!(outdated.is_none(), "a vacant entry is removed when it becomes vacant");
             }
         }
@@ -311,11 +306,11 @@ impl LockTable {
 
     /// Removes what is vacant of an entry. Returns its history, to be dropped when the mutex is free.
     #[inline]
-    fn settle(&mut self, id: PeerKey, now: Tick) -> Option<History> {
+    fn settle(&mut self, id: PeerKey) -> Option<History> {
         let Entry::Occupied(entry) = self.peers.entry(id) else {
             return None;
         };
-        let outdated = settle(entry, || now);
+        let outdated = settle(entry);
         self.give_back_room();
         outdated
     }
@@ -333,11 +328,11 @@ impl LockTable {
     }
 }
 
-/// Removes what is vacant of an entry. The time is read only for a peer that may cool down.
+/// Removes what is vacant of an entry. A peer that has cooled down is left to the sweep.
 #[inline]
-fn settle(mut entry: OccupiedEntry<'_, PeerKey, Peer>, now: impl FnOnce() -> Tick) -> Option<History> {
+fn settle(mut entry: OccupiedEntry<'_, PeerKey, Peer>) -> Option<History> {
     let vacant = entry.get_mut().active.take_if(|active| active.is_vacant());
-    if entry.get().is_idle(now) {
+    if entry.get().is_idle() {
         entry.remove();
     }
     vacant?.into_history()
