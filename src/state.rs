@@ -193,11 +193,19 @@ where
             core.note_nested();
             return Self::pass(request, target);
         }
+        Self::decide(Self::arrival(offer, &target), request, target)
+    }
+
+    fn arrival<'a>(offer: &'a Offer, target: &Target<'_, S, X, A, Req>) -> Arrival<'a> {
         let policy = DuplicatePolicy {
-            duplicates: core.answer.duplicates(),
+            duplicates: target.route.core().answer.duplicates(),
             can_replay: |record| record.answer::<A::Record>().is_some(),
         };
-        let arrival = Arrival::new(offer, policy, target.spawn.is_detached());
+        Arrival::new(offer, policy, target.spawn.is_detached())
+    }
+
+    fn decide(arrival: Arrival<'_>, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
+        let core = target.route.core();
         match core.gate.admit(arrival) {
             Verdict::Admitted(claim) => Self::admitted(claim, request, target),
             Verdict::Replay { record, .. } => Self::replay(&record, core),
@@ -251,6 +259,10 @@ where
                 Self::concluded(claim.resolve_elsewhere(elsewhere, core.answer.duplicates()), core)
             }
             Ruling::Refused(claim, refusal) => Self::concluded(claim.refuse(refusal), core),
+            Ruling::Forgotten(claim) => {
+                let (offer, again) = claim.decide_again();
+                Self::decide(Self::arrival(&offer, &target).again(again), request, target)
+            }
         }
     }
 

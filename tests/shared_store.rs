@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -586,26 +586,36 @@ async fn forget_offer_keeps_other_offers() {
     assert_eq!(a.call(offer("f")).await, answered(3));
 }
 
-/// Two nodes, the first of which gets its replies late. It asks about an offer, which the second forgets meanwhile, and
-/// then its calls fail. Returns what became of the offer.
-async fn forgotten_while_store_fails(forget: impl FnOnce(&OfferDedupHandle)) -> ((u16, String), Handler) {
-    let handler = Handler::ready();
+/// Two nodes, the first of which gets its replies late.
+fn slow_node_and_other(handler: &Handler) -> ([Node; 2], Arc<AtomicBool>) {
     let store = MemoryStore::new();
     let (mut slow, is_down) = FaultyStore::new(&store, false);
     slow.reply_delay = Duration::from_millis(200);
-    let [a, b] = [node(slow, &handler, &OPTIONS), node(store.node(), &handler, &OPTIONS)];
-    let first = a.send(offer("f"));
-    settle().await;
-    forget(&b.handle);
-    settle().await;
-    is_down.store(true, Relaxed);
-    (first.await.unwrap(), handler)
+    let nodes = [node(slow, handler, &OPTIONS), node(store.node(), handler, &OPTIONS)];
+    (nodes, is_down)
 }
 
 #[tokio::test(start_paused = true)]
-async fn forgotten_offer_does_not_run_alone() {
-    let (reply, handler) = forgotten_while_store_fails(|b| b.clear()).await;
-    assert_eq!((reply, handler.calls()), (refused(503, "aborted"), 0));
+async fn offer_forgotten_while_asked_decides_again() {
+    for fails in [false, true] {
+        let handler = Handler::held();
+        let ([a, b], is_down) = slow_node_and_other(&handler);
+        let first = a.send(offer("f"));
+        settle().await;
+        b.handle.clear();
+        settle().await;
+        is_down.store(fails, Relaxed);
+        let second = a.send(offer("f"));
+        sleep(SECOND).await;
+        assert_eq!(handler.running(), 1, "the store fails: {fails}");
+        handler.answer();
+        for reply in [first, second] {
+            assert_eq!(reply.await.unwrap(), answered(1), "the store fails: {fails}");
+        }
+        let stats = a.stats();
+        assert_eq!((handler.calls(), stats.admitted, stats.replayed), (1, 1, 1));
+        assert_eq!((stats.offers(), stats.claims, stats.waiters), (2, 0, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -628,11 +638,14 @@ async fn forget_reaches_offer_admitted_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn outdated_grant_has_no_fence() {
-    let (reply, handler) = forgotten_while_store_fails(|b| {
-        b.forget_offer("p", Fingerprint::exact(b"an older offer"));
-    })
-    .await;
-    assert_eq!(reply, answered(1));
+    let handler = Handler::ready();
+    let ([a, b], is_down) = slow_node_and_other(&handler);
+    let first = a.send(offer("f"));
+    settle().await;
+    b.handle.forget_offer("p", Fingerprint::exact(b"an older offer"));
+    settle().await;
+    is_down.store(true, Relaxed);
+    assert_eq!(first.await.unwrap(), answered(1));
     assert_eq!(handler.last().fence, None);
 }
 

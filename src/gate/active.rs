@@ -65,7 +65,7 @@ impl Active {
         match rules.settings.when_busy {
             WhenBusy::Supersede => self.supersede(arrival, rules, effects),
             WhenBusy::Queue { depth, timeout } if self.lock.queue.len() < depth => {
-                let deadline = arrival.again.map_or(now, |again| again.arrived).after(timeout);
+                let deadline = arrival.first(now).after(timeout);
                 let place = self
                     .lock
                     .enqueue(in_flight(), deadline, arrival.is_detached, cooling_until, rules);

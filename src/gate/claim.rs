@@ -4,7 +4,7 @@ use std::{convert::Infallible, fmt, sync::Arc, task::Context, time::Duration};
 
 use super::{
     clock::Tick,
-    decision::{Grant, Scope, Verdict},
+    decision::{Again, Grant, Scope, Verdict},
     effects::Effects,
     end::{Elsewhere, End},
     gate::Gate,
@@ -33,7 +33,7 @@ pub(crate) struct Claim {
     offer: Offer,
     number: ClaimNumber,
     since: Tick,
-    arrived: Tick,
+    again: Again,
     revocation: Option<Arc<Revocation>>,
     /// `false` while a shared store is still to decide.
     is_admitted: bool,
@@ -49,7 +49,7 @@ impl Claim {
             offer,
             number: grant.number,
             since: grant.since,
-            arrived: grant.arrived,
+            again: grant.again,
             revocation: grant.revocation,
             has_ended: false,
         }
@@ -61,7 +61,7 @@ impl Claim {
 
     /// Returns what is left of `time`, counted from the first arrival of the offer.
     pub(crate) fn time_left(&self, time: Duration) -> Duration {
-        self.arrived.after(time).since(self.gate.peers.clock.now())
+        self.again.arrived.after(time).since(self.gate.peers.clock.now())
     }
 
     /// Notes that the shared store has granted the claim under the number `fence`, or that the node decides alone.
@@ -127,6 +127,13 @@ impl Claim {
             peer: self.offer.peer(),
             number: self.number,
         }
+    }
+
+    /// Gives up a claim that was forgotten before it was admitted: its offer decides again.
+    pub(crate) fn decide_again(mut self) -> (Offer, Again) {
+        // Nothing to release, nor to count: the next decision does.
+        self.has_ended = true;
+        (self.offer.clone(), self.again)
     }
 
     /// Ends the claim: remembers the offer if that is due, releases the peer and answers its followers. `replays` says

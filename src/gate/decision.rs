@@ -91,7 +91,7 @@ pub(crate) struct Arrival<'a> {
 
 /// The first arrival of an offer that decides again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Again {
+pub(crate) struct Again {
     /// Its deadlines count from then.
     pub(super) arrived: Tick,
     /// Its number among the arrivals; for a follower, that of the offer it followed.
@@ -107,6 +107,19 @@ impl<'a> Arrival<'a> {
             is_detached,
             again: None,
         }
+    }
+
+    /// Describes the same for an offer that decides again.
+    pub(crate) fn again(self, again: Again) -> Self {
+        Self {
+            again: Some(again),
+            ..self
+        }
+    }
+
+    /// Returns when the offer first arrived: `now`, unless it decides again.
+    pub(super) fn first(&self, now: Tick) -> Tick {
+        self.again.map_or(now, |again| again.arrived)
     }
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
@@ -129,7 +142,8 @@ pub(super) struct Rules<'a> {
 pub(super) struct Grant {
     pub(super) number: ClaimNumber,
     pub(super) since: Tick,
-    pub(super) arrived: Tick,
+    /// What the offer decides by, should it have to decide again.
+    pub(super) again: Again,
     pub(super) revocation: Option<Arc<Revocation>>,
 }
 

@@ -48,7 +48,7 @@ impl Gate {
     pub(crate) fn admit(self: &Arc<Self>, arrival: Arrival<'_>) -> Verdict<Claim, Pin<Box<Waiter>>> {
         let verdict = self.decide(&arrival, |place, now| {
             // Boxed: few requests wait, and all would pay for the size.
-            Box::pin(Waiter::new(Arc::clone(self), &arrival, place, now))
+            Box::pin(Waiter::new(Arc::clone(self), &arrival, place, arrival.first(now)))
         });
         if let Verdict::Wait(_) = verdict {
             observe::waiting(&self.counters);

@@ -103,7 +103,7 @@ impl InFlight {
             rank: arrival.again.map_or(id, |again| again.rank),
             fingerprint: arrival.fingerprint(),
             since: now,
-            arrived: arrival.again.map_or(now, |again| again.arrived),
+            arrived: arrival.first(now),
             followers: 0,
             completion: None,
         }

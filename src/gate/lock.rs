@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::{
     clock::Tick,
     completion::{Completion, Resolution},
-    decision::{Arrival, Grant, Place, Rules, Turn, Verdict},
+    decision::{Again, Arrival, Grant, Place, Rules, Turn, Verdict},
     effects::Effects,
     in_flight::{Holder, InFlight, Queued, lease_wake},
     number::ClaimNumber,
@@ -82,7 +82,10 @@ impl Lock {
         let settings = rules.settings;
         let ends_early = is_detached || settings.is_shared || settings.when_busy == WhenBusy::Supersede;
         let revocation = ends_early.then(Arc::default);
-        let arrived = in_flight.arrived;
+        let again = Again {
+            arrived: in_flight.arrived,
+            rank: in_flight.rank,
+        };
         self.holder = Some(Holder {
             number,
             fence: None,
@@ -96,7 +99,7 @@ impl Lock {
         Grant {
             number,
             since: rules.now,
-            arrived,
+            again,
             revocation,
         }
     }

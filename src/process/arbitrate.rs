@@ -36,6 +36,8 @@ pub(crate) enum Ruling {
     /// Another node has processed the offer.
     Elsewhere(Claim, Processed),
     Refused(Claim, Refusal),
+    /// The offer was forgotten while the store decided: this node may process the same offer by now. It decides again.
+    Forgotten(Claim),
 }
 
 /// An offer that another node has processed.
@@ -100,7 +102,7 @@ impl Asking {
             let mut woken = pin!(subscription.notified());
             // Until then an earlier reply may have been lost, and the store has the claim.
             let ask = self.ask();
-            let before = self.shared.asking();
+            let before = self.shared.asking(ask.supersede.is_some());
             let asked = Instant::now();
             let claimed = match unless_revoked(&self.claim, client.claim(ask)).await {
                 Ok(claimed) => claimed,
@@ -132,11 +134,13 @@ impl Asking {
             }
         };
         drop(subscription);
-        if matches!(reply, Reply::Granted) && self.shared.fence().is_none() {
+        let is_held = self.claim.is_held();
+        if matches!(reply, Reply::Granted) && is_held && self.shared.fence().is_none() {
             self.client.note_admitted_alone(self.claim.offer());
         }
         let Self { shared, claim, .. } = self;
         match reply {
+            Reply::Granted if !is_held => Ruling::Forgotten(claim),
             Reply::Granted => Ruling::Granted(claim, shared),
             Reply::Elsewhere(processed) => Ruling::Elsewhere(claim, processed),
             Reply::Refused(refusal) => Ruling::Refused(claim, refusal),
@@ -213,9 +217,7 @@ impl Asking {
                 }
             },
             Err(_) => match self.client.on_error() {
-                OnStoreError::FailOpen if self.claim.is_held() => Next::Rule(Reply::Granted),
-                // It was forgotten meanwhile, so this node cannot decide alone: the same offer may be processed here.
-                OnStoreError::FailOpen => refused(Reason::Aborted),
+                OnStoreError::FailOpen => Next::Rule(Reply::Granted),
                 OnStoreError::FailClosed => refused(Reason::StoreUnavailable),
             },
         }

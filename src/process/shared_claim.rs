@@ -50,6 +50,9 @@ pub(super) enum State {
     Absent,
     /// The store has the claim, or may have it.
     Held,
+    /// The store has the claim, or may have it, and the offer that it displaced may still be processed. A newer claim that
+    /// displaces this one waits for its release only.
+    Displacing,
 }
 
 type RenewCall = Pin<Box<dyn Future<Output = Result<Renewed, CallError>> + Send>>;
@@ -94,18 +97,22 @@ impl SharedClaim {
         (self.fence != Fence::NONE).then_some(self.fence)
     }
 
-    /// Notes that the store is being asked: from now on it may have the claim. An earlier grant is gone. Returns the state
-    /// before.
-    pub(super) fn asking(&mut self) -> State {
+    /// Notes that the store is being asked: from now on it may have the claim, and may have displaced another one for it. An
+    /// earlier grant is gone. Returns the state before.
+    pub(super) fn asking(&mut self, supersedes: bool) -> State {
         self.fence = Fence::NONE;
         self.renewal = None;
-        std::mem::replace(&mut self.state, State::Held)
+        let state = if supersedes { State::Displacing } else { State::Held };
+        std::mem::replace(&mut self.state, state)
     }
 
     /// Notes the store's reply. A claim that it has not granted is not released.
     pub(super) fn replied(&mut self, claimed: &Result<Claimed, CallError>, before: State, patience: Duration) {
         match claimed {
-            Ok(Claimed::Admitted { fence, .. }) => {
+            Ok(Claimed::Admitted { fence, displaced }) => {
+                if displaced.is_none() {
+                    self.state = State::Held;
+                }
                 self.fence = *fence;
                 let now = Instant::now();
                 self.renewal = Some(Renewal {
@@ -127,6 +134,7 @@ impl SharedClaim {
     pub(super) async fn await_stopped(&mut self, displaced: Option<ClaimToken>) -> Option<Revoked> {
         if let Some(displaced) = displaced {
             let _ = timeout(STOP_TIME, self.client.stopped(displaced)).await;
+            self.state = State::Held;
         }
         self.ended = poll_fn(|cx| Poll::Ready(self.poll_lost(cx))).await;
         self.ended
@@ -242,8 +250,11 @@ impl Drop for Unsent {
 
 impl Drop for SharedClaim {
     fn drop(&mut self) {
-        if self.state == State::Held {
-            self.client.send(Message::Release(self.held));
+        let release = Message::Release(self.held);
+        match self.state {
+            State::Absent => {}
+            State::Held => self.client.send(release),
+            State::Displacing => self.client.send_later(release, STOP_TIME),
         }
     }
 }

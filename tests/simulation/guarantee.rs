@@ -66,6 +66,11 @@ impl Model {
         if is_same_node && self.runs.was_touched(other, other.arrived) {
             return true;
         }
+        // The newcomer has lost its own claim.
+        let was_lost = self.grants[&new].lost;
+        if was_lost.is_some_and(|(loss, _)| self.is_excused(new, loss, now)) {
+            return true;
+        }
         match self.grants[&fence].lost {
             // The newcomer waits 100 ms for it to stop. On the same node it does so before it claims, unless the other one
             // is past its lease, or abandoned there while a request on another node waits for it.
@@ -80,10 +85,7 @@ impl Model {
                 is_over || is_forgotten || is_abandoned
             }
             Some((loss, _)) => self.is_excused(fence, loss, now),
-            // The newcomer has lost its own claim.
-            None => self.grants[&new]
-                .lost
-                .is_some_and(|(loss, _)| self.is_excused(new, loss, now)),
+            None => false,
         }
     }
 
@@ -240,12 +242,8 @@ impl Model {
             Reason::QueueFull => matches!(settings.when_busy, WhenBusy::Queue { .. }),
             Reason::TimedOut => waits || Instant::now() >= arrived + settings.lease,
             Reason::StoreUnavailable => had_trouble && settings.on_store_error == OnStoreError::FailClosed,
-            // Its claim went to another node, perhaps before it ran, or it was forgotten and the store did not reply.
-            Reason::Aborted => {
-                let was_lost = self.runs.requests[number].run.is_some() || self.grants.values().any(was_taken);
-                let is_forgotten = self.runs.was_told(link.node, peer(offer.peer), arrived);
-                was_lost || had_trouble && is_forgotten
-            }
+            // Its claim went to another node, perhaps before it ran.
+            Reason::Aborted => self.runs.requests[number].run.is_some() || self.grants.values().any(was_taken),
             _ => false,
         };
         self.expect(is_right, || format!("request {number} is refused: {reason}"));

@@ -56,6 +56,28 @@ fn guarantee_holds_in_random_schedules() {
     stderr().write_all(line.as_bytes()).unwrap();
 }
 
+/// Schedules that failed before.
+const FAILED: [u64; 11] = [
+    33_577,
+    109_080,
+    135_313,
+    376_113,
+    417_528,
+    453_065,
+    486_359,
+    523_314,
+    717_890,
+    916_346,
+    293_818_154_696,
+];
+
+#[test]
+fn earlier_failures_stay_fixed() {
+    for seed in FAILED {
+        assert_eq!(play(seed, false).violation, None, "SIM_SEED={seed}");
+    }
+}
+
 #[test]
 fn seed_decides_the_history() {
     for seed in 0..100 {

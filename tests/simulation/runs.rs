@@ -119,13 +119,8 @@ impl Runs {
     /// Returns whether the node of a run has forgotten anything of its peer since that time. Then the run holds no lock of
     /// that node, and goes on.
     pub(crate) fn was_touched(&self, run: &Run, since: Instant) -> bool {
-        self.was_told(run.link.node, run.peer, since)
-    }
-
-    /// Returns whether a node has forgotten anything of a peer since that time.
-    pub(crate) fn was_told(&self, node: usize, peer: PeerKey, since: Instant) -> bool {
-        let is_meant = |(other, concerned, at): &(usize, Option<PeerKey>, Instant)| {
-            *other == node && concerned.is_none_or(|concerned| concerned == peer) && *at >= since
+        let is_meant = |(node, peer, at): &(usize, Option<PeerKey>, Instant)| {
+            *node == run.link.node && peer.is_none_or(|peer| peer == run.peer) && *at >= since
         };
         self.touched.iter().any(is_meant)
     }
