@@ -124,8 +124,9 @@ impl Model {
         self.ended.insert(held.token);
         self.note(|| format!("store: completes {owner:?} of {:?}: {completed:?}", held.peer));
         let Some(fence) = owner else {
-            let grant = self.by_token.get(&held.token).and_then(|fence| self.grants.get(fence));
-            let was_completed = grant.is_some_and(|grant| matches!(grant.lost, Some((Loss::Completed, _))));
+            // A late copy of the claim may have been granted since.
+            let is_its = |grant: &Grant| grant.token == held.token && matches!(grant.lost, Some((Loss::Completed, _)));
+            let was_completed = self.grants.values().any(is_its);
             self.expect(completed == Completed::Lost || was_completed, || {
                 "a lost claim completed".to_owned()
             });
@@ -176,6 +177,7 @@ impl Model {
 
     pub(crate) fn lost_data(&mut self) {
         self.note(|| "store: loses its data".to_owned());
+        self.data_lost = Some(Instant::now());
         self.forget_all(Loss::DataLost);
     }
 

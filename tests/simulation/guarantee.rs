@@ -77,10 +77,10 @@ impl Model {
             Some((Loss::Superseded, at)) => {
                 let is_abandoned = is_same_node && !self.runs.was_attended(other, run.arrived);
                 let waited = if is_same_node { run.arrived } else { at };
-                let is_forgotten = self
-                    .forgets
-                    .iter()
-                    .any(|forget| forget.at >= at && forget.concerns(run.peer));
+                // The store does not know any more that there was another one.
+                let mut forgets = self.forgets.iter();
+                let is_forgotten = forgets.any(|forget| forget.at >= at && forget.concerns(run.peer))
+                    || self.data_lost.is_some_and(|lost| lost >= at);
                 let is_over = now >= waited + STOP_TIME || now >= other.started + self.runs.settings.lease;
                 is_over || is_forgotten || is_abandoned
             }

@@ -57,7 +57,7 @@ fn guarantee_holds_in_random_schedules() {
 }
 
 /// Schedules that failed before.
-const FAILED: [u64; 11] = [
+const FAILED: [u64; 13] = [
     33_577,
     109_080,
     135_313,
@@ -66,8 +66,10 @@ const FAILED: [u64; 11] = [
     453_065,
     486_359,
     523_314,
+    527_457,
     717_890,
     916_346,
+    972_712,
     293_818_154_696,
 ];
 

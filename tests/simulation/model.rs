@@ -83,6 +83,8 @@ pub(crate) struct Model {
     /// The claims that were completed or released.
     pub(crate) ended: HashSet<ClaimToken>,
     pub(crate) forgets: Vec<Forget>,
+    /// When the store lost its data last.
+    pub(crate) data_lost: Option<Instant>,
     pub(crate) last: Fence,
     pub(crate) runs: Runs,
     /// The next call arrives after its caller has given up, or is a copy.
@@ -107,6 +109,7 @@ impl Model {
             by_token: HashMap::new(),
             ended: HashSet::new(),
             forgets: Vec::new(),
+            data_lost: None,
             last: Fence::new(0),
             runs: Runs::new(plan),
             is_stray: false,
