@@ -162,7 +162,9 @@ impl LockTable {
         if is_vacant {
             effects.discard(self.settle(id));
         }
-        self.sweep(rules.now, 2);
+        if !self.cooling.is_empty() {
+            self.sweep(rules.now, 2);
+        }
     }
 
     /// Ends what `scope` names. `known` is the peer's history in the cache. Returns whether there was anything.
