@@ -79,7 +79,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         match state.as_mut().project() {
-            StateProj::Passing { invoke, passage } => poll_passing(invoke, passage, cx),
+            StateProj::Passing { invoke, core } => poll_passing(invoke, core, cx),
             _ => state.poll(cx),
         }
     }

@@ -111,11 +111,11 @@ pub(crate) fn forget_all(sessions: &[OfferSession]) {
 #[derive(Debug)]
 struct Shared<A> {
     core: Arc<Core<A>>,
-    passages: Striped<Arc<Passage<A>>>,
+    passing_cores: Striped<Arc<PassingCore<A>>>,
 }
 
 /// The core, for requests that pass. All of them hold it, so threads do not share its reference count.
-pub(crate) type Passage<A> = CachePadded<Arc<Core<A>>>;
+pub(crate) type PassingCore<A> = CachePadded<Arc<Core<A>>>;
 
 /// One service that the layer wraps, with its clones.
 #[derive(Debug)]
@@ -131,8 +131,8 @@ impl<X, A> Route<X, A> {
     }
 
     #[inline]
-    pub(crate) fn passage(&self) -> Arc<Passage<A>> {
-        Arc::clone(self.shared.passages.own())
+    pub(crate) fn passing_core(&self) -> Arc<PassingCore<A>> {
+        Arc::clone(self.shared.passing_cores.own())
     }
 
     /// Returns whether this service has admitted an offer before.
@@ -192,10 +192,10 @@ impl OfferDedupLayer<(), ()> {
 impl<X, A, M> OfferDedupLayer<X, A, M> {
     pub(crate) fn new(offers: X, core: Core<A>) -> Self {
         let core = Arc::new(core);
-        let passages = Striped::new(|| Arc::new(CachePadded::new(Arc::clone(&core))));
+        let passing_cores = Striped::new(|| Arc::new(CachePadded::new(Arc::clone(&core))));
         Self {
             offers: Arc::new(offers),
-            shared: Arc::new(Shared { core, passages }),
+            shared: Arc::new(Shared { core, passing_cores }),
             mode: PhantomData,
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     answer::Answer,
     extract::{Admission, ExtractOffer, Found, SessionUri},
     gate::{Arrival, BodyRead, Claim, DuplicatePolicy, Elsewhere, Record, Verdict, Waiter},
-    layer::{Core, Passage},
+    layer::{Core, PassingCore},
     observe,
     process::{
         arbitrate::{Arbitration, Ruling, arbitrate},
@@ -48,6 +48,8 @@ where
         waiter: Pin<Box<Waiter>>,
         request: X::Request,
         resume: Resume<S, X, A, Req>,
+        /// The claim that was forgotten, of an offer that decides again.
+        forgotten: Option<Box<Claim>>,
     },
     /// The shared store decides.
     Asking {
@@ -59,7 +61,7 @@ where
     Passing {
         #[pin]
         invoke: Invoke<S, X::Request>,
-        passage: Arc<Passage<A>>,
+        core: Arc<PassingCore<A>>,
     },
     /// A request that may end a session.
     Ending {
@@ -85,7 +87,7 @@ where
         loop {
             let next = match self.as_mut().project() {
                 StateProj::Running(running) => return running.poll(cx),
-                StateProj::Passing { invoke, passage } => return poll_passing(invoke, passage, cx),
+                StateProj::Passing { invoke, core } => return poll_passing(invoke, core, cx),
                 StateProj::Ending { invoke, uri, core } => return poll_ending(invoke, uri, core, cx),
                 StateProj::Reading { read, resume, .. } => {
                     let found = ready!(read.poll(cx)).read();
@@ -182,7 +184,7 @@ where
     fn pass(request: X::Request, Target { service, route, .. }: Target<'_, S, X, A, Req>) -> Self {
         Self::Passing {
             invoke: Invoke::new(service, request),
-            passage: route.passage(),
+            core: route.passing_core(),
         }
     }
 
@@ -204,6 +206,7 @@ where
         Arrival::new(offer, policy, target.spawn.is_detached())
     }
 
+    #[inline]
     fn decide(arrival: Arrival<'_>, request: X::Request, target: Target<'_, S, X, A, Req>) -> Self {
         let core = target.route.core();
         match core.gate.admit(arrival) {
@@ -214,6 +217,7 @@ where
                 waiter,
                 request,
                 resume: target.into_resume(),
+                forgotten: None,
             },
         }
     }
@@ -243,7 +247,7 @@ where
         let core = target.route.core();
         match ruling {
             Ruling::Granted(mut claim, shared) => {
-                claim.note_admitted(shared.fence());
+                claim.note_admitted();
                 Self::run(claim, Some(shared), request, target)
             }
             Ruling::Elsewhere(claim, found) => {
@@ -259,9 +263,14 @@ where
                 Self::concluded(claim.resolve_elsewhere(elsewhere, core.answer.duplicates()), core)
             }
             Ruling::Refused(claim, refusal) => Self::concluded(claim.refuse(refusal), core),
-            Ruling::Forgotten(claim) => {
-                let (offer, again) = claim.decide_again();
-                Self::decide(Self::arrival(&offer, &target).again(again), request, target)
+            Ruling::Forgotten(mut claim) => {
+                let offer = claim.offer().clone();
+                let arrival = Self::arrival(&offer, &target);
+                let mut next = Self::decide(arrival.again(claim.decide_again()), request, target);
+                if let Self::Waiting { forgotten, .. } = &mut next {
+                    *forgotten = Some(Box::new(claim));
+                }
+                next
             }
         }
     }

@@ -1,4 +1,4 @@
-//! [`Striped`]: the same thing several times, so that threads that write at once need not share a cache line.
+//! [`Striped`]: copies of a value, so that threads that write at once need not share a cache line.
 
 use std::{
     array,
@@ -6,10 +6,10 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// More threads than this share.
+/// The number of copies. More threads share them.
 const STRIPES: usize = 16;
 
-/// The same thing several times. Each thread uses one of them. What they write belongs in a
+/// Copies of a value. Each thread uses one of them. What they write belongs in a
 /// [`CachePadded`](crossbeam_utils::CachePadded).
 #[derive(Debug)]
 pub(crate) struct Striped<T>([T; STRIPES]);
@@ -56,7 +56,7 @@ mod tests {
     use super::{STRIPES, Striped};
 
     #[test]
-    fn threads_share_only_past_the_limit() {
+    fn each_thread_keeps_its_copy() {
         let striped = Striped::new(|| AtomicU64::new(0));
         thread::scope(|scope| {
             for _ in 0..STRIPES {

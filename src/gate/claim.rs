@@ -64,14 +64,18 @@ impl Claim {
         self.again.arrived.after(time).since(self.gate.peers.clock.now())
     }
 
-    /// Notes that the shared store has granted the claim under the number `fence`, or that the node decides alone.
+    /// Sets the number under which the shared store has granted the claim, [`Fence::NONE`] if the node decides alone. From
+    /// now on the claim is forgotten with what has a lower number.
+    pub(crate) fn set_fence(&self, fence: Fence) {
+        self.gate.peers.set_fence(self.offer.peer(), self.number, fence);
+    }
+
+    /// Notes that the offer is admitted.
     ///
     /// # Panics
     ///
     /// If a subscriber or a recorder panics, after the offer counts as admitted.
-    pub(crate) fn note_admitted(&mut self, fence: Option<Fence>) {
-        let fence = fence.unwrap_or(Fence::NONE);
-        self.gate.peers.set_fence(self.offer.peer(), self.number, fence);
+    pub(crate) fn note_admitted(&mut self) {
         self.is_admitted = true;
         let verdict = Verdict::<_, Infallible>::Admitted(());
         observe::count_decided(self.gate.counters(), &verdict);
@@ -129,11 +133,11 @@ impl Claim {
         }
     }
 
-    /// Gives up a claim that was forgotten before it was admitted: its offer decides again.
-    pub(crate) fn decide_again(mut self) -> (Offer, Again) {
-        // Nothing to release, nor to count: the next decision does.
+    /// Gives up a claim that was forgotten before it was admitted. Its offer decides again, and is counted then. Until that
+    /// is done, the claim must be kept for `drain`.
+    pub(crate) fn decide_again(&mut self) -> Again {
         self.has_ended = true;
-        (self.offer.clone(), self.again)
+        self.again
     }
 
     /// Ends the claim: remembers the offer if that is due, releases the peer and answers its followers. `replays` says
@@ -147,7 +151,7 @@ impl Claim {
         self.complete_late(outcome, record, replays, Duration::ZERO);
     }
 
-    /// Does the same `age` after the processing ended, when the window of the offer began.
+    /// Completes a claim whose processing ended `age` ago. The window of its offer began then.
     ///
     /// # Panics
     ///

@@ -85,7 +85,7 @@ pub(crate) struct Arrival<'a> {
     pub(super) policy: DuplicatePolicy,
     /// `true` if the offer is processed in a task of its own, which must learn when its claim is lost.
     pub(super) is_detached: bool,
-    /// Set if the offer has waited before and decides again.
+    /// Set if the offer decides again: it has waited, or was forgotten while a shared store decided.
     pub(super) again: Option<Again>,
 }
 
@@ -142,7 +142,7 @@ pub(super) struct Rules<'a> {
 pub(super) struct Grant {
     pub(super) number: ClaimNumber,
     pub(super) since: Tick,
-    /// What the offer decides by, should it have to decide again.
+    /// The first arrival, for an offer that has to decide again.
     pub(super) again: Again,
     pub(super) revocation: Option<Arc<Revocation>>,
 }
@@ -189,7 +189,8 @@ pub(crate) enum Scope {
     /// The memory of one claim, written or still to be written.
     Claim(ClaimNumber),
     /// The memories and the claim with a number in the shared store up to `fence`, of one offer or of all. What the store
-    /// has not numbered goes too, except a claim.
+    /// has not numbered goes too, except a claim that it is still to
+    /// decide.
     Older {
         fingerprint: Option<Fingerprint>,
         fence: Fence,

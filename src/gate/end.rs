@@ -8,7 +8,7 @@ use crate::{Reason, Refusal, fence::Fence, outcome::Outcome, settings::Settings}
 /// The end of a claim.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The offer was processed here, and its processing ended so long ago.
+    /// The offer was processed here, and its processing ended this long ago.
     Here(Outcome, Option<Record>, Duration),
     /// Another node has processed the offer.
     Elsewhere(Elsewhere),

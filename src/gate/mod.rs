@@ -47,7 +47,7 @@
 //! By completion, by drop, or by losing the lock: to `forget` and `clear`, to the next offer after its **lease**, to a
 //! different offer when nobody **attends** it any more, or to a newer offer under `Supersede`. The holder in the entry is
 //! compared with the claim's **number**. A claim that is no longer the holder changes nothing when it ends. Claims that
-//! must end early (detached ones, and all under `Supersede`) share a `Revocation` with the entry. Their processing checks
+//! must end early (detached ones, and all with a store or under `Supersede`) share a `Revocation` with the entry. Their processing checks
 //! it before each poll of the inner future.
 //!
 //! Every claim and every queue place gets the next number. `clear` empties the cache, then takes a number and makes it the

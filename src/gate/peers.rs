@@ -176,7 +176,7 @@ impl Peers {
     }
 
     /// Runs `act` under the mutex of the peer's shard, with the time read under that mutex. An older time would find
-    /// deadlines still ahead that another thread has found passed, and leave entries behind that nobody removes.
+    /// deadlines still ahead that another thread has found passed.
     #[inline]
     pub(super) fn with<T>(&self, peer: PeerKey, act: impl FnOnce(&mut LockTable, Tick) -> T) -> T {
         self.shard(peer).with(|table| act(table, self.clock.now()))

@@ -43,7 +43,7 @@ impl Revoked {
 }
 
 /// Shared by a claim and its entry in the lock table. Only claims that must end early have one: those of detached tasks,
-/// and all of them under [`WhenBusy::Supersede`](crate::WhenBusy::Supersede).
+/// and all of them with a shared store or under [`WhenBusy::Supersede`](crate::WhenBusy::Supersede).
 ///
 /// Revocation is cooperative: the processing checks it before each poll of the inner future and drops that future. So a
 /// claim may be revoked at any time, even before its task was spawned.

@@ -34,7 +34,8 @@ pub(super) const COOLDOWN_BYTES: usize = 96;
 /// Below this many entries a table is never shrunk.
 const SMALL: usize = 64;
 
-/// The peers of one shard that are busy, cooling down or waited for. Entries remove themselves.
+/// The peers of one shard that are busy, cooling down or waited for. Entries remove themselves, those of
+/// peers that have cooled down by the sweep.
 #[derive(Debug, Default)]
 pub(super) struct LockTable {
     peers: HashMap<PeerKey, Peer, RandomState>,
@@ -319,6 +320,10 @@ impl LockTable {
 
     /// Gives room back after a crowd.
     fn give_back_room(&mut self) {
+        if self.peers.is_empty() {
+            // What is left of forgotten peers.
+            self.cooling.clear();
+        }
         if self.peers.capacity() > SMALL && self.peers.len() < self.peers.capacity() / 8 {
             self.peers.shrink_to(self.peers.capacity() / 2);
             self.cooling.shrink_to(self.cooling.capacity() / 2);

@@ -109,7 +109,12 @@ impl Asking {
                 Err(cause) => break self.revoked(cause),
             };
             self.shared.replied(&claimed, before, self.patience());
-            match self.follow(claimed, asked).await {
+            let next = self.follow(claimed, asked).await;
+            if let Next::Rule(Reply::Granted) = &next {
+                // Before the check below: a forget that comes later finds the number.
+                self.claim.set_fence(self.shared.fence().unwrap_or(Fence::NONE));
+            }
+            match next {
                 // The offer may have been forgotten since the store replied: the claim is gone, or the answer must not be
                 // remembered again.
                 Next::Rule(Reply::Granted | Reply::Elsewhere(_)) if woken.as_mut().enable() => {}

@@ -19,7 +19,7 @@ use crate::{
     layer::Core,
     observe,
     outcome::Outcome,
-    store::Completion,
+    store::{Completed, Completion},
 };
 
 /// Holds the claim from the call of the inner service until its answer is settled.
@@ -55,7 +55,7 @@ type Answered<Res, Rec> = (Res, Outcome, Option<(Rec, usize)>);
 
 /// An answer that goes out when the shared store has acknowledged it, or has had its time.
 struct Committing<Res, Rec> {
-    commit: Pin<Box<dyn Future<Output = bool> + Send>>,
+    commit: Pin<Box<dyn Future<Output = Option<Completed>> + Send>>,
     /// When the processing ended.
     ended: Instant,
     /// `None` once it goes out.
@@ -149,15 +149,18 @@ where
                     }
                 }
                 (revoked, StageProj::Committing(committing)) => {
-                    let Poll::Ready(is_lost) = committing.commit.as_mut().poll(cx) else {
+                    let Poll::Ready(completed) = committing.commit.as_mut().poll(cx) else {
                         break;
                     };
                     let answer = committing.answer.take();
                     let (response, outcome, record) = answer.expect("`ResponseFuture` polled after completion");
+                    let is_lost = completed == Some(Completed::Lost);
                     let lost = is_lost.then_some(Revoked::Elsewhere).or(revoked);
                     let outcome = lost.map_or(outcome, Revoked::outcome);
-                    // Not remembered for longer than in the store, however late the node learns of the commit.
-                    complete(claim, outcome, record, committing.ended.elapsed(), this.core);
+                    // Not remembered for longer than in the store, however late its reply is read. Without a reply the store
+                    // remembers it later, if at all.
+                    let age = completed.map_or(Duration::ZERO, |_| committing.ended.elapsed());
+                    complete(claim, outcome, record, age, this.core);
                     return Poll::Ready(Ok(response));
                 }
                 (Some(cause), _) => {

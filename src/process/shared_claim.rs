@@ -98,7 +98,7 @@ impl SharedClaim {
     }
 
     /// Notes that the store is being asked: from now on it may have the claim, and may have displaced another one for it. An
-    /// earlier grant is gone. Returns the state before.
+    /// earlier grant may be gone. Returns the state before.
     pub(super) fn asking(&mut self, supersedes: bool) -> State {
         self.fence = Fence::NONE;
         self.renewal = None;
@@ -211,10 +211,11 @@ impl SharedClaim {
         })
     }
 
-    /// Completes the claim. Returns whether it was lost. An unacknowledged completion is repeated by the outbox.
-    pub(super) async fn complete(mut self: Box<Self>, completion: Completion) -> bool {
+    /// Completes the claim. Returns the store's reply, or `None` if there is none that counts. An unacknowledged completion
+    /// is repeated by the outbox.
+    pub(super) async fn complete(mut self: Box<Self>, completion: Completion) -> Option<Completed> {
         if self.state == State::Absent {
-            return false;
+            return None;
         }
         // Dropped from here on, the claim is completed by the outbox instead.
         let mut unsent = Unsent(Some((Arc::clone(&self.client), self.held, completion.clone())));
@@ -222,7 +223,8 @@ impl SharedClaim {
         let completed = self.client.complete(self.held, completion).await;
         unsent.0 = None;
         // A claim that the node has granted itself may not have reached the store.
-        completed == Ok(Completed::Lost) && self.fence != Fence::NONE
+        let counts = |completed: &Completed| *completed == Completed::Done || self.fence != Fence::NONE;
+        completed.ok().filter(counts)
     }
 
     /// Notes why this node has revoked the claim.

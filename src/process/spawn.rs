@@ -99,7 +99,7 @@ where
         self.detach.is_some()
     }
 
-    /// `is_polling` says that the result is polled at once.
+    /// Starts the processing. With `is_polling`, the caller polls the result at once.
     pub(crate) fn start(self, lead: Lead<S, R, A>, is_polling: bool) -> Running<S, R, A> {
         match self.detach {
             None => Running::Inline(lead),

@@ -13,7 +13,7 @@ pub(crate) struct Counter<C = AtomicU64> {
     pub(super) series: Series,
 }
 
-/// A count that is kept by thread, for what happens with requests of any kind.
+/// A count with a part for each thread, for what every request may add to.
 pub(crate) type ByThread = Striped<CachePadded<AtomicU64>>;
 
 pub(crate) trait Count {

@@ -10,7 +10,7 @@ fn tick_never_maps_to_far_future() {
     assert_eq!(clock.instant(now.after(SECOND)), clock.instant(now) + SECOND);
 }
 
-/// With an older time, an entry whose cooldown a sweep has ended would never be removed.
+/// An entry that a sweep meets while its claim is held is removed when the claim ends.
 #[test]
 fn sweeps_and_drops_leave_no_entry() {
     let gate = gate_with(Settings {

@@ -6,7 +6,8 @@
 -- Fields of the peer. Times are milliseconds of the server's clock.
 --   n  number of the last claim         o  token of the claim that is held       f  its fingerprint
 --   s  its start                        l  end of its lease                      a  set if it is abandoned
---   x  set if it must not be remembered p  token of the claim it displaced
+--   x  set if it must not be remembered p  token of the claim it displaced,
+--                                            kept if the claim is released
 --   c  end of the cooldown              d  token of the claim that was completed last
 --   w  ids of the nodes that wait, 8 bytes each
 --   m<fingerprint>  a memory: kind (p processed, s superseded), end, colon, number of its claim
