@@ -19,7 +19,7 @@ use crate::{
     layer::Core,
     observe,
     outcome::Outcome,
-    store::{Completed, Completion},
+    store::{Completed, Completion, client::CALL_TIMEOUT},
 };
 
 /// Holds the claim from the call of the inner service until its answer is settled.
@@ -159,7 +159,12 @@ where
                     let outcome = lost.map_or(outcome, Revoked::outcome);
                     // Not remembered for longer than in the store, however late its reply is read. Without a reply the store
                     // remembers it later, if at all.
-                    let age = completed.map_or(Duration::ZERO, |_| committing.ended.elapsed());
+                    let waited = if completed.is_none() {
+                        CALL_TIMEOUT
+                    } else {
+                        Duration::ZERO
+                    };
+                    let age = committing.ended.elapsed().saturating_sub(waited);
                     complete(claim, outcome, record, age, this.core);
                     return Poll::Ready(Ok(response));
                 }

@@ -36,7 +36,7 @@ use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName};
 pub(crate) use self::{outbox::Message, signals::Watch};
 
 /// The time-out of a call.
-const CALL_TIMEOUT: Duration = Duration::from_millis(250);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The time for which the store holds a claim without a renewal.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
