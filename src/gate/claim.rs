@@ -33,7 +33,7 @@ pub(crate) struct Claim {
     offer: Offer,
     number: ClaimNumber,
     since: Tick,
-    again: Again,
+    arrived: Tick,
     revocation: Option<Arc<Revocation>>,
     /// `false` while a shared store is still to decide.
     is_admitted: bool,
@@ -49,7 +49,7 @@ impl Claim {
             offer,
             number: grant.number,
             since: grant.since,
-            again: grant.again,
+            arrived: grant.arrived,
             revocation: grant.revocation,
             has_ended: false,
         }
@@ -61,7 +61,7 @@ impl Claim {
 
     /// Returns what is left of `time`, counted from the first arrival of the offer.
     pub(crate) fn time_left(&self, time: Duration) -> Duration {
-        self.again.arrived.after(time).since(self.gate.peers.clock.now())
+        self.arrived.after(time).since(self.gate.peers.clock.now())
     }
 
     /// Sets the number under which the shared store has granted the claim, [`Fence::NONE`] if the node decides alone. From
@@ -137,7 +137,11 @@ impl Claim {
     /// is done, the claim must be kept for `drain`.
     pub(crate) fn decide_again(&mut self) -> Again {
         self.has_ended = true;
-        self.again
+        Again {
+            arrived: self.arrived,
+            // Offers that came between its arrival and its grant have waited behind it, or are superseded.
+            rank: self.number,
+        }
     }
 
     /// Ends the claim: remembers the offer if that is due, releases the peer and answers its followers. `replays` says

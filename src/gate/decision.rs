@@ -142,8 +142,7 @@ pub(super) struct Rules<'a> {
 pub(super) struct Grant {
     pub(super) number: ClaimNumber,
     pub(super) since: Tick,
-    /// The first arrival, for an offer that has to decide again.
-    pub(super) again: Again,
+    pub(super) arrived: Tick,
     pub(super) revocation: Option<Arc<Revocation>>,
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::{
     clock::Tick,
     completion::{Completion, Resolution},
-    decision::{Again, Arrival, Grant, Place, Rules, Turn, Verdict},
+    decision::{Arrival, Grant, Place, Rules, Turn, Verdict},
     effects::Effects,
     in_flight::{Holder, InFlight, Queued, lease_wake},
     number::ClaimNumber,
@@ -82,10 +82,7 @@ impl Lock {
         let settings = rules.settings;
         let ends_early = is_detached || settings.is_shared || settings.when_busy == WhenBusy::Supersede;
         let revocation = ends_early.then(Arc::default);
-        let again = Again {
-            arrived: in_flight.arrived,
-            rank: in_flight.rank,
-        };
+        let arrived = in_flight.arrived;
         self.holder = Some(Holder {
             number,
             fence: None,
@@ -99,7 +96,7 @@ impl Lock {
         Grant {
             number,
             since: rules.now,
-            again,
+            arrived,
             revocation,
         }
     }
