@@ -63,7 +63,7 @@ impl Model {
         };
         let now = run.started;
         let is_same_node = other.link.node == run.link.node;
-        if is_same_node && self.runs.was_touched(other, other.arrived) {
+        if is_same_node && self.runs.was_touched(other, self.runs.arrived(other)) {
             return true;
         }
         // The newcomer has lost its own claim.
@@ -75,8 +75,8 @@ impl Model {
             // The newcomer waits 100 ms for it to stop. On the same node it does so before it claims, unless the other one
             // is past its lease, or abandoned there while a request on another node waits for it.
             Some((Loss::Superseded, at)) => {
-                let is_abandoned = is_same_node && !self.runs.was_attended(other, run.arrived);
-                let waited = if is_same_node { run.arrived } else { at };
+                let is_abandoned = is_same_node && !self.runs.was_attended(other, self.runs.arrived(run));
+                let waited = if is_same_node { self.runs.arrived(run) } else { at };
                 // The store does not know any more that there was another one.
                 let mut forgets = self.forgets.iter();
                 let is_forgotten = forgets.any(|forget| forget.at >= at && forget.concerns(run.peer))
@@ -138,14 +138,14 @@ impl Model {
         });
         // If its client leaves before the answer, an inline run leaves nothing here. Nor does a run that is superseded here
         // between its end and the answer.
-        let is_settled = run.ended.zip(run.answered).is_some_and(|(ended, answered)| {
+        let is_settled = run.ended.zip(self.runs.answered(run)).is_some_and(|(ended, answered)| {
             let may_supersede = |request: &Request| {
                 let is_other = request.link.node == run.link.node && request.offer.text != run.text;
                 is_other && request.arrived.is_some_and(|at| ended <= at && at <= answered)
             };
             !self.supersedes() || !self.runs.requests.iter().any(may_supersede)
         });
-        is_kept && is_settled && !self.runs.was_touched(run, run.arrived)
+        is_kept && is_settled && !self.runs.was_touched(run, self.runs.arrived(run))
     }
 
     pub(crate) fn answered(&mut self, number: usize, reply: Result<Reply, Broken>) {
@@ -153,9 +153,6 @@ impl Model {
         self.note(|| format!("request {number} is answered: {reply:?}"));
         let was_open = self.runs.requests[number].end(State::Answered(reply));
         let request = &self.runs.requests[number];
-        if let Some(run) = request.run {
-            self.runs.runs[run].answered = Some(now);
-        }
         let (arrived, own, offer) = (request.arrived.unwrap_or(now), request.run, request.offer);
         let (link, took) = (Arc::clone(&request.link), now - arrived);
         self.expect(was_open, || format!("request {number} is answered twice"));

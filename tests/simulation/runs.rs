@@ -56,14 +56,10 @@ pub(crate) struct Run {
     pub(crate) peer: PeerKey,
     pub(crate) text: u8,
     pub(crate) request: usize,
-    /// When its request arrived.
-    pub(crate) arrived: Instant,
     pub(crate) fence: Option<Fence>,
     pub(crate) session: Option<OfferSession>,
     pub(crate) started: Instant,
     pub(crate) ended: Option<Instant>,
-    /// When its request was answered.
-    pub(crate) answered: Option<Instant>,
     /// `None` if it was dropped.
     pub(crate) end: Option<End>,
     /// When its completion took effect in the store, and under which number. A copy of the claim may have got another one.
@@ -123,6 +119,17 @@ impl Runs {
             *node == run.link.node && peer.is_none_or(|peer| peer == run.peer) && *at >= since
         };
         self.touched.iter().any(is_meant)
+    }
+
+    /// Returns when the request of a run arrived.
+    pub(crate) fn arrived(&self, run: &Run) -> Instant {
+        self.requests[run.request].arrived.unwrap_or(run.started)
+    }
+
+    /// Returns when the request of a run was answered.
+    pub(crate) fn answered(&self, run: &Run) -> Option<Instant> {
+        let request = &self.requests[run.request];
+        request.ended.filter(|_| matches!(request.state, State::Answered(_)))
     }
 
     /// Returns whether a request on the node of a run waits for its answer at that time.
@@ -241,12 +248,10 @@ impl Model {
             peer: peer(message.offer.peer),
             text: message.offer.text,
             request,
-            arrived: self.runs.requests[request].arrived.unwrap_or(now),
             fence,
             session: message.session.clone(),
             started: now,
             ended: None,
-            answered: None,
             end: None,
             acknowledged: None,
         };

@@ -63,6 +63,14 @@ fn assert_displaces(claimed: &Claimed, expected: ClaimToken, rule: &str) {
     );
 }
 
+#[track_caller]
+fn assert_displaces_none(claimed: &Claimed, rule: &str) {
+    assert!(
+        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
+        "{rule}, but the answer is {claimed:?}"
+    );
+}
+
 pub(super) async fn unconfirmed_claim_is_handed_on(pair: &mut Pair) {
     let (old, _) = displaced(pair).await;
     let (_, claimed) = pair.second.supersede("h").await;
@@ -86,19 +94,16 @@ pub(super) async fn released_claim_hands_stop_on(pair: &mut Pair) {
     pair.second.expect(Notice::Stopped(old.token), rule).await;
     pair.second.release(next).await;
     let (_, claimed) = pair.first.supersede("f").await;
-    assert!(
-        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
-        "a claim that has stopped is not handed on, but the answer is {claimed:?}"
-    );
+    assert_displaces_none(&claimed, "a claim that has stopped is not handed on");
 }
 
 pub(super) async fn completed_claim_hands_nothing_on(pair: &mut Pair) {
     let (_, new) = displaced(pair).await;
     pair.second.complete(new, plain()).await;
     let (_, claimed) = pair.second.supersede("h").await;
-    assert!(
-        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
-        "a claim that is processed has awaited the one that it displaced, but the answer is {claimed:?}"
+    assert_displaces_none(
+        &claimed,
+        "a claim that is processed has awaited the one that it displaced",
     );
 }
 
@@ -107,10 +112,7 @@ pub(super) async fn stop_after_release_does_nothing(pair: &mut Pair) {
     pair.second.release(new).await;
     pair.first.release(old).await;
     let (_, claimed) = pair.second.supersede("h").await;
-    assert!(
-        matches!(claimed, Claimed::Admitted { displaced: None, .. }),
-        "a claim that has stopped is not awaited, but the answer is {claimed:?}"
-    );
+    assert_displaces_none(&claimed, "a claim that has stopped is not awaited");
 }
 
 pub(super) async fn confirmed_claim_is_not_handed_on(pair: &mut Pair) {
