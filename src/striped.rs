@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(counts.iter().sum::<u64>(), 10 * STRIPES as u64);
         assert!(
             counts.iter().all(|count| count % 10 == 0),
-            "a thread keeps its stripe: {counts:?}"
+            "a thread keeps its copy: {counts:?}"
         );
         assert!(counts.iter().filter(|count| **count > 0).count() > 1, "{counts:?}");
     }

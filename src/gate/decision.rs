@@ -188,8 +188,7 @@ pub(crate) enum Scope {
     /// The memory of one claim, written or still to be written.
     Claim(ClaimNumber),
     /// The memories and the claim with a number in the shared store up to `fence`, of one offer or of all. What the store
-    /// has not numbered goes too, except a claim that it is still to
-    /// decide.
+    /// has not numbered goes too, except a claim that it is still to decide.
     Older {
         fingerprint: Option<Fingerprint>,
         fence: Fence,

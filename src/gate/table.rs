@@ -163,9 +163,7 @@ impl LockTable {
         if is_vacant {
             effects.discard(self.settle(id));
         }
-        if !self.cooling.is_empty() {
-            self.sweep(rules.now, 2);
-        }
+        self.sweep(rules.now, 2);
     }
 
     /// Ends what `scope` names. `known` is the peer's history in the cache. Returns whether there was anything.
@@ -321,7 +319,7 @@ impl LockTable {
     /// Gives room back after a crowd.
     fn give_back_room(&mut self) {
         if self.peers.is_empty() {
-            // What is left of forgotten peers.
+            // Forgotten peers have left the ends of their cooldowns behind.
             self.cooling.clear();
         }
         if self.peers.capacity() > SMALL && self.peers.len() < self.peers.capacity() / 8 {
