@@ -5,10 +5,12 @@ mod faulty_store;
 
 use std::{
     convert::Infallible,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -783,6 +785,31 @@ async fn unacknowledged_completion_is_repeated() {
     a.handle.drain().await;
 }
 
+/// Forgets two offers whenever it is woken.
+struct ForgetsTwo(OfferDedupHandle);
+
+impl Wake for ForgetsTwo {
+    fn wake(self: Arc<Self>) {
+        self.0.forget_offer("p", Fingerprint::exact(b"f"));
+        self.0.forget_offer("p", Fingerprint::exact(b"g"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_sent_at_delivery_is_delivered_once() {
+    let (mut store, _) = FaultyStore::new(&MemoryStore::new(), false);
+    store.reply_delay = SECOND / 10;
+    let calls = Arc::clone(&store.calls);
+    let a = node(store, &Handler::ready(), &OPTIONS);
+    a.handle.forget("p");
+    let waker = Waker::from(Arc::new(ForgetsTwo(a.handle.clone())));
+    let mut drained = pin!(a.handle.drain());
+    assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    sleep(SECOND).await;
+    assert_eq!(calls.load(Relaxed), 3);
+    assert_eq!(a.stats().store_messages, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn breaker_spares_calls() {
     let handler = Handler::ready();
@@ -802,5 +829,26 @@ async fn breaker_spares_calls() {
     is_down.store(false, Relaxed);
     sleep(SECOND).await;
     a.call(offer("j")).await;
+    assert!(handler.last().fence.is_some());
+}
+
+#[test]
+fn breaker_survives_shutdown_of_runtime() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    };
+    let handler = Handler::ready();
+    let (faulty, is_down) = FaultyStore::new(&MemoryStore::new(), false);
+    let a = node(faulty, &handler, &OPTIONS);
+    is_down.store(true, Relaxed);
+    runtime().block_on(async {
+        for text in ["a", "b", "c", "d", "e"] {
+            a.call(offer(text)).await;
+        }
+    });
+    assert_eq!(a.stats().store_down, 0, "nobody probes the store");
+    is_down.store(false, Relaxed);
+    runtime().block_on(a.call(offer("f")));
     assert!(handler.last().fence.is_some());
 }

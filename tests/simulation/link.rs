@@ -30,7 +30,7 @@ pub(crate) struct Link {
     notifier: Mutex<Option<Notifier>>,
     /// When the node was last paused, or a call of it last failed.
     last_trouble: Mutex<Option<Instant>>,
-    /// When the node was last paused or cut off.
+    /// When the node was last paused or cut off, by the network or by its breaker.
     last_outage: Mutex<Option<Instant>>,
 }
 
@@ -110,7 +110,7 @@ impl Link {
         *self.last_trouble.lock().unwrap() = Some(Instant::now());
     }
 
-    fn note_outage(&self) {
+    pub(crate) fn note_outage(&self) {
         self.note_trouble();
         *self.last_outage.lock().unwrap() = Some(Instant::now());
     }

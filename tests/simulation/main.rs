@@ -57,7 +57,7 @@ fn guarantee_holds_in_random_schedules() {
 }
 
 /// Schedules that failed before.
-const FAILED: [u64; 14] = [
+const FAILED: [u64; 15] = [
     33_577,
     109_080,
     135_313,
@@ -72,6 +72,7 @@ const FAILED: [u64; 14] = [
     916_346,
     972_712,
     293_818_154_696,
+    725_444_015_393,
 ];
 
 #[test]

@@ -300,6 +300,8 @@ impl SharedStore for SimStore {
     }
 
     fn ping(&self) -> StoreFuture<()> {
+        // The breaker is open: until a ping succeeds, the node is cut off by itself.
+        self.link.note_outage();
         self.call(|_| ())
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Weak,
+        Arc, Weak,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -37,25 +37,44 @@ impl Breaker {
         }
     }
 
-    /// Notes a failure. Returns whether it has opened the breaker: the caller then starts a [`probe`](Self::probe).
+    /// Notes a failure. Returns whether it has opened the breaker: the caller then starts a [`Probe`].
     pub(super) fn failed(&self) -> bool {
         self.failures.fetch_add(1, Relaxed) + 1 == MAX_FAILURES
     }
+}
 
-    /// Pings the store until it answers, then closes the breaker.
-    pub(super) async fn probe(client: Weak<StoreClient>) {
+/// Pings the store until it answers, then closes the breaker.
+pub(super) struct Probe(Weak<StoreClient>);
+
+impl Probe {
+    pub(super) fn new(client: &Arc<StoreClient>) -> Self {
+        Self(Arc::downgrade(client))
+    }
+
+    pub(super) async fn run(mut self) {
         let mut pause = FIRST_PROBE;
         loop {
             sleep(pause).await;
-            let Some(client) = client.upgrade() else {
+            let Some(client) = self.0.upgrade() else {
                 return;
             };
             if client.ping().await {
+                self.0 = Weak::new();
                 client.breaker.failures.store(0, Relaxed);
                 client.meter.up();
                 return;
             }
             pause = (2 * pause).min(SLOWEST_PROBE);
+        }
+    }
+}
+
+impl Drop for Probe {
+    /// Ended by a panic or with its runtime, the probe leaves it to the next call to try the store.
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            client.breaker.failures.store(MAX_FAILURES - 1, Relaxed);
+            client.meter.not_probed();
         }
     }
 }

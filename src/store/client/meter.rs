@@ -100,6 +100,11 @@ impl Meter {
         warn!(target: TARGET, "store reachable again");
     }
 
+    pub(super) fn not_probed(&self) {
+        self.counters().store_down.step(-1.0);
+        quietly(|| warn!(target: TARGET, "store no longer probed: the next call tries it"));
+    }
+
     pub(super) fn admitted_alone(&self, offer: &Offer) {
         observe::admitted_alone(self.counters(), offer);
     }

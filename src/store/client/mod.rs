@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use self::{
-    breaker::Breaker,
+    breaker::{Breaker, Probe},
     meter::{Meter, Operation},
     outbox::Outbox,
     signals::{Signal, Signals},
@@ -31,7 +31,7 @@ use super::{
     AnyStore, Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope,
     SharedStore, StoreError, StoreFuture,
 };
-use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName};
+use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName, quiet::catch};
 
 pub(crate) use self::{outbox::Message, signals::Watch};
 
@@ -254,8 +254,10 @@ impl StoreClient {
         };
         self.meter.failed(operation, took, &error);
         if self.breaker.failed() {
-            self.meter.down();
-            self.spawn(Breaker::probe(Arc::downgrade(self)));
+            // A subscriber may panic.
+            let told = catch(|| self.meter.down());
+            self.spawn(Probe::new(self).run());
+            told.resume();
         }
         Err(CallError::Unknown)
     }
@@ -264,18 +266,14 @@ impl StoreClient {
         matches!(timeout(CALL_TIMEOUT, self.store.ping()).await, Ok(Ok(())))
     }
 
-    /// Spawns a task on the caller's runtime, else on that of the listener. Returns whether there was one.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
+    /// Spawns a task on the caller's runtime, else on that of the listener. Without either, it drops the task.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let runtime = Handle::try_current().ok().or_else(|| {
             let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
             listener.as_ref().map(|listener| listener.runtime.clone())
         });
-        match runtime {
-            Some(runtime) => {
-                runtime.spawn(task);
-                true
-            }
-            None => false,
+        if let Some(runtime) = runtime {
+            runtime.spawn(task);
         }
     }
 }

@@ -161,9 +161,14 @@ impl Outbox {
             let line = state.lines.get_mut(&peer);
             line.is_some_and(|line| !std::mem::replace(&mut line.is_served, true))
         });
-        if is_new && !client.spawn(Server(Arc::clone(client), peer).run()) {
-            // `resume` starts it later.
-            self.stop(peer);
+        if is_new {
+            let server = Server {
+                client: Arc::clone(client),
+                key: peer,
+                is_done: false,
+            };
+            // Without a runtime it is dropped, and `resume` starts another one.
+            client.spawn(server.run());
         }
     }
 
@@ -183,22 +188,29 @@ impl Outbox {
 
 /// Delivers the messages of one line. Dropped before that is done, as when a runtime shuts down, it leaves the line to
 /// the next one.
-struct Server(Arc<StoreClient>, Key);
+struct Server {
+    client: Arc<StoreClient>,
+    key: Key,
+    /// `true` once the line was empty, and removed. A newer one of the same key has a server of its own.
+    is_done: bool,
+}
 
 impl Server {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
-        while let Some((message, deadline)) = self.next() {
-            let is_over = match message.deliver(&self.0).await {
+        while !self.is_done
+            && let Some((message, deadline)) = self.first()
+        {
+            let is_over = match message.deliver(&self.client).await {
                 Ok(()) => true,
                 Err(_) if Instant::now() >= deadline => {
-                    self.0.meter.message_dropped("it was not acknowledged in time");
+                    self.client.meter.message_dropped("it was not acknowledged in time");
                     true
                 }
                 Err(_) => false,
             };
             if is_over {
-                self.done();
+                self.remove_first();
                 pause = FIRST_PAUSE;
             } else {
                 sleep(pause).await;
@@ -207,37 +219,33 @@ impl Server {
         }
     }
 
-    /// Returns the first message, or removes the empty line.
-    fn next(&self) -> Option<(Message, Instant)> {
-        self.0.outbox.with(|state| {
-            let line = state.lines.get(&self.1)?;
-            let first = line.messages.front().cloned();
-            if first.is_none() {
-                state.lines.remove(&self.1);
-            }
-            first
-        })
+    fn first(&self) -> Option<(Message, Instant)> {
+        let outbox = &self.client.outbox;
+        outbox.with(|state| state.lines.get(&self.key)?.messages.front().cloned())
     }
 
-    fn done(&self) {
-        let outbox = &self.0.outbox;
+    fn remove_first(&mut self) {
+        let outbox = &self.client.outbox;
         outbox.with(|state| {
-            if let Some(line) = state.lines.get_mut(&self.1) {
+            if let Some(line) = state.lines.get_mut(&self.key) {
                 line.messages.pop_front();
                 state.messages -= 1;
                 if line.messages.is_empty() {
-                    // At once, since requests wait for it. The task ends when it finds the line gone.
-                    state.lines.remove(&self.1);
+                    // At once, since requests wait for it.
+                    state.lines.remove(&self.key);
+                    self.is_done = true;
                 }
             }
         });
         outbox.delivered.notify_waiters();
-        self.0.meter.message_gone();
+        self.client.meter.message_gone();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.outbox.stop(self.1);
+        if !self.is_done {
+            self.client.outbox.stop(self.key);
+        }
     }
 }
