@@ -177,11 +177,17 @@ impl Subject {
     fn collect(mut self) -> Option<Self> {
         let state = self.state.upgrade()?;
         let start = Instant::now();
-        {
+        let collect = || {
             let _context = self.paused.as_ref().map(Handle::enter);
             state.collect();
-        }
+        };
+        collect();
         let has_stopped = state.flag().clear_if(|| state.is_empty());
+        if has_stopped {
+            // moka drops what it has removed two calls later.
+            collect();
+            collect();
+        }
         // After the check, so that the last report is the one of an empty state. A metrics recorder may panic.
         quietly(|| state.report());
         if has_stopped {

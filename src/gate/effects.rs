@@ -121,11 +121,6 @@ impl Effects {
         self.work().expires = true;
     }
 
-    /// Returns whether the change left something that expires.
-    pub(super) fn expires(&self) -> bool {
-        self.0.as_ref().is_some_and(|work| work.expires)
-    }
-
     pub(super) fn discard(&mut self, history: Option<History>) {
         if let Some(history) = history {
             self.work().outdated.push(history);
@@ -139,17 +134,21 @@ impl Effects {
         }
     }
 
-    /// Wakes the requests that the change concerns, then calls `write` if the history changed.
+    /// Wakes the requests that the change concerns, then calls `write` if the history changed, and `expire` if it left
+    /// something that expires.
     ///
     /// # Panics
     ///
     /// If a waker panics, after everything else is done.
-    pub(super) fn run(&mut self, write: impl FnOnce(PendingWrite)) {
+    pub(super) fn run(&mut self, write: impl FnOnce(PendingWrite), expire: impl FnOnce()) {
         let Some(work) = &mut self.0 else { return };
         let wakes = work.revoked.is_some() || !work.woken.is_empty();
         let woken = wakes.then(|| catch(|| work.wake()));
         if let Some(pending) = work.write.take() {
             write(pending);
+        }
+        if work.expires {
+            expire();
         }
         if let Some(panic) = woken.and_then(Caught::panic) {
             // The rest is woken too, unless wakers panic again and again.

@@ -206,16 +206,17 @@ impl Gate {
         ran.resume();
     }
 
-    /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back.
+    /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back, and has
+    /// collected what expires.
     #[inline]
     pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: &mut Effects) {
         if effects.evicted() > 0 {
             self.peers.memory.count_evicted(effects.evicted());
         }
-        effects.run(|write| self.peers.write_back(peer, write));
-        if effects.expires() {
-            self.collecting.register(self);
-        }
+        effects.run(
+            |write| self.peers.write_back(peer, write),
+            || self.collecting.register(self),
+        );
     }
 }
 

@@ -1,5 +1,10 @@
 //! Tests of the collector and of the room that the lock table gives back.
 
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    task::{Context, Wake, Waker},
+};
+
 use super::{
     super::collector::{Collect as _, until_more},
     *,
@@ -61,6 +66,28 @@ fn change_while_collecting_ends_is_collected() {
         process(&gate, "p");
         assert!(!gate.collecting.clear_if(|| gate.is_empty()) && gate.collecting.0.load(Relaxed));
     }
+}
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        resume_unwind(Box::new("a waker panics"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn change_is_collected_although_waker_panics() {
+    let gate = gate(WhenBusy::Refuse);
+    let offer = offer("p", "f");
+    let first = claim(admit(&gate, &offer));
+    let mut follower = waiter(gate.admit(Arrival::new(&offer, policy(Duplicates::WAIT), false)));
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    assert!(follower.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(!gate.collecting.0.load(Relaxed));
+    let completion = AssertUnwindSafe(|| first.complete(Outcome::Success, None, false));
+    assert!(catch_unwind(completion).is_err());
+    assert!(gate.collecting.0.load(Relaxed));
 }
 
 #[tokio::test(start_paused = true)]
