@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     Fingerprint, PeerKey, Stats,
     gate::{Gate, Scope},
+    quiet::catch,
     sessions::Sessions,
     store::{
         self,
@@ -48,8 +49,9 @@ impl OfferDedupHandle {
     /// their old deadlines. Processing itself goes on to its end, and [`drain`](Self::drain) waits for it.
     pub fn forget(&self, peer: impl Into<PeerKey>) -> bool {
         let peer = peer.into();
-        self.send(Message::Forget(peer, store::Scope::Peer));
-        self.gate.forget(peer, Scope::Peer)
+        self.send(Message::Forget(peer, store::Scope::Peer), || {
+            self.gate.forget(peer, Scope::Peer)
+        })
     }
 
     /// Forgets one offer of a peer: its memory, its claim in flight or its place in the queue. Returns whether there
@@ -86,16 +88,19 @@ impl OfferDedupHandle {
     /// ```
     pub fn forget_offer(&self, peer: impl Into<PeerKey>, fingerprint: Fingerprint) -> bool {
         let peer = peer.into();
-        self.send(Message::Forget(peer, store::Scope::Offer(fingerprint)));
-        self.gate.forget(peer, Scope::Offer(fingerprint))
+        self.send(Message::Forget(peer, store::Scope::Offer(fingerprint)), || {
+            self.gate.forget(peer, Scope::Offer(fingerprint))
+        })
     }
 
     /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or
     /// not.
     pub fn clear(&self) {
-        self.send(Message::Clear);
-        self.gate.clear();
-        self.sessions.clear();
+        self.send(Message::Clear, || {
+            let cleared = catch(|| self.gate.clear());
+            self.sessions.clear();
+            cleared.resume();
+        });
     }
 
     /// Returns whether an offer of the peer is being processed.
@@ -149,11 +154,17 @@ impl OfferDedupHandle {
         }
     }
 
-    /// Sends a message to the shared store, if there is one. It goes first: the next offer waits until it has arrived.
-    fn send(&self, message: Message) {
-        if let Some(store) = &self.store {
-            store.send(message);
-        }
+    /// Sends a message to the shared store, if there is one, and does the same here. The message goes first: the next offer
+    /// waits until it has arrived.
+    fn send<T>(&self, message: Message, act: impl FnOnce() -> T) -> T {
+        let Some(store) = &self.store else {
+            return act();
+        };
+        // A waker may panic.
+        let sent = catch(|| store.send(message));
+        let done = act();
+        sent.resume();
+        done
     }
 }
 

@@ -95,10 +95,7 @@ pub(crate) fn count_decided<C, W>(counters: &Counters, verdict: &Verdict<C, W>) 
 #[inline]
 pub(crate) fn decided<C, W>(counters: &Counters, offer: &Offer, verdict: &Verdict<C, W>) {
     match verdict {
-        Verdict::Admitted(_) => {
-            counters.claims.step(1.0);
-            counters.admitted.measure();
-        }
+        Verdict::Admitted(_) => admitted(counters),
         Verdict::Wait(_) => {}
         Verdict::Replay { age, .. } => {
             counters.replayed.measure();
@@ -124,6 +121,13 @@ pub(crate) fn decided<C, W>(counters: &Counters, offer: &Offer, verdict: &Verdic
             );
         }
     }
+}
+
+/// Observes that an offer was admitted.
+#[inline]
+pub(crate) fn admitted(counters: &Counters) {
+    counters.claims.step(1.0);
+    counters.admitted.measure();
 }
 
 /// Observes a request that was refused before it was read. It names no peer.

@@ -2,8 +2,11 @@
 
 use std::{
     any::Any,
+    future::poll_fn,
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    task::Poll,
 };
 
 /// Runs `act` and discards a panic of it, also while the thread is unwinding.
@@ -18,8 +21,17 @@ pub(crate) fn catch(act: impl FnOnce()) -> Caught {
     Caught(catch_unwind(AssertUnwindSafe(act)).err())
 }
 
+/// Runs a future. Resolves to `None` if it panics.
+pub(crate) async fn catch_future<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
+}
+
 /// A panic that was caught, if there was one. Dropped, it is discarded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "a panic goes on to the caller by `resume`"]
 pub(crate) struct Caught(Option<Box<dyn Any + Send>>);
 

@@ -6,7 +6,7 @@ use crate::{
     Fingerprint, PeerKey,
     fence::Fence,
     gate::{self, ClaimMemory, Gate},
-    quiet::quietly,
+    quiet::{catch, quietly},
     store::{
         Scope,
         client::{Message, StoreClient},
@@ -94,13 +94,17 @@ impl OfferSession {
     ///
     /// With a [store](crate::OfferDedupBuilder::store), all nodes forget it.
     pub fn forget(&self) -> bool {
-        if let Some(shared) = &self.shared {
-            // Sent first: the next offer of the peer waits until it has arrived.
+        let sent = self.shared.as_ref().map(|shared| {
+            // Sent first: the next offer of the peer waits until it has arrived. A waker may panic.
             let scope = Scope::Claim(shared.fingerprint, shared.fence);
-            shared.client.send(Message::Forget(shared.peer, scope));
+            catch(|| shared.client.send(Message::Forget(shared.peer, scope)))
+        });
+        let was_known = self.memory.as_ref().is_some_and(ClaimMemory::forget)
+            || self.shared.as_ref().is_some_and(|shared| shared.forget_here());
+        if let Some(sent) = sent {
+            sent.resume();
         }
-        self.memory.as_ref().is_some_and(ClaimMemory::forget)
-            || self.shared.as_ref().is_some_and(|shared| shared.forget_here())
+        was_known
     }
 
     /// Returns a guard that forgets the offer when it is dropped. Keep it in the server's own session.

@@ -5,7 +5,8 @@
 
 mod counter;
 
-use self::counter::{ByThread, Counter};
+use self::counter::ByThread;
+pub(crate) use self::counter::Counter;
 use crate::{
     Reason,
     metrics::{Held, LayerName, Series},

@@ -174,8 +174,15 @@ fn run() {
 
 impl Subject {
     /// Collects once. Returns the subject with its next due time, or `None` if nothing is left to collect.
-    fn collect(mut self) -> Option<Self> {
+    fn collect(self) -> Option<Self> {
         let state = self.state.upgrade()?;
+        let next = self.collect_from(&*state);
+        // It may be the last reference, and what drops with it may panic.
+        quietly(|| drop(state));
+        next
+    }
+
+    fn collect_from(mut self, state: &dyn Collect) -> Option<Self> {
         let start = Instant::now();
         let collect = || {
             let _context = self.paused.as_ref().map(Handle::enter);

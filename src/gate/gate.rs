@@ -18,7 +18,7 @@ use crate::{
     Offer, PeerKey, Stats,
     metrics::LayerName,
     observe,
-    quiet::catch,
+    quiet::{Caught, catch},
     settings::Settings,
     stats::{Counters, Reported},
 };
@@ -46,13 +46,14 @@ impl Gate {
 
     /// Decides what becomes of an offer.
     pub(crate) fn admit(self: &Arc<Self>, arrival: Arrival<'_>) -> Verdict<Claim, Pin<Box<Waiter>>> {
-        let verdict = self.decide(&arrival, |place, now| {
+        let (verdict, ran) = self.decide(&arrival, |place, now| {
             // Boxed: few requests wait, and all would pay for the size.
             Box::pin(Waiter::new(Arc::clone(self), &arrival, place, arrival.first(now)))
         });
         if let Verdict::Wait(_) = verdict {
             observe::waiting(&self.counters);
         }
+        ran.resume();
         verdict
     }
 
@@ -123,12 +124,13 @@ impl Gate {
 
     /// Decides on an offer, and counts and emits what was decided. `guard` makes the guard of a waiting offer.
     ///
-    /// A granted lock and a place in the queue have their guards before anything runs that may panic.
+    /// A granted lock and a place in the queue have their guards before anything runs that may panic. A panic of the effects
+    /// is for the caller to resume.
     pub(super) fn decide<W>(
         self: &Arc<Self>,
         arrival: &Arrival<'_>,
         guard: impl FnOnce(Place, Tick) -> W,
-    ) -> Verdict<Claim, W> {
+    ) -> (Verdict<Claim, W>, Caught) {
         let mut effects = Effects::default();
         let (verdict, now) = self.peers.decide(arrival, &mut effects);
         let verdict = verdict.map(|grant| self.claim(arrival.offer, grant), |place| guard(place, now));
@@ -136,11 +138,11 @@ impl Gate {
         if is_decided {
             observe::count_decided(&self.counters, &verdict);
         }
-        self.run_and_emit(arrival.offer, &mut effects, now);
+        let ran = self.run_and_emit(arrival.offer, &mut effects, now);
         if is_decided {
             observe::decided(&self.counters, arrival.offer, &verdict);
         }
-        verdict
+        (verdict, ran)
     }
 
     /// Returns whether a shared store decides next. Until then the offer does not count as admitted.
@@ -175,7 +177,13 @@ impl Gate {
             Turn::NotYet(wake) => Turn::NotYet(wake),
             Turn::Removed => Turn::Removed,
         };
-        self.run_and_emit(offer, &mut effects, now);
+        let ran = self.run_and_emit(offer, &mut effects, now);
+        if let Turn::Granted(_) = turn
+            && !self.peers.settings.is_shared
+        {
+            observe::admitted(&self.counters);
+        }
+        ran.resume();
         turn
     }
 
@@ -186,24 +194,26 @@ impl Gate {
             table.change(offer.peer(), &mut effects, act);
             now
         });
-        self.run_and_emit(offer, &mut effects, now);
+        self.run_and_emit(offer, &mut effects, now).resume();
     }
 
     /// Runs the effects of a change, and counts and emits a takeover among them.
     #[inline]
-    fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: &mut Effects, now: Tick) {
+    fn run_and_emit(self: &Arc<Self>, offer: &Offer, effects: &mut Effects, now: Tick) -> Caught {
         if effects.is_empty() {
-            return;
+            return Caught::default();
         }
         let taken_over = effects.taken_over();
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
         }
-        let ran = catch(|| self.run(offer.peer(), effects));
-        if let Some(TakenOver { since, cause }) = taken_over {
-            observe::taken_over(&self.counters, offer, cause, now.since(since));
-        }
-        ran.resume();
+        catch(|| {
+            let ran = catch(|| self.run(offer.peer(), effects));
+            if let Some(TakenOver { since, cause }) = taken_over {
+                observe::taken_over(&self.counters, offer, cause, now.since(since));
+            }
+            ran.resume();
+        })
     }
 
     /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back, and has

@@ -214,11 +214,7 @@ impl Waiting {
         match (turn, seat.resolution()) {
             (Turn::Granted(claim), _) => {
                 self.place = None;
-                let verdict = Verdict::Admitted(claim);
-                if !self.gate.awaits_store(&verdict) {
-                    observe::decided(self.gate.counters(), &self.offer, &verdict);
-                }
-                Step::Done(verdict)
+                Step::Done(Verdict::Admitted(claim))
             }
             (Turn::NotYet(wake), _) => Step::Until(wake),
             (Turn::Removed, Some(Resolution::Refused(refusal))) => {
@@ -257,10 +253,11 @@ impl Waiting {
         // Noted before anything is observed: an event of the decision may panic, and then this is dropped.
         let (place, has_verdict) = (&mut self.place, &mut self.has_verdict);
         *has_verdict = true;
-        let verdict = self.gate.decide(&arrival, |new_place, _| {
+        let (verdict, ran) = self.gate.decide(&arrival, |new_place, _| {
             *has_verdict = false;
             *place = Some(new_place);
         });
+        ran.resume();
         match verdict {
             Verdict::Wait(()) => Step::Moved,
             Verdict::Admitted(claim) => Step::Done(Verdict::Admitted(claim)),

@@ -111,22 +111,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // Taken out while user code runs, so that a panic of it releases the peer at once.
+        // Taken out while user code runs, so that a panic of it releases the peer at once: in the store, then here.
         let claim = this.claim.take().expect("`ResponseFuture` polled after completion");
+        let mut shared = this.shared.take();
         loop {
             // Before each poll: a claim that is lost must not go on.
-            let revoked = poll_revoked(&claim, this.shared, cx);
+            let revoked = poll_revoked(&claim, &mut shared, cx);
             match (revoked, this.stage.as_mut().project()) {
                 // The inner service has answered already, and its answer goes out.
                 (None | Some(Revoked::Superseded | Revoked::Elsewhere), StageProj::Settling(settle)) => {
                     let Poll::Ready(settled) = settle.poll(cx) else {
                         break;
                     };
-                    note_session(&settled, &claim, this.shared.as_deref(), this.core);
+                    note_session(&settled, &claim, shared.as_deref(), this.core);
                     let (response, outcome, record) = settled.into_parts();
                     let outcome = revoked.map_or(outcome, Revoked::outcome);
                     let settings = this.core.gate.settings();
-                    match this.shared.take() {
+                    match shared.take() {
                         Some(shared) if settings.counts(outcome) => {
                             let record_to_share = record.as_ref().map(|(record, _)| record);
                             let completion = Completion {
@@ -170,11 +171,11 @@ where
                 }
                 (Some(cause), _) => {
                     this.stage.set(Stage::Done);
-                    give_up(this.shared.take(), Some(cause));
+                    give_up(shared, Some(cause));
                     return Poll::Ready(end_revoked(claim, cause, this.core));
                 }
                 (None, StageProj::Invoking(invoke)) => {
-                    let start_lease = || match this.shared {
+                    let start_lease = || match &mut shared {
                         Some(shared) => shared.start_lease(&claim),
                         None => claim.start_lease(),
                     };
@@ -185,7 +186,7 @@ where
                             this.stage.set(Stage::Settling(settle));
                         }
                         Poll::Ready(Err(error)) => {
-                            give_up(this.shared.take(), None);
+                            give_up(shared, None);
                             claim.complete(Outcome::Broken, None, false);
                             return Poll::Ready(Err(error));
                         }
@@ -195,6 +196,7 @@ where
             }
         }
         *this.claim = Some(claim);
+        *this.shared = shared;
         Poll::Pending
     }
 }

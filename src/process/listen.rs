@@ -68,14 +68,14 @@ fn apply(notice: Notice, gate: &Arc<Gate>, sessions: &Sessions, client: &StoreCl
                 },
                 Scope::Claim(fingerprint, fence) => gate::Scope::Fenced(fingerprint, fence),
             };
-            // Before the memories go: a reply that is older than this notice must not bring them back.
-            client.wake(peer);
+            // Before the memories go: a reply that is older than this notice must not bring them back. Wakers may panic.
+            quietly(|| client.wake(peer));
             gate.forget(peer, scope);
         }
         Notice::Ended(uri) => forget_all(&sessions.end(&uri, Ended::Yes)),
         Notice::Cleared => {
-            client.wake_all();
-            gate.clear();
+            quietly(|| client.wake_all());
+            quietly(|| gate.clear());
             sessions.clear();
         }
         Notice::Missed => {

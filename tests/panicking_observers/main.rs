@@ -25,7 +25,7 @@ use tower::Service;
 
 /// Plays each scenario in a process of its own, because a panic in a `Drop` can abort the process.
 #[track_caller]
-fn play_all(test: &str, fault: fn(usize) -> Fault) {
+fn play_all(test: &str, fault: fn(usize) -> Fault, has_store: bool) {
     let Some(name) = child::task() else {
         let mut problems = Vec::new();
         for scenario in SCENARIOS {
@@ -48,12 +48,12 @@ fn play_all(test: &str, fault: fn(usize) -> Fault) {
     };
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
     for n in 1.. {
-        let (has_panicked, problems) = Scene::play(scenario, fault(n));
+        let (has_panicked, problems) = Scene::play(scenario, fault(n), has_store);
         if !problems.is_empty() {
             child::report(&format!("{name}, observation {n}: {}", problems.join("; ")));
         }
         if !has_panicked {
-            assert!(n > 1, "nothing is observed");
+            assert!(n > 1 || matches!(fault(n), Fault::Event(_)), "nothing is observed");
             return;
         }
     }
@@ -61,12 +61,36 @@ fn play_all(test: &str, fault: fn(usize) -> Fault) {
 
 #[test]
 fn one_observer_panic_leaves_no_trace() {
-    play_all("one_observer_panic_leaves_no_trace", Fault::Only);
+    play_all("one_observer_panic_leaves_no_trace", Fault::Only, false);
+}
+
+#[test]
+fn one_observer_panic_leaves_no_trace_with_store() {
+    play_all("one_observer_panic_leaves_no_trace_with_store", Fault::Only, true);
 }
 
 #[test]
 fn repeated_observer_panics_leave_no_trace() {
-    play_all("repeated_observer_panics_leave_no_trace", Fault::From);
+    play_all("repeated_observer_panics_leave_no_trace", Fault::From, false);
+}
+
+#[test]
+fn repeated_observer_panics_leave_no_trace_with_store() {
+    play_all("repeated_observer_panics_leave_no_trace_with_store", Fault::From, true);
+}
+
+#[test]
+fn gauges_are_right_after_subscriber_panics() {
+    play_all("gauges_are_right_after_subscriber_panics", Fault::Event, false);
+}
+
+#[test]
+fn gauges_are_right_after_subscriber_panics_with_store() {
+    play_all(
+        "gauges_are_right_after_subscriber_panics_with_store",
+        Fault::Event,
+        true,
+    );
 }
 
 fn with_fault<T>(fault: Fault, act: impl FnOnce(&Faulty) -> T) -> T {

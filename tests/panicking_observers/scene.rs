@@ -15,6 +15,8 @@ use super::{
     faulty::{Fault, Faulty, ObserverPanic},
     scenarios::Scenario,
 };
+use tower_offer_dedup::store::MemoryStore;
+
 use crate::support::{
     End, SECOND,
     layered::{Layered, Pending},
@@ -33,8 +35,9 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Plays a scenario. Returns whether an observer panicked, and what was wrong afterwards.
-    pub(crate) fn play(scenario: &Scenario, fault: Fault) -> (bool, Vec<String>) {
+    /// Plays a scenario, with a store that answers at once or without. Returns whether an observer panicked, and what was
+    /// wrong afterwards.
+    pub(crate) fn play(scenario: &Scenario, fault: Fault, has_store: bool) -> (bool, Vec<String>) {
         let runtime = runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -46,7 +49,14 @@ impl Scene {
         let _subscriber = tracing::subscriber::set_default(observer.clone());
         let _recorder = metrics::set_default_local_recorder(&observer);
         let mut scene = Self {
-            layered: Layered::new(scenario.policy, scenario.settings),
+            layered: Layered::new(scenario.policy, |builder| {
+                let builder = (scenario.settings)(builder);
+                if has_store {
+                    builder.store(MemoryStore::new().node())
+                } else {
+                    builder
+                }
+            }),
             calls: Vec::new(),
             panicked: Vec::new(),
             offers: 0,
@@ -59,7 +69,18 @@ impl Scene {
         // The call that was to panic may not have been made.
         scene.layered.manual.set_panic_in_call(false);
         scene.check();
-        (observer.has_panicked(), scene.problems)
+        let Self {
+            layered,
+            runtime,
+            mut problems,
+            ..
+        } = scene;
+        drop(layered);
+        drop(runtime);
+        if let Fault::Event(_) = fault {
+            problems.extend(observer.gauges_left());
+        }
+        (observer.has_panicked(), problems)
     }
 
     /// Runs a step. Only a panic that the scenario caused may come out of it.

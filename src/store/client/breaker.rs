@@ -32,8 +32,9 @@ impl Breaker {
 
     /// Notes a success. A late reply does not close an open breaker: that is the probe's task.
     pub(super) fn succeeded(&self) {
-        if self.failures.load(Relaxed) != 0 && !self.is_open() {
-            self.failures.store(0, Relaxed);
+        if self.failures.load(Relaxed) != 0 {
+            let reset = |failures| (failures < MAX_FAILURES).then_some(0);
+            let _ = self.failures.fetch_update(Relaxed, Relaxed, reset);
         }
     }
 

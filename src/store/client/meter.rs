@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
-use super::super::StoreError;
+use super::{super::StoreError, CALL_TIMEOUT};
 use crate::{
     Offer,
     gate::Gate,
     metrics::{LayerName, Series},
     observe::{self, TARGET},
     quiet::quietly,
-    stats::Counters,
+    stats::{Counter, Counters},
 };
 
 const SECONDS: &str = "offer_dedup_store_seconds";
@@ -39,6 +39,15 @@ impl Operation {
         Self::Clear,
     ];
 
+    /// Returns the time in which the store must reply.
+    pub(super) fn timeout(self) -> Duration {
+        match self {
+            // It takes many calls, and nobody waits for it.
+            Self::Clear => 8 * CALL_TIMEOUT,
+            _ => CALL_TIMEOUT,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Claim => "claim",
@@ -52,7 +61,8 @@ impl Operation {
     }
 }
 
-/// Counts, measures and logs what becomes of a store's calls.
+/// Counts, measures and logs what becomes of a store's calls. A panic of a subscriber or a recorder ends here: many calls
+/// are made by tasks, which have nobody to pass it to.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// The gate with the counters.
@@ -78,63 +88,69 @@ impl Meter {
     }
 
     pub(super) fn succeeded(&self, operation: Operation, took: Duration) {
-        self.seconds[operation as usize].0.record(took);
+        quietly(|| self.seconds[operation as usize].0.record(took));
     }
 
     pub(super) fn failed(&self, operation: Operation, took: Duration, error: &StoreError) {
-        let failures = &self.counters().store_failures;
-        failures.count();
-        self.seconds[operation as usize].1.record(took);
-        failures.measure();
+        self.count(&self.counters().store_failures);
+        quietly(|| self.seconds[operation as usize].1.record(took));
         let (operation, took_ms) = (operation.as_str(), observe::millis(took));
-        debug!(target: TARGET, operation, took_ms, %error, "store call failed");
+        quietly(|| debug!(target: TARGET, operation, took_ms, %error, "store call failed"));
     }
 
     pub(super) fn down(&self) {
-        self.counters().store_down.step(1.0);
-        warn!(target: TARGET, "store unreachable: it is not called until it answers a probe");
+        quietly(|| self.counters().store_down.step(1.0));
+        quietly(|| warn!(target: TARGET, "store unreachable: it is not called until it answers a probe"));
     }
 
     pub(super) fn up(&self) {
-        self.counters().store_down.step(-1.0);
-        warn!(target: TARGET, "store reachable again");
+        quietly(|| self.counters().store_down.step(-1.0));
+        quietly(|| warn!(target: TARGET, "store reachable again"));
     }
 
     pub(super) fn not_probed(&self) {
-        self.counters().store_down.step(-1.0);
+        quietly(|| self.counters().store_down.step(-1.0));
         quietly(|| warn!(target: TARGET, "store no longer probed: the next call tries it"));
     }
 
     pub(super) fn admitted_alone(&self, offer: &Offer) {
-        observe::admitted_alone(self.counters(), offer);
+        quietly(|| observe::admitted_alone(self.counters(), offer));
     }
 
     pub(super) fn claim_lost(&self) {
-        self.counters().store_claims_lost.count();
-        self.counters().store_claims_lost.measure();
+        self.count(&self.counters().store_claims_lost);
     }
 
     /// Notes that a message waits for the store.
     pub(super) fn message_sent(&self) {
-        self.counters().store_messages.step(1.0);
+        quietly(|| self.counters().store_messages.step(1.0));
     }
 
     pub(super) fn message_gone(&self) {
-        self.counters().store_messages.step(-1.0);
+        quietly(|| self.counters().store_messages.step(-1.0));
+    }
+
+    /// Notes that a message has waited in vain.
+    pub(super) fn message_expired(&self) {
+        self.message_gone();
+        self.message_dropped("it was not acknowledged in time");
     }
 
     /// Notes that a message was not delivered, and why.
     pub(super) fn message_dropped(&self, cause: &'static str) {
-        let dropped = &self.counters().store_messages_dropped;
-        dropped.count();
-        dropped.measure();
-        warn!(target: TARGET, "message to the store dropped: {cause}");
+        self.count(&self.counters().store_messages_dropped);
+        quietly(|| warn!(target: TARGET, "message to the store dropped: {cause}"));
     }
 
     /// Notes that the layer is gone: it holds nothing.
     pub(super) fn gone(&self, messages: usize, was_down: bool) {
         quietly(|| self.counters().store_messages.step(-(messages as f64)));
         quietly(|| self.counters().store_down.step(-f64::from(u8::from(was_down))));
+    }
+
+    fn count(&self, counter: &Counter) {
+        counter.count();
+        quietly(|| counter.measure());
     }
 
     fn counters(&self) -> &Counters {

@@ -31,7 +31,7 @@ use super::{
     AnyStore, Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope,
     SharedStore, StoreError, StoreFuture,
 };
-use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName, quiet::catch};
+use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName, quiet::catch_future};
 
 pub(crate) use self::{outbox::Message, signals::Watch};
 
@@ -194,7 +194,8 @@ impl StoreClient {
     }
 
     /// Resolves when every message is acknowledged or has expired.
-    pub(crate) async fn drain(&self) {
+    pub(crate) async fn drain(self: &Arc<Self>) {
+        self.outbox.resume(self);
         self.outbox.drain().await;
     }
 
@@ -241,29 +242,41 @@ impl StoreClient {
             return Err(CallError::NotSent);
         }
         let started = Instant::now();
-        let replied = timeout(CALL_TIMEOUT, call(&*self.store)).await;
+        let replied = self.reply(operation.timeout(), call).await;
         let took = started.elapsed();
         let error = match replied {
-            Ok(Ok(reply)) => {
+            Ok(reply) => {
                 self.breaker.succeeded();
                 self.meter.succeeded(operation, took);
                 return Ok(reply);
             }
-            Ok(Err(error)) => error,
-            Err(_elapsed) => StoreError::new("no reply in time"),
+            Err(error) => error,
         };
+        let has_opened = self.breaker.failed();
         self.meter.failed(operation, took, &error);
-        if self.breaker.failed() {
-            // A subscriber may panic.
-            let told = catch(|| self.meter.down());
+        if has_opened {
+            self.meter.down();
             self.spawn(Probe::new(self).run());
-            told.resume();
         }
         Err(CallError::Unknown)
     }
 
     async fn ping(&self) -> bool {
-        matches!(timeout(CALL_TIMEOUT, self.store.ping()).await, Ok(Ok(())))
+        self.reply(CALL_TIMEOUT, |store| store.ping()).await.is_ok()
+    }
+
+    /// Waits for the reply to a call. A store that panics has failed.
+    async fn reply<T>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
+    ) -> Result<T, StoreError> {
+        let call = catch_future(Box::pin(async { call(&*self.store).await }));
+        match timeout(limit, call).await {
+            Ok(Some(replied)) => replied,
+            Ok(None) => Err(StoreError::new("the store panicked")),
+            Err(_elapsed) => Err(StoreError::new("no reply in time")),
+        }
     }
 
     /// Spawns a task on the caller's runtime, else on that of the listener. Without either, it drops the task.

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{CallError, Completion, Held, Operation, Scope, StoreClient};
-use crate::{PeerKey, extract::SessionUri};
+use crate::{PeerKey, extract::SessionUri, quiet::quietly};
 
 /// The limit of waiting messages. Past it, new ones are dropped: leases free what they would have freed.
 const MAX_MESSAGES: usize = 4096;
@@ -108,9 +108,19 @@ impl Outbox {
         }
     }
 
-    /// Serves the lines that nobody serves: they were begun outside of any runtime.
+    /// Serves the lines that nobody serves, as there was no runtime, or theirs has shut down. What is overdue is dropped:
+    /// it was meant for claims that are long gone.
     pub(super) fn resume(&self, client: &Arc<StoreClient>) {
+        let now = Instant::now();
+        let mut overdue = 0;
         let idle: Vec<_> = self.with(|state| {
+            state.lines.retain(|_, line| {
+                let before = line.messages.len();
+                line.messages.retain(|(_, deadline)| line.is_served || now < *deadline);
+                overdue += before - line.messages.len();
+                line.is_served || !line.messages.is_empty()
+            });
+            state.messages -= overdue;
             let lines = state.lines.iter();
             lines
                 .filter(|(_, line)| !line.is_served)
@@ -118,6 +128,9 @@ impl Outbox {
                 .collect()
         });
         idle.into_iter().for_each(|peer| self.serve(client, peer));
+        for _ in 0..overdue {
+            client.meter.message_expired();
+        }
     }
 
     /// Resolves when nothing is under way that a decision on the peer has to come after.
@@ -201,20 +214,17 @@ impl Server {
         while !self.is_done
             && let Some((message, deadline)) = self.first()
         {
-            let is_over = match message.deliver(&self.client).await {
-                Ok(()) => true,
-                Err(_) if Instant::now() >= deadline => {
-                    self.client.meter.message_dropped("it was not acknowledged in time");
-                    true
-                }
-                Err(_) => false,
-            };
-            if is_over {
-                self.remove_first();
-                pause = FIRST_PAUSE;
-            } else {
+            let delivered = message.deliver(&self.client).await;
+            if delivered.is_err() && Instant::now() < deadline {
                 sleep(pause).await;
                 pause = (2 * pause).min(LONGEST_PAUSE);
+                continue;
+            }
+            self.remove_first();
+            pause = FIRST_PAUSE;
+            match delivered {
+                Ok(()) => self.client.meter.message_gone(),
+                Err(_) => self.client.meter.message_expired(),
             }
         }
     }
@@ -237,8 +247,8 @@ impl Server {
                 }
             }
         });
-        outbox.delivered.notify_waiters();
-        self.client.meter.message_gone();
+        // Wakers of drains may panic.
+        quietly(|| outbox.delivered.notify_waiters());
     }
 }
 

@@ -4,12 +4,12 @@ use redis::{ErrorKind, RedisResult, ServerErrorKind, Value};
 use tracing::warn;
 
 use super::{super::StoreError, reply::failed};
-use crate::observe::TARGET;
+use crate::{observe::TARGET, quiet::quietly};
 
 /// The first version of Redis that has everything the scripts need.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// The engine that a server names.
+/// The kind of server that the options call for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Expected {
     /// A server of its own, or one that Sentinels watch.
@@ -25,11 +25,13 @@ pub(super) fn inspect_reply(reply: RedisResult<Value>, expected: Expected) -> Re
         Ok(Value::VerbatimString { text, .. }) => inspect(&text, expected),
         Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::NoPerm) => Err(failed(error)),
         Ok(_) | Err(_) => {
-            warn!(
-                target: TARGET,
-                "store could not be checked: make sure that it is Redis 6.2 or newer, or Valkey, and that its \
-                 maxmemory-policy is noeviction",
-            );
+            quietly(|| {
+                warn!(
+                    target: TARGET,
+                    "store could not be checked: make sure that it is Redis 6.2 or newer, or Valkey, and that its \
+                     maxmemory-policy is noeviction",
+                );
+            });
             Ok(())
         }
     }
@@ -66,12 +68,14 @@ fn inspect(info: &str, expected: Expected) -> Result<(), StoreError> {
     }
     match value("maxmemory_policy") {
         Some("noeviction") | None => {}
-        Some(policy) => warn!(
-            target: TARGET,
-            policy,
-            "store may evict claims and memories, whose offers are then processed again: set maxmemory-policy to \
-             noeviction",
-        ),
+        Some(policy) => quietly(|| {
+            warn!(
+                target: TARGET,
+                policy,
+                "store may evict claims and memories, whose offers are then processed again: set maxmemory-policy to \
+                 noeviction",
+            );
+        }),
     }
     Ok(())
 }

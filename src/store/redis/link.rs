@@ -27,7 +27,7 @@ use super::{
     reply::failed,
     seal::Seal,
 };
-use crate::observe::TARGET;
+use crate::{observe::TARGET, quiet::quietly};
 
 /// The interval between checks of an idle connection. Nothing else notices a server that vanished silently.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -93,6 +93,16 @@ impl Link {
         })
     }
 
+    /// Fails if nothing keeps up the connection.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if self.supervisor.is_finished() {
+            return Err(StoreError::new(
+                "the runtime that connected to the server has shut down",
+            ));
+        }
+        Ok(())
+    }
+
     /// Returns the connection, unless it is being replaced.
     pub(super) fn connection(&self) -> Result<Connection, StoreError> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,10 +148,11 @@ impl Supervisor {
         loop {
             self.wait_until_broken(&mut connection).await;
             set(None);
-            warn!(target: TARGET, "store connection lost");
+            // A subscriber that panics must not end this task.
+            quietly(|| warn!(target: TARGET, "store connection lost"));
             connection = self.reconnect().await;
             set(Some(connection.clone()));
-            info!(target: TARGET, "store connection restored");
+            quietly(|| info!(target: TARGET, "store connection restored"));
             // Sent once the subscriptions hold again, so that nothing is missed after it.
             self.subscriber.listeners.notify(Notice::Missed);
         }
@@ -181,9 +192,9 @@ impl Supervisor {
             let text = error.to_string();
             let error = &error as &dyn std::error::Error;
             if text == last {
-                debug!(target: TARGET, error, "store not reached");
+                quietly(|| debug!(target: TARGET, error, "store not reached"));
             } else {
-                warn!(target: TARGET, error, "store not reached");
+                quietly(|| warn!(target: TARGET, error, "store not reached"));
                 last = text;
             }
         }

@@ -78,6 +78,7 @@ impl Server {
 
     /// Bounds a call from outside: the client's own time-outs start anew for each attempt and each reconnection.
     async fn in_time(&self, call: impl AsyncFnOnce(&mut Sender) -> RedisResult<Value>) -> Result<Value, StoreError> {
+        self.link.check()?;
         if let Some(cluster) = &self.cluster {
             let result = timeout(self.call_timeout, call(&mut Sender::Cluster(cluster.clone()))).await;
             return result.map_err(|_| late())?.map_err(failed);

@@ -35,7 +35,7 @@ const FLOOR: u64 = 24 * 60 * 60 * 1000;
 /// Longer than anything is kept, and short enough for the numbers of the scripts.
 const MAX_MILLIS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 /// The number of floors that are raised at a time.
-const FLOORS_AT_ONCE: usize = 256;
+const FLOORS_AT_ONCE: usize = 1024;
 
 /// A store on Redis 6.2 or newer, or on Valkey: one server, a master that Sentinels watch, or a cluster.
 ///
