@@ -4,6 +4,7 @@
 
 use std::{
     future::ready,
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -28,8 +29,12 @@ pub struct FaultyStore {
     is_down: Arc<AtomicBool>,
     /// `true` if failing calls take effect all the same.
     loses_replies: bool,
+    /// `true` if failing calls panic.
+    pub panics: bool,
     /// The time from the effect of a call to its reply.
     pub reply_delay: Duration,
+    /// The same of `clear`.
+    pub clear_delay: Duration,
     /// The number of its calls.
     pub calls: Arc<AtomicUsize>,
 }
@@ -42,7 +47,9 @@ impl FaultyStore {
             node: store.node(),
             is_down: Arc::clone(&is_down),
             loses_replies,
+            panics: false,
             reply_delay: Duration::ZERO,
+            clear_delay: Duration::ZERO,
             calls: Arc::default(),
         };
         (faulty, is_down)
@@ -60,6 +67,9 @@ impl FaultyStore {
         }
         if self.loses_replies {
             drop(call(&self.node));
+        }
+        if self.panics {
+            resume_unwind(Box::new("the store panics"));
         }
         Box::pin(ready(Err(StoreError::new("down"))))
     }
@@ -88,7 +98,11 @@ impl SharedStore for FaultyStore {
         self.run(|node| node.announce(uri))
     }
     fn clear(&self) -> StoreFuture<()> {
-        self.run(SharedStore::clear)
+        let (cleared, delay) = (self.run(SharedStore::clear), self.clear_delay);
+        Box::pin(async move {
+            sleep(delay).await;
+            cleared.await
+        })
     }
     fn ping(&self) -> StoreFuture<()> {
         self.run(SharedStore::ping)
