@@ -111,8 +111,9 @@ impl OfferDedupHandle {
     /// Resolves when no claim is held and no accepted offer waits.
     ///
     /// Claims count until their processing ends, those of detached tasks and forgotten ones included. A waiting offer
-    /// counts until its own deadline. Bodies that are still being read do not count. New offers are not held off: for a
-    /// clean shutdown, stop accepting first.
+    /// counts until its own deadline. Bodies that are still being read do not count. With a store, it also waits until the
+    /// store has acknowledged all messages, each for at most 10 s. New offers are not held off: for a clean shutdown, stop
+    /// accepting first.
     ///
     /// Do not await it in a handler of this layer's own service: the handler would wait for its own claim.
     ///

@@ -94,14 +94,16 @@
 //! - [`JsonOffers`], [`extract`]: how offers are found. [`PeerKey`]: what to serialise by.
 //! - [`Fingerprint`]: when two offers are the same.
 //! - [`Refuse`], [`Replay`], [`answer`]: what the sender of a duplicate gets.
-//! - [`OfferDedupHandle`]: forget peers, wait for the end, read the counters. [`OfferSession`]: end one session.
+//! - [`OfferDedupHandle`]: forget peers, drain before an exit, read the counters. [`OfferSession`]: end one session.
 //! - [`http`]: WHIP, WHEP and JSON over HTTP, on axum, hyper or any server with `http` types.
+//! - [`guide::nodes`], [`store`]: several nodes behind a load balancer.
 //! - [`guide`]: placement among other layers, answers, limits, operation, compile errors, and a glossary.
 //!
 //! # Runtime
 //!
 //! Time is tokio's. A request that waits and [`finish_abandoned`](OfferDedupBuilder::finish_abandoned) need a tokio
-//! runtime with its timer enabled. Everything that is decided at once needs none.
+//! runtime with its timer enabled. So does each new offer with a [`store`]. Everything else that is decided at once needs
+//! none.
 //!
 //! While any layer remembers something, one thread of the process, named `offer-dedup`, removes expired memories. It
 //! ends when nothing is left to collect.

@@ -115,7 +115,8 @@ reasons! {
     BodyTimedOut = "body_timed_out", "the body did not arrive in time";
     /// The request names no peer, and one is required.
     PeerMissing = "peer_missing", "the request names no peer";
-    /// A store that several nodes share cannot be reached. For extractors that ask one.
+    /// The [store](crate::store) that nodes share cannot be reached, under
+    /// [`FailClosed`](crate::store::OnStoreError::FailClosed).
     StoreUnavailable = "store_unavailable", "the shared store cannot be reached";
 }
 

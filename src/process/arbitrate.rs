@@ -100,7 +100,7 @@ impl Asking {
         let subscription = client.subscribe(self.claim.offer().peer());
         let reply = loop {
             let mut woken = pin!(subscription.notified());
-            // Until then an earlier reply may have been lost, and the store has the claim.
+            // The store may already have the claim: an earlier reply may have been lost.
             let ask = self.ask();
             let before = self.shared.asking(ask.supersede.is_some());
             let asked = Instant::now();
@@ -211,7 +211,7 @@ impl Asking {
                 WhenBusy::Refuse => refused(Reason::Busy),
                 WhenBusy::Queue { depth: 0, .. } => refused(Reason::QueueFull),
                 WhenBusy::Queue { timeout, .. } => Next::Wait(self.deadline(timeout), left.min(POLL_INTERVAL)),
-                // The store does not answer so. One that does is asked again.
+                // A store grants the claim in this mode. One that does not is asked again.
                 WhenBusy::Supersede => Next::Wait(self.deadline(CAPACITY_TIMEOUT), POLL_INTERVAL),
             },
             Ok(Claimed::CoolingDown { left }) => match self.settings.when_busy {

@@ -46,7 +46,7 @@ where
 {
     Invoking(#[pin] Invoke<S, R>),
     Settling(#[pin] A::Settle),
-    /// The shared store is being told. Boxed: few layers have one.
+    /// The claim is completed in the shared store. Boxed: few layers have one.
     Committing(Box<Committing<A::Response, A::Record>>),
     Done,
 }

@@ -24,8 +24,8 @@ use crate::{
 /// The time in which the processing of a displaced claim has to stop.
 const STOP_TIME: Duration = Duration::from_millis(100);
 
-/// The time for which a superseded claim is left to the newer one. Longer than that one waits for the processing to
-/// stop, for earlier messages and for the store.
+/// The time for which a superseded claim is left to the newer one. Longer than the newer one takes: it waits for the
+/// processing to stop, for earlier messages and for the store.
 const TAKEOVER_TIME: Duration = Duration::from_secs(1);
 
 /// A claim that this node holds in the shared store, or may hold: the reply to its last call may have been lost. Dropped,
@@ -129,8 +129,8 @@ impl SharedClaim {
         }
     }
 
-    /// Waits until the processing of a displaced claim has stopped, or has had its time. Also if this
-    /// claim is lost meanwhile: its release then tells the next one that the peer is free. Returns why it was lost.
+    /// Waits until the processing of a displaced claim has stopped, or has had its time. It waits even if this claim is lost
+    /// meanwhile, as its release means that the peer is free. Returns why it was lost.
     pub(super) async fn await_stopped(&mut self, displaced: Option<ClaimToken>) -> Option<Revoked> {
         if let Some(displaced) = displaced {
             let _ = timeout(STOP_TIME, self.client.stopped(displaced)).await;

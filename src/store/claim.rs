@@ -126,7 +126,7 @@ pub enum Claimed {
     Busy {
         /// The rest of the lease.
         left: Duration,
-        /// The time since it was processed.
+        /// The time since its claim was granted.
         age: Duration,
     },
     /// An offer of the peer was processed a moment ago.

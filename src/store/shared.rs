@@ -11,8 +11,9 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// Arbitrates between the nodes that share it. One value is one node's connection to the store.
 ///
 /// Each call is atomic: it takes effect as a whole or not at all. The layer drops a call that takes longer than 250 ms.
-/// Such a call may still take effect, and the layer repeats `complete` and `release` until they are acknowledged or the
-/// lease is over. So every call but `announce` must be idempotent.
+/// Such a call may still take effect. The layer repeats all calls but `claim` and `renew` until they are acknowledged, for
+/// at most 10 s. So every call must be idempotent; a repeated `announce` may notify again. `clear` may take 2 s. A store
+/// that panics counts as one that fails.
 ///
 /// Everything that a store keeps has a deadline. The store's own clock decides, never a node's. Two layers must not share
 /// one store under the same name or prefix: their peers would be the same.
@@ -56,7 +57,7 @@ pub trait SharedStore: fmt::Debug + Send + Sync + 'static {
     /// there was anything.
     fn forget(&self, peer: PeerKey, scope: Scope) -> StoreFuture<bool>;
 
-    /// Tells all other nodes that the session at `uri` has ended.
+    /// Notifies all other nodes that the session at `uri` has ended.
     fn announce(&self, uri: SessionUri) -> StoreFuture<()>;
 
     /// Forgets everything. All other nodes get a [`Notice::Cleared`](super::Notice::Cleared).

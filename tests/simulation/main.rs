@@ -1,8 +1,8 @@
 //! Random schedules of several nodes that share a store, on a clock that is paused: with delays, losses, duplicated and
 //! reordered messages, pauses, crashes, a clock that runs at another speed, and a store that loses its data. A model of
-//! the guarantee looks on.
+//! the guarantee checks what happens.
 //!
-//! `SIM_SCHEDULES` sets how many are played, `SIM_SEED` plays one. A failure prints its seed and its history.
+//! `SIM_SCHEDULES` sets how many are played, `SIM_FIRST` the seed of the first, and `SIM_SEED` plays one. A failure prints its seed and its history.
 
 mod calls;
 mod guarantee;

@@ -1,4 +1,4 @@
-//! [`Model`]: what an observer knows who sees each call of the store when it takes effect, and each run of an offer.
+//! [`Model`]: checks each call of the store when it takes effect, and each run of an offer.
 
 use std::{
     collections::{HashMap, HashSet},

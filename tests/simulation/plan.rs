@@ -53,7 +53,7 @@ impl Faults {
         time * 100 / self.clock_rate
     }
 
-    /// Returns whether a call may take longer than it may, or several messages in a row.
+    /// Returns whether a call, or several in a row, may exceed the time-out.
     pub(crate) fn may_fail(&self) -> bool {
         self.delayed + self.late + self.stuck + self.lost > 0
     }

@@ -197,7 +197,8 @@ impl RedisOptions {
         self
     }
 
-    /// Sets how long a call may take. The default is 250 milliseconds.
+    /// Sets how long a call may take. The default is 250 milliseconds. A layer waits no longer than that, so a longer time
+    /// is for other callers only.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
@@ -216,6 +217,10 @@ impl RedisOptions {
     /// # Panics
     ///
     /// Panics outside a tokio runtime with its time and network enabled.
+    ///
+    /// # Runtime
+    ///
+    /// The connection is kept up by a task of the runtime that connects. Once that runtime has shut down, all calls fail.
     pub async fn connect(self) -> Result<RedisStore, StoreError> {
         RedisStore::open(self).await
     }

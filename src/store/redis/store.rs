@@ -64,7 +64,7 @@ const FLOORS_AT_ONCE: usize = 1024;
 /// The store keeps what the server keeps. A failover to a replica that has not received the last writes grants their
 /// claims again, with higher numbers. So does a server that restarts without persistence.
 ///
-/// - `maxmemory-policy` must be `noeviction`. When memory is full, new claims are refused and running work completes.
+/// - `maxmemory-policy` must be `noeviction`. When memory is full, new claims are errors and running work completes.
 /// - A claim whose lease is over is kept for one more lease. A completion or a renewal that comes later than that is lost.
 /// - `clear` covers the windows and leases of up to 24 hours, and longer ones that this node has used.
 /// - If the clock of the server steps back, windows and leases take longer by as much.
