@@ -56,12 +56,12 @@ class Server:
         self.socket.sendall(packed(*words))
         return self.reply()
 
-    def run(self, name, *arguments):
+    def run(self, name, *arguments, peers=PEERS):
         """Runs a script once for each peer. Returns its first reply and the server's CPU for each call."""
         code = (SCRIPTS / "common.lua").read_bytes() + (SCRIPTS / f"{name}.lua").read_bytes()
         digest = self.ask("SCRIPT", "LOAD", code)
         before, first = self.cpu(), None
-        for start in range(0, PEERS, BATCH):
+        for start in range(0, peers, BATCH):
             calls = []
             for peer in range(start, start + BATCH):
                 floor = b"od1:{%03x}" % (peer % 4096)
@@ -72,7 +72,7 @@ class Server:
             self.socket.sendall(b"".join(calls))
             replies = [self.reply() for _ in calls]
             first = first or replies[0]
-        return first, (self.cpu() - before) / PEERS * 1e6
+        return first, (self.cpu() - before) / peers * 1e6
 
     def info(self, name):
         lines = self.ask("INFO").decode().splitlines()
@@ -115,6 +115,13 @@ def main():
             report("complete", server.run("complete", token(b"1"), fingerprint, WINDOW, b"0", answer), 1)
             claim = (token(b"2"), fingerprint, LEASE, b"1", b"")
             report("claim, duplicate", server.run("claim", *claim), b"processed")
+        server.ask("FLUSHALL")
+        empty, peers = server.memory(), PEERS // 10
+        for n in range(16):
+            text = lambda peer, n=n: (peer * 16 + n).to_bytes(16, "big")
+            server.run("claim", token(b"%x" % n), text, LEASE, b"1", b"", peers=peers)
+            server.run("complete", token(b"%x" % n), text, WINDOW, b"0", b"", peers=peers)
+        print(f"16 memories of one peer, without answers: {(server.memory() - empty) / peers:.0f} bytes")
     finally:
         server.process.kill()
         server.process.wait()

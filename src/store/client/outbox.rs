@@ -14,7 +14,7 @@ use tokio::{
 use super::{CallError, Completion, Held, Operation, Scope, StoreClient};
 use crate::{PeerKey, extract::SessionUri, quiet::quietly};
 
-/// The limit of waiting messages. Past it, new ones are dropped: leases free what they would have freed.
+/// The limit of waiting messages. Past it, new ones are dropped. Leases free the claims that they would have ended.
 const MAX_MESSAGES: usize = 4096;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    /// Notified whenever a line is empty again.
+    /// Notified whenever a message is gone.
     delivered: Notify,
 }
 
@@ -131,6 +131,9 @@ impl Outbox {
         for _ in 0..overdue {
             client.meter.message_expired();
         }
+        if overdue > 0 {
+            self.notify();
+        }
     }
 
     /// Resolves when nothing is under way that a decision on the peer has to come after.
@@ -175,14 +178,19 @@ impl Outbox {
             line.is_some_and(|line| !std::mem::replace(&mut line.is_served, true))
         });
         if is_new {
-            let server = Server {
+            let delivery = Delivery {
                 client: Arc::clone(client),
                 key: peer,
                 is_done: false,
             };
             // Without a runtime it is dropped, and `resume` starts another one.
-            client.spawn(server.run());
+            client.spawn(delivery.run());
         }
+    }
+
+    fn notify(&self) {
+        // Wakers may panic.
+        quietly(|| self.delivered.notify_waiters());
     }
 
     fn stop(&self, peer: Key) {
@@ -201,14 +209,14 @@ impl Outbox {
 
 /// Delivers the messages of one line. Dropped before that is done, as when a runtime shuts down, it leaves the line to
 /// the next one.
-struct Server {
+struct Delivery {
     client: Arc<StoreClient>,
     key: Key,
-    /// `true` once the line was empty, and removed. A newer one of the same key has a server of its own.
+    /// `true` once the line was empty, and removed. A newer one of the same key has a task of its own.
     is_done: bool,
 }
 
-impl Server {
+impl Delivery {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         while !self.is_done
@@ -247,12 +255,11 @@ impl Server {
                 }
             }
         });
-        // Wakers of drains may panic.
-        quietly(|| outbox.delivered.notify_waiters());
+        outbox.notify();
     }
 }
 
-impl Drop for Server {
+impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.is_done {
             self.client.outbox.stop(self.key);

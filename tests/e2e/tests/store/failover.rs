@@ -1,4 +1,6 @@
-//! A master is killed, and its replica takes over.
+//! A master is killed, and its replica takes over. With `--nocapture` the tests print how long that took.
+
+use std::time::Instant;
 
 use e2e::redis::{Engine, Server, start_cluster};
 use tower_offer_dedup::store::{Claimed, Notice, RedisOptions, SharedStore};
@@ -24,9 +26,11 @@ async fn sentinel_failover_keeps_answers() {
     replica.until("it has the answer", |replica| replica.cli(&["DBSIZE"]) == "2");
 
     master.kill();
+    let killed = Instant::now();
     expect(&mut notices, Notice::Missed).await;
     assert_processed(&store, ask(&store, "alice", 2)).await;
     let claimed = claim_when_back(&store, ask(&store, "bob", 3)).await;
+    println!("Sentinel: {:?}", killed.elapsed());
     assert!(matches!(claimed, Claimed::Admitted { .. }), "{claimed:?}");
     assert_eq!(replica.info("role"), "master");
 }
@@ -48,12 +52,14 @@ async fn cluster_failover_keeps_answers() {
     }
     let victim = servers.iter_mut().find(|server| server.info("role") == "master");
     victim.expect("there should be a master").kill();
+    let killed = Instant::now();
 
     for peer in 0..30 {
         let ask = ask(&store, &format!("peer {peer}"), 1000 + peer);
         let claimed = claim_when_back(&store, ask).await;
         assert!(matches!(claimed, Claimed::Processed { .. }), "{peer}: {claimed:?}");
     }
+    println!("cluster: {:?}", killed.elapsed());
     let claimed = claim_when_back(&store, ask(&store, "somebody new", 2000)).await;
     assert!(matches!(claimed, Claimed::Admitted { .. }), "{claimed:?}");
 }
