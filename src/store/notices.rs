@@ -1,4 +1,4 @@
-//! [`Notices`]: what a store tells a node.
+//! [`Notices`]: the messages of a store to a node.
 
 use std::{
     fmt,
@@ -82,9 +82,11 @@ impl Notifier {
     pub fn notify(&self, notice: Notice) -> bool {
         match self.sender.try_send(notice) {
             Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
+            Err(TrySendError::Full(notice)) => {
                 // Relaxed: the receiver has thousands of notices to read first, and finds the flag before each.
                 self.missed.store(true, Relaxed);
+                // Or it has read all of them just now, and must be woken.
+                let _ = self.sender.try_send(notice);
                 true
             }
             Err(TrySendError::Closed(_)) => false,
