@@ -41,6 +41,12 @@ impl Caught {
         self.0.take()
     }
 
+    /// Runs `act` as well. Keeps the first panic.
+    pub(crate) fn or(self, act: impl FnOnce()) -> Self {
+        let other = catch(act);
+        if self.0.is_some() { self } else { other }
+    }
+
     /// Goes on panicking if there was a panic.
     pub(crate) fn resume(mut self) {
         if let Some(payload) = self.0.take() {

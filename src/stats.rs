@@ -5,8 +5,7 @@
 
 mod counter;
 
-use self::counter::ByThread;
-pub(crate) use self::counter::Counter;
+use self::counter::{ByThread, Counter};
 use crate::{
     Reason,
     metrics::{Held, LayerName, Series},

@@ -128,7 +128,8 @@ where
                     let outcome = revoked.map_or(outcome, Revoked::outcome);
                     let settings = this.core.gate.settings();
                     match shared.take() {
-                        Some(shared) if settings.counts(outcome) => {
+                        // A failure that counts is remembered by this node alone.
+                        Some(shared) if outcome == Outcome::Success => {
                             let record_to_share = record.as_ref().map(|(record, _)| record);
                             let completion = Completion {
                                 window: settings.shared_window(),

@@ -14,6 +14,7 @@ use crate::{
     Offer,
     fence::Fence,
     gate::{Claim, Gate, Revoked},
+    quiet::quietly,
     session::SharedMemory,
     store::{
         ClaimToken, Claimed, Completed, Completion, Held, Lost, Renewed,
@@ -222,6 +223,9 @@ impl SharedClaim {
         self.state = State::Absent;
         let completed = self.client.complete(self.held, completion).await;
         unsent.0 = None;
+        if completed.is_err() && poll_fn(|cx| Poll::Ready(self.poll_lost(cx))).await.is_some() {
+            return Some(Completed::Lost);
+        }
         // A claim that the node has granted itself may not have reached the store.
         let counts = |completed: &Completed| *completed == Completed::Done || self.fence != Fence::NONE;
         completed.ok().filter(counts)
@@ -245,7 +249,7 @@ struct Unsent(Option<(Arc<StoreClient>, Held, Completion)>);
 impl Drop for Unsent {
     fn drop(&mut self) {
         if let Some((client, held, completion)) = self.0.take() {
-            client.send(Message::Complete(held, completion));
+            quietly(|| client.send(Message::Complete(held, completion)));
         }
     }
 }
@@ -255,7 +259,7 @@ impl Drop for SharedClaim {
         let release = Message::Release(self.held);
         match self.state {
             State::Absent => {}
-            State::Held => self.client.send(release),
+            State::Held => quietly(|| self.client.send(release)),
             State::Displacing => self.client.send_later(release, STOP_TIME),
         }
     }

@@ -11,6 +11,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::StoreClient;
+use crate::quiet::quietly;
 
 /// So many failures in a row open the breaker.
 const MAX_FAILURES: u32 = 5;
@@ -62,7 +63,7 @@ impl Probe {
             if client.ping().await {
                 self.0 = Weak::new();
                 client.breaker.failures.store(0, Relaxed);
-                client.meter.up();
+                quietly(|| client.meter.up());
                 return;
             }
             pause = (2 * pause).min(SLOWEST_PROBE);
@@ -75,7 +76,7 @@ impl Drop for Probe {
     fn drop(&mut self) {
         if let Some(client) = self.0.upgrade() {
             client.breaker.failures.store(MAX_FAILURES - 1, Relaxed);
-            client.meter.not_probed();
+            quietly(|| client.meter.not_probed());
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     metrics::{LayerName, Series},
     observe::{self, TARGET},
     quiet::quietly,
-    stats::{Counter, Counters},
+    stats::Counters,
 };
 
 const SECONDS: &str = "offer_dedup_store_seconds";
@@ -61,8 +61,7 @@ impl Operation {
     }
 }
 
-/// Counts, measures and logs what becomes of a store's calls. A panic of a subscriber or a recorder ends here: many calls
-/// are made by tasks, which have nobody to pass it to.
+/// Counts, measures and logs what becomes of a store's calls.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// The gate with the counters.
@@ -88,69 +87,63 @@ impl Meter {
     }
 
     pub(super) fn succeeded(&self, operation: Operation, took: Duration) {
-        quietly(|| self.seconds[operation as usize].0.record(took));
+        self.seconds[operation as usize].0.record(took);
     }
 
     pub(super) fn failed(&self, operation: Operation, took: Duration, error: &StoreError) {
-        self.count(&self.counters().store_failures);
-        quietly(|| self.seconds[operation as usize].1.record(took));
+        let failures = &self.counters().store_failures;
+        failures.count();
+        self.seconds[operation as usize].1.record(took);
+        failures.measure();
         let (operation, took_ms) = (operation.as_str(), observe::millis(took));
-        quietly(|| debug!(target: TARGET, operation, took_ms, %error, "store call failed"));
+        debug!(target: TARGET, operation, took_ms, %error, "store call failed");
     }
 
     pub(super) fn down(&self) {
-        quietly(|| self.counters().store_down.step(1.0));
-        quietly(|| warn!(target: TARGET, "store unreachable: it is not called until it answers a probe"));
+        self.counters().store_down.step(1.0);
+        warn!(target: TARGET, "store unreachable: it is not called until it answers a probe");
     }
 
     pub(super) fn up(&self) {
-        quietly(|| self.counters().store_down.step(-1.0));
-        quietly(|| warn!(target: TARGET, "store reachable again"));
+        self.counters().store_down.step(-1.0);
+        warn!(target: TARGET, "store reachable again");
     }
 
     pub(super) fn not_probed(&self) {
-        quietly(|| self.counters().store_down.step(-1.0));
-        quietly(|| warn!(target: TARGET, "store no longer probed: the next call tries it"));
+        self.counters().store_down.step(-1.0);
+        warn!(target: TARGET, "store no longer probed: the next call tries it");
     }
 
     pub(super) fn admitted_alone(&self, offer: &Offer) {
-        quietly(|| observe::admitted_alone(self.counters(), offer));
+        observe::admitted_alone(self.counters(), offer);
     }
 
     pub(super) fn claim_lost(&self) {
-        self.count(&self.counters().store_claims_lost);
+        self.counters().store_claims_lost.count();
+        self.counters().store_claims_lost.measure();
     }
 
     /// Notes that a message waits for the store.
     pub(super) fn message_sent(&self) {
-        quietly(|| self.counters().store_messages.step(1.0));
+        self.counters().store_messages.step(1.0);
     }
 
     pub(super) fn message_gone(&self) {
-        quietly(|| self.counters().store_messages.step(-1.0));
-    }
-
-    /// Notes that a message has waited in vain.
-    pub(super) fn message_expired(&self) {
-        self.message_gone();
-        self.message_dropped("it was not acknowledged in time");
+        self.counters().store_messages.step(-1.0);
     }
 
     /// Notes that a message was not delivered, and why.
     pub(super) fn message_dropped(&self, cause: &'static str) {
-        self.count(&self.counters().store_messages_dropped);
-        quietly(|| warn!(target: TARGET, "message to the store dropped: {cause}"));
+        let dropped = &self.counters().store_messages_dropped;
+        dropped.count();
+        dropped.measure();
+        warn!(target: TARGET, "message to the store dropped: {cause}");
     }
 
     /// Notes that the layer is gone: it holds nothing.
     pub(super) fn gone(&self, messages: usize, was_down: bool) {
         quietly(|| self.counters().store_messages.step(-(messages as f64)));
         quietly(|| self.counters().store_down.step(-f64::from(u8::from(was_down))));
-    }
-
-    fn count(&self, counter: &Counter) {
-        counter.count();
-        quietly(|| counter.measure());
     }
 
     fn counters(&self) -> &Counters {

@@ -31,7 +31,12 @@ use super::{
     AnyStore, Ask, ClaimToken, Claimed, Completed, Completion, Held, Lost, Notices, OnStoreError, Renewed, Scope,
     SharedStore, StoreError, StoreFuture,
 };
-use crate::{Offer, PeerKey, Stats, gate::Gate, metrics::LayerName, quiet::catch_future};
+use crate::{
+    Offer, PeerKey, Stats,
+    gate::Gate,
+    metrics::LayerName,
+    quiet::{Caught, catch, catch_future},
+};
 
 pub(crate) use self::{outbox::Message, signals::Watch};
 
@@ -233,13 +238,24 @@ impl StoreClient {
         self.signals.wake(Signal::of_stop(displaced));
     }
 
+    /// Makes a call for a request. A panic of an observer goes on to its caller.
     async fn call<T>(
         self: &Arc<Self>,
         operation: Operation,
         call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
     ) -> Result<T, CallError> {
+        let (result, observed) = self.observed_call(operation, call).await;
+        observed.resume();
+        result
+    }
+
+    async fn observed_call<T>(
+        self: &Arc<Self>,
+        operation: Operation,
+        call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
+    ) -> (Result<T, CallError>, Caught) {
         if self.breaker.is_open() {
-            return Err(CallError::NotSent);
+            return (Err(CallError::NotSent), Caught::default());
         }
         let started = Instant::now();
         let replied = self.reply(operation.timeout(), call).await;
@@ -247,18 +263,17 @@ impl StoreClient {
         let error = match replied {
             Ok(reply) => {
                 self.breaker.succeeded();
-                self.meter.succeeded(operation, took);
-                return Ok(reply);
+                return (Ok(reply), catch(|| self.meter.succeeded(operation, took)));
             }
             Err(error) => error,
         };
         let has_opened = self.breaker.failed();
-        self.meter.failed(operation, took, &error);
+        let mut observed = catch(|| self.meter.failed(operation, took, &error));
         if has_opened {
-            self.meter.down();
+            observed = observed.or(|| self.meter.down());
             self.spawn(Probe::new(self).run());
         }
-        Err(CallError::Unknown)
+        (Err(CallError::Unknown), observed)
     }
 
     async fn ping(&self) -> bool {

@@ -12,7 +12,11 @@ use tokio::{
 };
 
 use super::{CallError, Completion, Held, Operation, Scope, StoreClient};
-use crate::{PeerKey, extract::SessionUri, quiet::quietly};
+use crate::{
+    PeerKey,
+    extract::SessionUri,
+    quiet::{catch, quietly},
+};
 
 /// The limit of waiting messages. Past it, new ones are dropped. Leases free the claims that they would have ended.
 const MAX_MESSAGES: usize = 4096;
@@ -66,19 +70,26 @@ impl Message {
         }
     }
 
+    /// Delivers it once. A panic of an observer ends here: there is no caller.
     async fn deliver(&self, client: &Arc<StoreClient>) -> Result<(), CallError> {
         match self.clone() {
             Self::Complete(held, completion) => {
-                let complete = client.call(Operation::Complete, |store| store.complete(held, completion));
-                complete.await.map(drop)
+                let complete = client.observed_call(Operation::Complete, |store| store.complete(held, completion));
+                complete.await.0.map(drop)
             }
-            Self::Release(held) => client.call(Operation::Release, |store| store.release(held)).await,
-            Self::Forget(peer, scope) => client
-                .call(Operation::Forget, |store| store.forget(peer, scope))
-                .await
-                .map(drop),
-            Self::Announce(uri) => client.call(Operation::Announce, |store| store.announce(uri)).await,
-            Self::Clear => client.call(Operation::Clear, |store| store.clear()).await,
+            Self::Release(held) => {
+                let release = client.observed_call(Operation::Release, |store| store.release(held));
+                release.await.0
+            }
+            Self::Forget(peer, scope) => {
+                let forget = client.observed_call(Operation::Forget, |store| store.forget(peer, scope));
+                forget.await.0.map(drop)
+            }
+            Self::Announce(uri) => {
+                let announce = client.observed_call(Operation::Announce, |store| store.announce(uri));
+                announce.await.0
+            }
+            Self::Clear => client.observed_call(Operation::Clear, |store| store.clear()).await.0,
         }
     }
 }
@@ -101,8 +112,9 @@ impl Outbox {
             has_room
         });
         if is_sent {
-            client.meter.message_sent();
+            let noted = catch(|| client.meter.message_sent());
             self.serve(client, peer);
+            noted.resume();
         } else {
             client.meter.message_dropped("too many wait");
         }
@@ -129,7 +141,7 @@ impl Outbox {
         });
         idle.into_iter().for_each(|peer| self.serve(client, peer));
         for _ in 0..overdue {
-            client.meter.message_expired();
+            expire(client);
         }
         if overdue > 0 {
             self.notify();
@@ -207,6 +219,12 @@ impl Outbox {
     }
 }
 
+/// Notes that a message has waited in vain.
+fn expire(client: &StoreClient) {
+    quietly(|| client.meter.message_gone());
+    quietly(|| client.meter.message_dropped("it was not acknowledged in time"));
+}
+
 /// Delivers the messages of one line. Dropped before that is done, as when a runtime shuts down, it leaves the line to
 /// the next one.
 struct Delivery {
@@ -231,8 +249,8 @@ impl Delivery {
             self.remove_first();
             pause = FIRST_PAUSE;
             match delivered {
-                Ok(()) => self.client.meter.message_gone(),
-                Err(_) => self.client.meter.message_expired(),
+                Ok(()) => quietly(|| self.client.meter.message_gone()),
+                Err(_) => expire(&self.client),
             }
         }
     }
