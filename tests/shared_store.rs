@@ -2,253 +2,29 @@
 
 #[path = "support/faulty_store.rs"]
 mod faulty_store;
+#[path = "support/shared_nodes.rs"]
+mod shared_nodes;
 
 use std::{
-    convert::Infallible,
     pin::pin,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Wake, Waker},
     time::Duration,
 };
 
 use faulty_store::FaultyStore;
-use http::{Response, StatusCode};
-use tokio::{
-    sync::Semaphore,
-    task::JoinHandle,
-    time::{Instant, advance, sleep},
+use http::StatusCode;
+use shared_nodes::{
+    Handler, Message, Node, OPTIONS, Options, QUEUE, SECOND, answered, node, offer, refused, settle, two_nodes,
 };
-use tower::{Layer, Service, util::BoxCloneSyncService};
+use tokio::time::{Instant, advance, sleep};
 use tower_offer_dedup::{
-    Fingerprint, Offer, OfferDedupHandle, OfferDedupLayer, OfferSession, Stats, WhenBusy,
-    extract::{Admission, ExtractOffer, Found},
-    http::{BufferedBody, HttpAnswer},
-    store::{Fence, MemoryStore, OnStoreError, SharedStore},
+    Fingerprint, OfferDedupHandle, WhenBusy,
+    store::{MemoryStore, OnStoreError},
 };
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// An offer's instructions to the handler.
-#[derive(Clone, Debug)]
-struct Message {
-    peer: &'static str,
-    text: &'static str,
-    session: Option<OfferSession>,
-    fence: Option<Fence>,
-}
-
-fn offer(text: &'static str) -> Message {
-    Message {
-        peer: "p",
-        text,
-        session: None,
-        fence: None,
-    }
-}
-
-#[derive(Clone)]
-struct Offers;
-
-impl ExtractOffer<Message> for Offers {
-    type Request = Message;
-    type Read = std::future::Ready<Found<Message, Infallible>>;
-
-    fn extract(&self, message: Message) -> Found<Message, Self::Read> {
-        let offer = Offer::new(message.peer, Fingerprint::exact(message.text.as_bytes()));
-        Found::Offer(message, offer)
-    }
-
-    fn prepare(&self, message: &mut Message, admission: &Admission) {
-        message.session = Some(admission.session().clone());
-        message.fence = admission.fence();
-    }
-}
-
-/// The handler behind all nodes. It answers each call with its number.
-#[derive(Clone)]
-struct Handler {
-    calls: Arc<Mutex<Vec<Message>>>,
-    /// A permit for each call that may be answered.
-    answers: Arc<Semaphore>,
-    status: Arc<Mutex<StatusCode>>,
-    running: Arc<AtomicUsize>,
-}
-
-impl Handler {
-    /// A handler that answers at once.
-    fn ready() -> Self {
-        let handler = Self::held();
-        handler.answers.add_permits(1000);
-        handler
-    }
-
-    /// A handler that answers only when it is let.
-    fn held() -> Self {
-        Self {
-            calls: Arc::default(),
-            answers: Arc::new(Semaphore::new(0)),
-            status: Arc::new(Mutex::new(StatusCode::CREATED)),
-            running: Arc::default(),
-        }
-    }
-
-    fn answer(&self) {
-        self.answers.add_permits(1);
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.lock().unwrap().len()
-    }
-
-    fn last(&self) -> Message {
-        self.calls.lock().unwrap().last().cloned().expect("a call")
-    }
-
-    fn running(&self) -> usize {
-        self.running.load(Relaxed)
-    }
-
-    async fn handle(self, message: Message) -> Result<Response<String>, Infallible> {
-        let number = {
-            let mut calls = self.calls.lock().unwrap();
-            calls.push(message);
-            calls.len()
-        };
-        let _running = Running::new(&self.running);
-        self.answers.acquire().await.expect("never closed").forget();
-        let mut response = Response::new(format!("answer {number}"));
-        *response.status_mut() = *self.status.lock().unwrap();
-        Ok(response)
-    }
-}
-
-struct Running(Arc<AtomicUsize>);
-
-impl Running {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-type Inner = Response<BufferedBody<String>>;
-
-struct Node {
-    service: BoxCloneSyncService<Message, Inner, Infallible>,
-    handle: OfferDedupHandle,
-}
-
-struct Options {
-    when_busy: WhenBusy,
-    replays: bool,
-    detached: bool,
-    on_store_error: OnStoreError,
-    cooldown: Duration,
-}
-
-const OPTIONS: Options = Options {
-    when_busy: WhenBusy::Refuse,
-    replays: true,
-    detached: false,
-    on_store_error: OnStoreError::FailOpen,
-    cooldown: Duration::ZERO,
-};
-
-const QUEUE: WhenBusy = WhenBusy::Queue {
-    depth: 8,
-    timeout: Duration::from_secs(10),
-};
-
-fn node(store: impl SharedStore, handler: &Handler, options: &Options) -> Node {
-    let builder = OfferDedupLayer::builder()
-        .offers(Offers)
-        .when_busy(options.when_busy)
-        .cooldown(options.cooldown)
-        .store(store)
-        .on_store_error(options.on_store_error);
-    let inner = {
-        let handler = handler.clone();
-        tower::service_fn(move |message| handler.clone().handle(message))
-    };
-    macro_rules! built {
-        ($builder:expr) => {{
-            let layer = $builder.build();
-            Node {
-                handle: layer.handle(),
-                service: BoxCloneSyncService::new(layer.layer(inner)),
-            }
-        }};
-    }
-    match (options.replays, options.detached) {
-        (true, false) => built!(builder.answer(HttpAnswer::replaying())),
-        (false, false) => built!(builder.answer(HttpAnswer::refusing())),
-        (true, true) => built!(builder.answer(HttpAnswer::replaying()).finish_abandoned()),
-        (false, true) => built!(builder.answer(HttpAnswer::refusing()).finish_abandoned()),
-    }
-}
-
-fn two_nodes(handler: &Handler, options: &Options) -> [Node; 2] {
-    let store = MemoryStore::new();
-    [(); 2].map(|()| node(store.node(), handler, options))
-}
-
-impl Node {
-    fn send(&self, message: Message) -> JoinHandle<(u16, String)> {
-        let mut service = self.service.clone();
-        tokio::spawn(async move {
-            let response = service.call(message).await.expect("infallible");
-            let status = response.status().as_u16();
-            let body = match response.into_body() {
-                body if status < 300 => text(body).await,
-                body => kind(&text(body).await),
-            };
-            (status, body)
-        })
-    }
-
-    async fn call(&self, message: Message) -> (u16, String) {
-        self.send(message).await.expect("no panic")
-    }
-
-    fn stats(&self) -> Stats {
-        self.handle.stats()
-    }
-}
-
-async fn text(body: BufferedBody<String>) -> String {
-    let bytes = http_body_util::BodyExt::collect(body).await.expect("a body").to_bytes();
-    String::from_utf8(bytes.to_vec()).expect("text")
-}
-
-/// The reason in a problem document.
-fn kind(problem: &str) -> String {
-    let (_, rest) = problem.split_once("2026:").unwrap_or(("", problem));
-    rest.split('"').next().unwrap_or_default().to_owned()
-}
-
-fn answered(number: usize) -> (u16, String) {
-    (201, format!("answer {number}"))
-}
-
-fn refused(status: u16, reason: &str) -> (u16, String) {
-    (status, reason.to_owned())
-}
-
-/// Lets all tasks run until they wait for something.
-async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn duplicate_is_replayed_elsewhere() {

@@ -6,7 +6,7 @@ use std::{
     future::ready,
     panic::resume_unwind,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -17,8 +17,8 @@ use tower_offer_dedup::{
     PeerKey,
     extract::SessionUri,
     store::{
-        Ask, Claimed, Completed, Completion, Held, MemoryNode, MemoryStore, NodeId, Notices, Renewed, Scope,
-        SharedStore, StoreError, StoreFuture,
+        Ask, Claimed, Completed, Completion, Held, MemoryNode, MemoryStore, NodeId, Notices, Notifier, Renewed, Scope,
+        SharedStore, StoreError, StoreFuture, notices,
     },
 };
 
@@ -31,12 +31,18 @@ pub struct FaultyStore {
     loses_replies: bool,
     /// `true` if failing calls panic.
     pub panics: bool,
-    /// The time from the effect of a call to its reply.
+    /// The time from a call to its reply or failure.
     pub reply_delay: Duration,
-    /// The same of `clear`.
+    /// The time that `clear` takes in addition.
     pub clear_delay: Duration,
+    /// `true` if no notice reaches the node.
+    pub is_deaf: bool,
     /// The number of its calls.
     pub calls: Arc<AtomicUsize>,
+    /// The number of its calls that claim.
+    pub claims: Arc<AtomicUsize>,
+    /// Kept, so that a deaf node goes on listening.
+    unused: Mutex<Vec<Notifier>>,
 }
 
 impl FaultyStore {
@@ -50,28 +56,35 @@ impl FaultyStore {
             panics: false,
             reply_delay: Duration::ZERO,
             clear_delay: Duration::ZERO,
+            is_deaf: false,
             calls: Arc::default(),
+            claims: Arc::default(),
+            unused: Mutex::default(),
         };
         (faulty, is_down)
     }
 
     fn run<T: Send + 'static>(&self, call: impl FnOnce(&MemoryNode) -> StoreFuture<T>) -> StoreFuture<T> {
         self.calls.fetch_add(1, Relaxed);
-        if !self.is_down.load(Relaxed) {
-            let (called, delay) = (call(&self.node), self.reply_delay);
-            return Box::pin(async move {
-                let reply = called.await;
+        let called = if !self.is_down.load(Relaxed) {
+            call(&self.node)
+        } else {
+            if self.loses_replies {
+                drop(call(&self.node));
+            }
+            if self.panics {
+                resume_unwind(Box::new("the store panics"));
+            }
+            Box::pin(ready(Err(StoreError::new("down"))))
+        };
+        let delay = self.reply_delay;
+        Box::pin(async move {
+            let reply = called.await;
+            if !delay.is_zero() {
                 sleep(delay).await;
-                reply
-            });
-        }
-        if self.loses_replies {
-            drop(call(&self.node));
-        }
-        if self.panics {
-            resume_unwind(Box::new("the store panics"));
-        }
-        Box::pin(ready(Err(StoreError::new("down"))))
+            }
+            reply
+        })
     }
 }
 
@@ -80,6 +93,7 @@ impl SharedStore for FaultyStore {
         self.node.node()
     }
     fn claim(&self, ask: Ask) -> StoreFuture<Claimed> {
+        self.claims.fetch_add(1, Relaxed);
         self.run(|node| node.claim(ask))
     }
     fn renew(&self, held: Held, lease: Duration, is_abandoned: bool) -> StoreFuture<Renewed> {
@@ -108,6 +122,11 @@ impl SharedStore for FaultyStore {
         self.run(SharedStore::ping)
     }
     fn listen(&self) -> Notices {
-        self.node.listen()
+        if !self.is_deaf {
+            return self.node.listen();
+        }
+        let (notifier, notices) = notices();
+        self.unused.lock().unwrap().push(notifier);
+        notices
     }
 }
