@@ -84,7 +84,7 @@ pub enum Ended {
 /// let encoded = EncodedRecord::new(1, b"v=0\r\n".to_vec());
 /// assert_eq!((encoded.tag(), encoded.bytes()), (1, &b"v=0\r\n"[..]));
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EncodedRecord {
     tag: u32,
     bytes: Vec<u8>,

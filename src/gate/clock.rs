@@ -9,7 +9,7 @@ pub(super) const YEAR: Duration = Duration::from_secs(31_536_000);
 
 /// Nanoseconds since a year before the gate was made: what another node has processed may be older than this gate. Half
 /// the size of an [`Instant`], which counts in state that is kept per peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Tick(u64);
 
 impl Tick {

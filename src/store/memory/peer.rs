@@ -1,6 +1,6 @@
 //! The state of one peer in a store: the reference for every other store.
 
-#[cfg(test)]
+#[cfg(all(test, not(offer_dedup_loom)))]
 mod protocol;
 
 use super::super::{Ask, ClaimToken, Claimed, Completed, Completion, Fence, Lost, NodeId, Renewed, Scope};
@@ -9,7 +9,7 @@ use crate::{Fingerprint, answer::EncodedRecord, gate::Tick};
 /// The limit of remembered offers of one peer. Past it, the oldest go.
 const MAX_OFFERS: usize = 16;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     holder: Option<Holder>,
     /// The claim that the holder displaced, or a holder that has been released since, until its node confirms that it has
@@ -24,7 +24,7 @@ pub(super) struct Peer {
     waiting: Vec<NodeId>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Holder {
     token: ClaimToken,
     fingerprint: Fingerprint,
@@ -35,7 +35,7 @@ struct Holder {
     is_forgotten: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Memory {
     fingerprint: Fingerprint,
     /// The claim that processed the offer, or the one that superseded it.
@@ -44,7 +44,7 @@ struct Memory {
     kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Processed(Option<EncodedRecord>),
     Superseded,

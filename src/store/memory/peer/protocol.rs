@@ -1,83 +1,99 @@
 //! Every interleaving of two nodes that process two offers of one peer: with lost replies, a node that is paused, leases
 //! that end, superseded offers, and an offer that is forgotten.
 //!
-//! A breadth-first search over all states. The store is the reference itself. Time goes in steps, far longer than the
-//! time-out of a call: a node that is not paused has its reply, or has given up, before the next one, and has renewed its
-//! claim.
+//! A model for `stateright`. The store is the reference itself. Time goes in steps, far longer than the time-out of a
+//! call: a node that is not paused has its reply, or has given up, before the next one, and has renewed its claim.
 
 mod calls;
 mod state;
 mod steps;
 
-use std::collections::{HashSet, VecDeque};
+use std::time::Instant;
 
-use self::state::{Limits, State};
+use stateright::{Checker, HasDiscoveries, Model, Property};
 
-/// A state that follows, or why it must not.
-type Next = Result<State, &'static str>;
+use self::{
+    state::{Limits, Loss, Message, State},
+    steps::Action,
+};
 
-/// A state that breaks the guarantee, and the actions that led there.
-struct Broken {
-    cause: &'static str,
-    path: Vec<String>,
+const GUARANTEE: &str = "guarantee holds";
+const LEASES_EXCLUDE: &str = "leases exclude";
+
+struct Protocol {
+    limits: Limits,
+    /// Checks the claim that leases exclude, which is wrong, in place of the states that must be reached.
+    leases_exclude: bool,
 }
 
-/// Visits every state. Returns how many there are, or the shortest way to one that breaks the guarantee.
-fn search(limits: Limits, leases_exclude: bool) -> Result<usize, Broken> {
-    let start = State::new(limits);
-    let mut seen = HashSet::from([start.key()]);
-    let mut open = VecDeque::from([(0, start)]);
-    // The way to each state: the one before it, and the index of the action that led on.
-    let mut reached = vec![(0, 0)];
-    while let Some((from, state)) = open.pop_front() {
-        let (mut action, mut broken) = (0, None);
-        state.successors(leases_exclude, |_, next| {
-            match next {
-                Ok(next) if seen.insert(next.key()) => {
-                    reached.push((from, action));
-                    open.push_back((reached.len() - 1, next));
-                }
-                Ok(_) => {}
-                Err(cause) => broken = broken.or(Some((action, cause))),
-            }
-            action += 1;
-        });
-        if let Some((last, cause)) = broken {
-            let mut actions = vec![last];
-            let mut at = from;
-            while at > 0 {
-                actions.push(reached[at].1);
-                at = reached[at].0;
-            }
-            actions.reverse();
-            let path = names(limits, leases_exclude, &actions);
-            return Err(Broken { cause, path });
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(self.limits)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.violation.is_none() {
+            state.actions(actions);
         }
     }
-    Ok(seen.len())
-}
 
-/// Returns what the actions do, from the first state on.
-fn names(limits: Limits, leases_exclude: bool, actions: &[usize]) -> Vec<String> {
-    let mut state = State::new(limits);
-    let mut path = Vec::new();
-    for chosen in actions {
-        let (mut action, mut following) = (0, None);
-        state.successors(leases_exclude, |name, next| {
-            if action == *chosen {
-                path.push(name());
-                following = next.ok();
-            }
-            action += 1;
-        });
-        let Some(next) = following else {
-            break;
-        };
-        state = next;
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        Some(state.after(action))
     }
-    path
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![Property::<Self>::always(GUARANTEE, |_, state| {
+            state.violation.is_none()
+        })];
+        if self.leases_exclude {
+            properties.push(Property::<Self>::always(LEASES_EXCLUDE, |_, state| {
+                !state.runs_overlap()
+            }));
+            return properties;
+        }
+        // The search would prove little if these states were out of its reach.
+        properties.extend([
+            Property::<Self>::sometimes("two offers run after a lease has ended", |_, state| {
+                state.runs_overlap() && state.runs_after(Loss::Overdue)
+            }),
+            Property::<Self>::sometimes("a forgotten claim runs on", |_, state| {
+                state.runs_after(Loss::Forgotten)
+            }),
+            Property::<Self>::sometimes("a completion comes too late", |_, state| state.completes_late()),
+        ]);
+        if self.limits.supersedes {
+            properties.push(Property::<Self>::sometimes("a superseded claim runs on", |_, state| {
+                state.runs_after(Loss::Superseded)
+            }));
+        }
+        properties
+    }
 }
 
+impl State {
+    /// Returns whether both nodes run a claim, and neither was superseded or forgotten.
+    fn runs_overlap(&self) -> bool {
+        let is_excluding = |loss: Option<Loss>| matches!(loss, None | Some(Loss::Overdue));
+        (0..2).all(|node| self.running(node).is_some_and(|grant| is_excluding(grant.lost)))
+    }
+
+    fn runs_after(&self, loss: Loss) -> bool {
+        (0..2).any(|node| self.running(node).is_some_and(|grant| grant.lost == Some(loss)))
+    }
+
+    fn completes_late(&self) -> bool {
+        let is_late = |message: &Message| {
+            let lost = |grant: &state::Grant| grant.lost.is_some() && *message == Message::Complete(grant.token);
+            self.grants.iter().any(lost)
+        };
+        self.network.iter().any(is_late)
+    }
+}
+
+/// A third request would take gigabytes of memory and many minutes.
 const LIMITS: Limits = Limits {
     supersedes: false,
     requests: 2,
@@ -87,15 +103,24 @@ const LIMITS: Limits = Limits {
     time: 4,
 };
 
+fn search(limits: Limits, leases_exclude: bool) -> impl Checker<Protocol> {
+    let model = Protocol { limits, leases_exclude };
+    // More threads would visit the states in another order each time, and the path to a failure would not be short.
+    model
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join()
+}
+
 #[track_caller]
 fn assert_holds(limits: Limits) {
-    match search(limits, false) {
-        Ok(states) => {
-            println!("{states} states");
-            assert!(states > 10_000, "only {states} states");
-        }
-        Err(Broken { cause, path }) => panic!("{cause} after:\n{}", path.join("\n")),
-    }
+    let start = Instant::now();
+    let found = search(limits, false);
+    found.assert_properties();
+    let (states, seconds) = (found.unique_state_count(), start.elapsed().as_secs_f32());
+    assert!(states > 10_000, "only {states} states");
+    println!("search: {states} states in {seconds:.1} s");
 }
 
 #[test]
@@ -114,17 +139,16 @@ fn guarantee_holds_while_offers_supersede() {
 #[test]
 fn leases_do_not_exclude() {
     let found = search(Limits { forgets: 0, ..LIMITS }, true);
-    let Broken { cause, path } = found.expect_err("a paused node runs on past its lease");
-    println!("{cause} after:\n{}", path.join("\n"));
-    assert_eq!(cause, "two offers of the peer run");
-    assert!(path.iter().any(|action| action.ends_with("pauses")), "{path:?}");
+    let path = found.assert_any_discovery(LEASES_EXCLUDE);
+    println!("{path}");
+    let actions = path.into_actions();
+    let pauses = actions.iter().any(|action| matches!(action, Action::Pause { .. }));
+    assert!(pauses, "{actions:?}");
     // Without a pause, leases do exclude.
     let unpaused = Limits {
         pauses: 0,
         forgets: 0,
         ..LIMITS
     };
-    if let Err(Broken { cause, path }) = search(unpaused, true) {
-        panic!("{cause} after:\n{}", path.join("\n"));
-    }
+    search(unpaused, true).assert_properties();
 }

@@ -29,7 +29,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn receive(&mut self, message: Message, leases_exclude: bool) -> Result<(), &'static str> {
+    pub(super) fn receive(&mut self, message: Message) -> Result<(), &'static str> {
         match message {
             Message::Ask(mine, offer) => self.claim(mine, offer)?,
             Message::Complete(mine) => self.complete(mine)?,
@@ -54,7 +54,7 @@ impl State {
                     let offer = *offer;
                     match displaced.filter(|displaced| displaced.0 != mine.0) {
                         Some(displaced) => self.go(mine.0, Step::Stopping(offer, displaced)),
-                        None => self.start(mine.0, offer, leases_exclude)?,
+                        None => self.start(mine.0, offer)?,
                     }
                 }
                 _ => {}
@@ -80,7 +80,7 @@ impl State {
                 }
             }
             Message::Stopped(node, displaced) => match self.node(node).step {
-                Step::Stopping(offer, awaited) if awaited == displaced => self.start(node, offer, leases_exclude)?,
+                Step::Stopping(offer, awaited) if awaited == displaced => self.start(node, offer)?,
                 _ => {}
             },
         }
@@ -159,14 +159,13 @@ impl State {
     }
 
     /// Starts to process an offer. That is where the guarantee is checked.
-    pub(super) fn start(&mut self, node: u8, offer: u8, leases_exclude: bool) -> Result<(), &'static str> {
+    pub(super) fn start(&mut self, node: u8, offer: u8) -> Result<(), &'static str> {
         let find = |token: Token| self.grants.iter().find(|grant| grant.token == token);
         let lost = |token: Token| find(token).and_then(|grant| grant.lost);
         let may_overlap = |lost: Option<Loss>| match lost {
             None => false,
-            Some(Loss::Overdue) => !leases_exclude,
-            // It was told and has had its time, or nobody tells it.
-            Some(Loss::Superseded | Loss::Forgotten) => true,
+            // A lease does not exclude. A superseded claim was told and has had its time, and nobody tells a forgotten one.
+            Some(Loss::Overdue | Loss::Superseded | Loss::Forgotten) => true,
         };
         let mine = (node, self.node(node).claim);
         let other = (1 - node, self.node(1 - node).claim);

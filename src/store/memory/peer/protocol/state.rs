@@ -1,8 +1,6 @@
 //! A state of two nodes, their store and what is under way between them.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-
-use super::super::{ClaimToken, Kind, NodeId, Peer, Tick};
+use super::super::{ClaimToken, NodeId, Peer, Tick};
 use crate::Fingerprint;
 
 pub(super) const LEASE: u64 = 2;
@@ -11,7 +9,7 @@ pub(super) const WINDOW: u64 = 3;
 pub(super) type Token = (u8, u8);
 
 /// The events that may happen, and the limit of each.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Limits {
     pub(super) supersedes: bool,
     pub(super) requests: u8,
@@ -21,7 +19,7 @@ pub(super) struct Limits {
     pub(super) time: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Idle,
     /// The request or its reply is under way.
@@ -32,7 +30,7 @@ pub(super) enum Step {
     Completing,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Node {
     pub(super) step: Step,
     /// The number of its last claim.
@@ -63,7 +61,7 @@ pub(super) enum Loss {
 }
 
 /// An observer's knowledge of a granted claim.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Grant {
     pub(super) token: Token,
     pub(super) offer: u8,
@@ -73,7 +71,7 @@ pub(super) struct Grant {
     pub(super) lost: Option<Loss>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
     pub(super) store: Peer,
     pub(super) now: u64,
@@ -85,6 +83,8 @@ pub(super) struct State {
     pub(super) grants: Vec<Grant>,
     /// Until when a completion that the store has acknowledged holds, of each offer.
     pub(super) processed: [Option<u64>; 2],
+    /// Why the last action broke the guarantee. Nothing follows then.
+    pub(super) violation: Option<&'static str>,
 }
 
 pub(super) fn token((node, number): Token) -> ClaimToken {
@@ -121,11 +121,16 @@ impl State {
             left: limits,
             grants: Vec::new(),
             processed: [None; 2],
+            violation: None,
         }
     }
 
     pub(super) fn node(&self, node: u8) -> &Node {
         &self.nodes[usize::from(node)]
+    }
+
+    pub(super) fn last_claim(&self, node: u8) -> Token {
+        (node, self.node(node).claim)
     }
 
     pub(super) fn go(&mut self, node: u8, step: Step) {
@@ -152,49 +157,23 @@ impl State {
         }
     }
 
-    /// Returns a digest of all that tells this state from others. A collision would hide a state; there are far fewer than
-    /// 2^32.
-    pub(super) fn key(&self) -> u64 {
-        let number = |token: &ClaimToken| {
-            let (node, number) = untoken(*token);
-            u64::from(node) << 8 | u64::from(number)
-        };
-        let offer = |known: Fingerprint| u64::from(known == fingerprint(1));
-        let store = &self.store;
-        let mut key = vec![self.now, self.last];
-        key.extend(store.holder.iter().flat_map(|holder| {
-            let flags = u64::from(holder.is_abandoned) << 1 | u64::from(holder.is_forgotten);
-            [
-                number(&holder.token),
-                holder.fence.get(),
-                holder.lease_end.as_nanos(),
-                flags,
-            ]
-        }));
-        key.push(u64::MAX);
-        key.extend(store.displaced.iter().map(number));
-        key.push(u64::MAX);
-        key.extend(store.completed.iter().map(number));
-        key.push(u64::MAX);
-        key.extend(store.memories.iter().flat_map(|memory| {
-            let is_processed = u64::from(matches!(memory.kind, Kind::Processed(_)));
-            [
-                offer(memory.fingerprint) << 1 | is_processed,
-                memory.fence.get(),
-                memory.until.as_nanos(),
-            ]
-        }));
-        key.push(u64::MAX);
-        let Limits {
-            requests,
-            losses,
-            pauses,
-            forgets,
-            ..
-        } = self.left;
-        let left = (requests, losses, pauses, forgets);
-        let state = (key, self.nodes, &self.network, left, &self.grants, self.processed);
-        BuildHasherDefault::<DefaultHasher>::default().hash_one(state)
+    /// Brings a state into its one form: equal states then are equal, and what no decision depends on is gone.
+    pub(super) fn canonicalize(&mut self) {
+        self.drop_stale();
+        self.network.sort_unstable();
+        // No node waits for a notice here, and no claim has a cooldown.
+        self.store.waiting.clear();
+        self.store.cooling_until = Tick::default();
+        if let Some(holder) = &mut self.store.holder {
+            holder.since = Tick::default();
+        }
+    }
+
+    /// Returns the state of the claim that the node runs, or `None` if it runs none.
+    pub(super) fn running(&self, node: u8) -> Option<&Grant> {
+        let is_running = matches!(self.node(node).step, Step::Running(_));
+        let claim = self.last_claim(node);
+        self.grants.iter().find(|grant| is_running && grant.token == claim)
     }
 }
 
