@@ -5,4 +5,5 @@ pub mod http;
 pub mod program;
 pub mod redis;
 pub mod room_server;
+pub mod table;
 pub mod whip_server;

@@ -18,6 +18,36 @@ pub fn start_cluster_with_tls(engine: Engine, certificates: &Certificates) -> Ve
     })
 }
 
+/// Moves the slot of a key, which is escaped, from one master to another.
+pub fn move_slot(key: &str, from: &Server, to: &Server) {
+    let tag = key.split(['{', '}']).nth(1).expect("the key should have a tag");
+    let slot = from.cli(&["CLUSTER", "KEYSLOT", tag]);
+    let [source, target] = [from, to].map(|server| server.cli(&["CLUSTER", "MYID"]));
+    let run = |server: &Server, command: &[&str]| {
+        let reply = server.cli(command);
+        assert_eq!(reply, "OK", "{command:?}");
+    };
+    run(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]);
+    run(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
+    let listed = from.cli(&["--no-raw", "CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+    let keys = listed.lines().filter_map(|line| Some(line.split_once(") ")?.1));
+    let port = to.port().to_string();
+    let migrate = [
+        "--quoted-input",
+        "MIGRATE",
+        "127.0.0.1",
+        &port,
+        "\"\"",
+        "0",
+        "5000",
+        "KEYS",
+    ];
+    run(from, &migrate.into_iter().chain(keys).collect::<Vec<_>>());
+    for server in [to, from] {
+        run(server, &["CLUSTER", "SETSLOT", &slot, "NODE", &target]);
+    }
+}
+
 fn start_all(start: impl Fn(&[&str]) -> Server) -> Vec<Server> {
     let servers: Vec<_> = (0..6)
         .map(|_| {

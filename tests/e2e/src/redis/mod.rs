@@ -7,7 +7,7 @@ mod server;
 
 pub use self::{
     certificates::Certificates,
-    cluster::{start_cluster, start_cluster_with_tls},
+    cluster::{move_slot, start_cluster, start_cluster_with_tls},
     folder::Folder,
     server::{Engine, Monitor, Server},
 };

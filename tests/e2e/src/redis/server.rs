@@ -178,6 +178,16 @@ impl Server {
         value.unwrap_or_default().to_owned()
     }
 
+    /// Returns how many scripts clients have run or loaded. Commands inside of scripts do not count.
+    pub fn script_calls(&self) -> u64 {
+        let calls = |name| {
+            let line = self.info(&format!("cmdstat_{name}"));
+            let calls = line.split(',').find_map(|part| part.strip_prefix("calls="));
+            calls.map_or(0, |calls| calls.parse().expect("a count is a number"))
+        };
+        ["evalsha", "eval", "script|load"].map(calls).iter().sum()
+    }
+
     /// Waits until a condition holds.
     pub fn until(&self, what: &str, is_true: impl Fn(&Self) -> bool) {
         let start = Instant::now();

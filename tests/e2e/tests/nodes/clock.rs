@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use e2e::redis::Server;
+use e2e::{
+    redis::Server,
+    table::{Row, note},
+};
 use tokio::sync::oneshot;
 
 use crate::{
     faults::MODES,
     node::{Handler, Mode, Node, Reply, assert_answered_or_aborted, nodes, until},
-    table::{Row, note},
 };
 
 const HOUR: i32 = 3600;

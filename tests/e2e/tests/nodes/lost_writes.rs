@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use e2e::redis::{Engine, Server, start_cluster};
+use e2e::{
+    redis::{Engine, Server, start_cluster},
+    table::{Row, note},
+};
 use tokio::time::{Instant, sleep};
 use tower_offer_dedup::store::{OnStoreError, RedisOptions};
 
 use crate::{
     faults::MODES,
     node::{HELD, Handler, Mode, Node, PATIENCE},
-    table::{Row, note},
 };
 
 const SENTINEL: [&str; 3] = [

@@ -4,10 +4,14 @@
 //! can be counted exactly.
 
 mod clock;
+mod evicted;
 mod faults;
+mod forget;
+mod in_process;
 mod link;
 mod lost_writes;
+mod moved;
 mod node;
 mod promises;
-mod table;
+mod traffic;
 mod upgrade;

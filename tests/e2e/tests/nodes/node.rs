@@ -270,6 +270,20 @@ impl Node {
         self.until_answered(self.send(peer, text), peer, text).await.0
     }
 
+    /// Waits until the store takes messages of the node.
+    pub(crate) async fn until_back(&self) {
+        let start = Instant::now();
+        loop {
+            let dropped = self.stats().store_messages_dropped;
+            self.handle.forget("nobody");
+            until("the message is sent", || self.stats().store_messages == 0).await;
+            if self.stats().store_messages_dropped == dropped {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "the store should come back");
+        }
+    }
+
     /// Stops the node's thread: nothing of it runs meanwhile, not even its timers.
     pub(crate) fn pause(&self, time: Duration) {
         self.run(move |_| thread::sleep(time));

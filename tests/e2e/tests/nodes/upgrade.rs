@@ -18,7 +18,7 @@ use tower_offer_dedup::{
 use crate::node::{CLOSED, HELD, Handler, Node, SECRET};
 
 /// The version that this build speaks, and the one after it.
-const THIS: &[u8] = b"od1:";
+pub(crate) const THIS: &[u8] = b"od1:";
 const NEXT: &[u8] = b"od2:";
 
 /// Starts a proxy that renames the keys and channels of a node to those of the next version. For the server and for other
@@ -57,8 +57,8 @@ async fn rename(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, old: &[u8], new
     }
 }
 
-/// Returns the keys of a version.
-fn keys(server: &Server, version: &[u8]) -> Vec<String> {
+/// Returns the keys of a version, escaped.
+pub(crate) fn keys(server: &Server, version: &[u8]) -> Vec<String> {
     let pattern = format!("{}*", String::from_utf8_lossy(version));
     let text = server.cli(&["--no-raw", "KEYS", &pattern]);
     let keys = text

@@ -5,6 +5,8 @@ use tower_offer_dedup::store::{RedisOptions, conformance};
 
 use crate::support::node;
 
+const OPERATIONS: &str = include_str!("../../../../docs/operations.md");
+
 async fn check(options: impl Fn() -> RedisOptions) {
     conformance::check([node(options()).await, node(options()).await]).await;
 }
@@ -76,4 +78,58 @@ async fn tls_cluster_conforms() {
     let servers = start_cluster_with_tls(Engine::Redis, &certificates);
     let urls = || servers.iter().map(Server::url);
     check(|| RedisOptions::cluster(urls()).root_certificates(certificates.root())).await;
+}
+
+/// Returns the commands that the operations page names between `start` and the end of the sentence.
+fn documented(start: &str) -> Vec<String> {
+    let (_, rest) = OPERATIONS.split_once(start).expect("the page should name commands");
+    let (sentence, _) = rest.split_once('.').expect("a sentence should end");
+    let names = sentence.split('`').skip(1).step_by(2);
+    names.map(str::to_lowercase).collect()
+}
+
+/// Adds a user who may run nothing but these commands, on the keys and channels of the prefix `app:`.
+fn allow(server: &Server, commands: &[String]) {
+    let mut rules = ["on", ">hunter2", "~app:*", "&app:*", "-@all"]
+        .map(str::to_owned)
+        .to_vec();
+    rules.extend(commands.iter().map(|command| format!("+{command}")));
+    let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+    let reply = server.cli(&[&["ACL", "SETUSER", "node"], &rules[..]].concat());
+    assert_eq!(reply, "OK", "{rules:?}");
+}
+
+fn as_user(options: RedisOptions) -> RedisOptions {
+    options.username("node").password("hunter2").prefix("app:")
+}
+
+#[tokio::test]
+async fn documented_commands_suffice() {
+    let server = Server::start(Engine::Redis, &[]);
+    let commands = documented("- Allow");
+    allow(&server, &commands);
+    check(|| as_user(RedisOptions::new(server.url()))).await;
+    for command in &commands {
+        let line = server.info(&format!("cmdstat_{command}"));
+        assert!(!line.is_empty(), "{command} is not needed");
+    }
+}
+
+#[tokio::test]
+async fn documented_commands_suffice_in_numbered_database() {
+    let server = Server::start(Engine::Redis, &[]);
+    let mut commands = documented("- Allow");
+    commands.extend(documented("A numbered database also needs"));
+    allow(&server, &commands);
+    check(|| as_user(RedisOptions::new(server.url())).database(3)).await;
+}
+
+#[tokio::test]
+async fn documented_commands_suffice_in_cluster() {
+    let servers = start_cluster(Engine::Redis);
+    let mut commands = documented("- Allow");
+    commands.extend(documented("A cluster also needs"));
+    servers.iter().for_each(|server| allow(server, &commands));
+    let urls = || servers.iter().map(Server::url);
+    check(|| as_user(RedisOptions::cluster(urls()))).await;
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::{
     http::Message,
     redis::Server,
+    table::{Row, note},
     whip_server::{OFFER, TIMEOUT, WhipServer},
 };
 use tokio::time::sleep;
@@ -39,16 +40,18 @@ async fn until_processing(node: &WhipServer, claims: u64) {
         .await;
 }
 
-/// Publishes until it is not refused.
-async fn until_answered(node: &WhipServer, path: &str, offer: &str) -> Message {
+/// Publishes until it is not refused. Returns the answer, and how often it was refused.
+async fn until_answered(node: &WhipServer, path: &str, offer: &str) -> (Message, usize) {
     let start = Instant::now();
+    let mut refused = 0;
     loop {
         let answer = node.publish(path, offer).await;
         if answer.status() == 201 {
-            return answer;
+            return (answer, refused);
         }
         assert!(matches!(answer.status(), 409 | 503), "{}", answer.text());
         assert!(start.elapsed() < TIMEOUT, "{}", answer.text());
+        refused += 1;
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -74,7 +77,7 @@ async fn offer_of_killed_node_waits_for_its_lease() {
             let end = lease_end(&fleet.store).expect("nothing has ended it");
             let killed = time(&fleet.store);
             assert!(end > killed + 5000, "the lease is renewed at a third: {end} {killed}");
-            let answer = until_answered(b, "/whip/stage", OFFER).await;
+            let (answer, refused) = until_answered(b, "/whip/stage", OFFER).await;
             let answered = time(&fleet.store);
             assert!(
                 answered >= end,
@@ -87,17 +90,21 @@ async fn offer_of_killed_node_waits_for_its_lease() {
                 "{} ms after the end of the lease",
                 answered - end
             );
-            println!(
-                "node killed while processing, {}: freed {} ms after the kill, {} ms after the end of its lease",
-                mode[1],
-                answered - killed,
-                answered - end
-            );
             assert_eq!(answer.field("offer-replayed"), None);
+            refused
         };
-        tokio::join!(first, retry);
+        let ((), refused) = tokio::join!(first, retry);
         assert_eq!(b.stats().await["created"], 1);
         assert_eq!(b.stats().await["offers"]["admitted_alone"], 0);
+        note(Row {
+            fault: "node killed while processing",
+            mode: mode[1],
+            offers: 2 + refused,
+            // Once on each node. The first one was gone by then.
+            processed: 2,
+            refused,
+            overlap: 1,
+        });
     }
 }
 
@@ -113,7 +120,7 @@ async fn node_stopped_past_its_lease_is_overtaken() {
             until_processing(a, 2).await;
             signal(a, "-STOP");
             let stopped = Instant::now();
-            let second = until_answered(b, "/whip/overtaken", &offer(2)).await;
+            let (second, _) = until_answered(b, "/whip/overtaken", &offer(2)).await;
             assert_eq!(second.field("offer-replayed"), None);
             let waited = stopped.elapsed();
             assert!(
@@ -137,8 +144,45 @@ async fn node_stopped_past_its_lease_is_overtaken() {
 
         // The other one counts for nothing, whether its answer was still given or not.
         assert!(matches!(overtaken.status(), 201 | 503), "{}", overtaken.text());
-        let again = until_answered(b, "/whip/overtaken", OFFER).await;
+        let (again, _) = until_answered(b, "/whip/overtaken", OFFER).await;
         assert_eq!(again.field("offer-replayed"), None);
         assert_eq!(b.stats().await["created"], 2);
+    }
+}
+
+#[tokio::test]
+async fn terminated_node_frees_its_peer() {
+    for mode in MODES {
+        let slow = [mode, &["--answer-delay-ms", "2500"]].concat();
+        let mut fleet = Fleet::start(&[&slow, mode]);
+        let [a, b] = &fleet.nodes[..] else { unreachable!() };
+        let first = a.publish("/whip/stage", OFFER);
+        let second = async {
+            until_processing(a, 1).await;
+            fleet
+                .store
+                .until("the claim is stored", |store| lease_end(store).is_some());
+            signal(a, "-TERM");
+            let end = lease_end(&fleet.store).expect("nothing has ended it");
+            let (answer, refused) = until_answered(b, "/whip/stage", &offer(2)).await;
+            let answered = time(&fleet.store);
+            assert!(answered + 2000 < end, "admitted {answered}, and the lease ends {end}");
+            assert_eq!(answer.field("offer-replayed"), None);
+            refused
+        };
+        let (first, refused) = tokio::join!(first, second);
+        assert_eq!((first.status(), first.field("offer-replayed")), (201, None));
+        assert_eq!(b.stats().await["created"], 1);
+        let exited = fleet.nodes[0].child.wait().expect("the node should exit");
+        assert_eq!(exited.code(), Some(0));
+        note(Row {
+            fault: "node terminated while processing",
+            mode: mode[1],
+            offers: 2 + refused,
+            // One on each node.
+            processed: 2,
+            refused,
+            overlap: 1,
+        });
     }
 }
