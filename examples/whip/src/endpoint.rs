@@ -62,7 +62,10 @@ async fn create(
     offer: String,
 ) -> Result<Response, Refusal> {
     expect_type(&headers, SDP)?;
-    sleep(app.settings.answer_delay).await;
+    tokio::select! {
+        () = sleep(app.settings.answer_delay) => {}
+        () = app.ending() => return Err((StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down".to_owned())),
+    }
     let part = match role {
         Role::Publisher => Part::Publisher(app.streams.publish(&stream)),
         Role::Viewer => Part::Viewer(app.streams.watch(&stream)),

@@ -16,6 +16,7 @@ use clap::Parser;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
+    sync::watch,
     time::{sleep, timeout},
 };
 use tower_offer_dedup::{
@@ -50,7 +51,7 @@ mod stream;
 #[path = "../../shared/summary.rs"]
 mod summary;
 
-/// The time that requests get to end at shutdown, and then connections to close.
+/// The time that requests get to end at shutdown, then offers, and then connections.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
@@ -67,6 +68,16 @@ struct App {
     whip: OfferDedupHandle,
     whep: OfferDedupHandle,
     exporter: PrometheusHandle,
+    /// `true` once offers that are still being processed have to end.
+    ending: watch::Sender<bool>,
+}
+
+impl App {
+    /// Resolves when offers that are still being processed have to end.
+    async fn ending(&self) {
+        // The sender is here, so it waits until then.
+        let _ = self.ending.subscribe().wait_for(|is_ending| *is_ending).await;
+    }
 }
 
 #[tokio::main]
@@ -105,6 +116,7 @@ async fn serve(settings: Settings) -> ExitCode {
         whip: whip.handle(),
         whep: whep.handle(),
         exporter,
+        ending: watch::Sender::new(false),
     };
     let router: Router<App> = endpoint::router(&app, whip, whep)
         .merge(page::router())
@@ -115,8 +127,12 @@ async fn serve(settings: Settings) -> ExitCode {
         // A slow client must not keep the server up.
         () = async { stop::requested().await; sleep(SHUTDOWN).await } => Ok(()),
     };
-    let drained = async { tokio::join!(app.whip.drain(), app.whep.drain()) };
-    let _ = timeout(SHUTDOWN, drained).await;
+    let drained = || timeout(SHUTDOWN, async { tokio::join!(app.whip.drain(), app.whep.drain()) });
+    if drained().await.is_err() {
+        // Dropped with the runtime, they would leave their peers to the store's lease.
+        app.ending.send_replace(true);
+        let _ = drained().await;
+    }
     app.sessions.end_all(End::Shutdown);
     let _ = timeout(SHUTDOWN, app.sessions.closed()).await;
     summary::log_total("whip", &app.whip.stats());

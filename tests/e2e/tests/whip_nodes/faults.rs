@@ -186,3 +186,32 @@ async fn terminated_node_frees_its_peer() {
         });
     }
 }
+
+#[tokio::test]
+async fn unfinished_offer_is_released_at_shutdown() {
+    for mode in MODES {
+        let stuck = [mode, &["--answer-delay-ms", "60000"]].concat();
+        let mut fleet = Fleet::start(&[&stuck, mode]);
+        let a = &fleet.nodes[0];
+        let first = async {
+            let request = Message::request("POST", "/whip/stage", &[("Content-Type", "application/sdp")], OFFER);
+            // The connection may break with the node.
+            if let Ok(answer) = request.exchange(&a.address).await {
+                assert_eq!(answer.status(), 503, "{}", answer.text());
+            }
+        };
+        let shutdown = async {
+            until_processing(a, 1).await;
+            fleet
+                .store
+                .until("the claim is stored", |store| lease_end(store).is_some());
+            signal(a, "-TERM");
+        };
+        tokio::join!(first, shutdown);
+        let exited = fleet.nodes[0].child.wait().expect("the node should exit");
+        assert_eq!(exited.code(), Some(0));
+        assert_eq!(lease_end(&fleet.store), None);
+        let answer = fleet.nodes[1].publish("/whip/stage", &offer(2)).await;
+        assert_eq!((answer.status(), answer.field("offer-replayed")), (201, None));
+    }
+}
