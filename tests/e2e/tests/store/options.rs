@@ -9,7 +9,7 @@ use std::{
 };
 
 use e2e::redis::{Certificates, Engine, Folder, Server, start_cluster};
-use tower_offer_dedup::store::RedisOptions;
+use tower_offer_dedup::store::{RedisOptions, SharedStore};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::SECRET;
@@ -214,4 +214,24 @@ async fn user_without_info_is_warning() {
     server.cli(&[&["ACL", "SETUSER", "node"], &rules[..]].concat());
     let text = logged(RedisOptions::new(server.url()).username("node").password("hunter2")).await;
     assert!(text.contains("could not be checked"), "{text}");
+}
+
+#[test]
+fn store_names_its_runtime_that_has_gone() {
+    let server = Server::start(Engine::Redis, &[]);
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime")
+    };
+    let options = RedisOptions::new(server.url()).secret(SECRET);
+    let store = runtime()
+        .block_on(options.connect())
+        .expect("the server should be reached");
+    let error = runtime()
+        .block_on(store.ping())
+        .expect_err("nothing keeps up the connection");
+    assert_eq!(
+        error.to_string(),
+        "the runtime that connected to the server has shut down"
+    );
 }
