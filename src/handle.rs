@@ -49,7 +49,7 @@ impl OfferDedupHandle {
     /// their old deadlines. Processing itself goes on to its end, and [`drain`](Self::drain) waits for it.
     pub fn forget(&self, peer: impl Into<PeerKey>) -> bool {
         let peer = peer.into();
-        self.send(Message::Forget(peer, store::Scope::Peer), || {
+        self.send_and(Message::Forget(peer, store::Scope::Peer), || {
             self.gate.forget(peer, Scope::Peer)
         })
     }
@@ -88,7 +88,7 @@ impl OfferDedupHandle {
     /// ```
     pub fn forget_offer(&self, peer: impl Into<PeerKey>, fingerprint: Fingerprint) -> bool {
         let peer = peer.into();
-        self.send(Message::Forget(peer, store::Scope::Offer(fingerprint)), || {
+        self.send_and(Message::Forget(peer, store::Scope::Offer(fingerprint)), || {
             self.gate.forget(peer, Scope::Offer(fingerprint))
         })
     }
@@ -96,7 +96,7 @@ impl OfferDedupHandle {
     /// Forgets all peers, as [`forget`](Self::forget) does for one. Offers that arrive meanwhile may be forgotten or
     /// not.
     pub fn clear(&self) {
-        self.send(Message::Clear, || {
+        self.send_and(Message::Clear, || {
             let cleared = catch(|| self.gate.clear());
             self.sessions.clear();
             cleared.resume();
@@ -155,17 +155,12 @@ impl OfferDedupHandle {
         }
     }
 
-    /// Sends a message to the shared store, if there is one, and does the same here. The message goes first: the next offer
-    /// waits until it has arrived.
-    fn send<T>(&self, message: Message, act: impl FnOnce() -> T) -> T {
-        let Some(store) = &self.store else {
-            return act();
-        };
-        // A waker may panic.
-        let sent = catch(|| store.send(message));
-        let done = act();
-        sent.resume();
-        done
+    /// Sends a message to the shared store, if there is one, and does the same here.
+    fn send_and<T>(&self, message: Message, act: impl FnOnce() -> T) -> T {
+        match &self.store {
+            Some(store) => store.send_and(message, act),
+            None => act(),
+        }
     }
 }
 

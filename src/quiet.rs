@@ -23,10 +23,15 @@ pub(crate) fn catch(act: impl FnOnce()) -> Caught {
 
 /// Runs a future. Resolves to `None` if it panics.
 pub(crate) async fn catch_future<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx)));
-        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
-    })
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+            Ok(polled) => polled.map(Some),
+            Err(panic) => {
+                drop(Caught(Some(panic)));
+                Poll::Ready(None)
+            }
+        },
+    )
     .await
 }
 
@@ -42,7 +47,7 @@ impl Caught {
     }
 
     /// Runs `act` as well. Keeps the first panic.
-    pub(crate) fn or(self, act: impl FnOnce()) -> Self {
+    pub(crate) fn and_also(self, act: impl FnOnce()) -> Self {
         let other = catch(act);
         if self.0.is_some() { self } else { other }
     }

@@ -6,7 +6,7 @@ use crate::{
     Fingerprint, PeerKey,
     fence::Fence,
     gate::{self, ClaimMemory, Gate},
-    quiet::{catch, quietly},
+    quiet::quietly,
     store::{
         Scope,
         client::{Message, StoreClient},
@@ -94,17 +94,15 @@ impl OfferSession {
     ///
     /// With a [store](crate::OfferDedupBuilder::store), all nodes forget it.
     pub fn forget(&self) -> bool {
-        let sent = self.shared.as_ref().map(|shared| {
-            // Sent first: the next offer of the peer waits until it has arrived. A waker may panic.
-            let scope = Scope::Claim(shared.fingerprint, shared.fence);
-            catch(|| shared.client.send(Message::Forget(shared.peer, scope)))
-        });
-        let was_known = self.memory.as_ref().is_some_and(ClaimMemory::forget)
-            || self.shared.as_ref().is_some_and(|shared| shared.forget_here());
-        if let Some(sent) = sent {
-            sent.resume();
+        let forget = || self.memory.as_ref().is_some_and(ClaimMemory::forget);
+        match &self.shared {
+            Some(shared) => {
+                let scope = Scope::Claim(shared.fingerprint, shared.fence);
+                let message = Message::Forget(shared.peer, scope);
+                shared.client.send_and(message, || forget() || shared.forget_here())
+            }
+            None => forget(),
         }
-        was_known
     }
 
     /// Returns a guard that forgets the offer when it is dropped. Keep it in the server's own session.

@@ -61,10 +61,11 @@ impl Gate {
     pub(crate) fn forget(self: &Arc<Self>, peer: PeerKey, scope: Scope) -> bool {
         let mut effects = Effects::default();
         let was_known = self.peers.forget(peer, scope, &mut effects);
-        self.run(peer, &mut effects);
+        let ran = catch(|| self.run(peer, &mut effects));
         if was_known {
             observe::forgotten(&self.counters, peer);
         }
+        ran.resume();
         was_known
     }
 
@@ -147,7 +148,7 @@ impl Gate {
 
     /// Returns whether a shared store decides next. Until then the offer does not count as admitted.
     #[inline]
-    pub(super) fn awaits_store<C, W>(&self, verdict: &Verdict<C, W>) -> bool {
+    fn awaits_store<C, W>(&self, verdict: &Verdict<C, W>) -> bool {
         self.peers.settings.is_shared && matches!(verdict, Verdict::Admitted(_))
     }
 
@@ -207,17 +208,17 @@ impl Gate {
         if taken_over.is_some() {
             observe::count_taken_over(&self.counters);
         }
-        catch(|| {
-            let ran = catch(|| self.run(offer.peer(), effects));
-            if let Some(TakenOver { since, cause }) = taken_over {
-                observe::taken_over(&self.counters, offer, cause, now.since(since));
+        let ran = catch(|| self.run(offer.peer(), effects));
+        match taken_over {
+            Some(TakenOver { since, cause }) => {
+                ran.and_also(|| observe::taken_over(&self.counters, offer, cause, now.since(since)))
             }
-            ran.resume();
-        })
+            None => ran,
+        }
     }
 
-    /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back, and has
-    /// collected what expires.
+    /// Runs the effects of a change: counts what was evicted, wakes waiting requests, writes the history back, and
+    /// registers with the collector what expires.
     #[inline]
     pub(super) fn run(self: &Arc<Self>, peer: PeerKey, effects: &mut Effects) {
         if effects.evicted() > 0 {

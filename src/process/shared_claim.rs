@@ -223,12 +223,15 @@ impl SharedClaim {
         self.state = State::Absent;
         let completed = self.client.complete(self.held, completion).await;
         unsent.0 = None;
-        if completed.is_err() && poll_fn(|cx| Poll::Ready(self.poll_lost(cx))).await.is_some() {
-            return Some(Completed::Lost);
-        }
+        let is_lost = poll_fn(|cx| Poll::Ready(self.poll_lost(cx))).await.is_some();
+        let completed = completed.ok().or(is_lost.then_some(Completed::Lost));
         // A claim that the node has granted itself may not have reached the store.
         let counts = |completed: &Completed| *completed == Completed::Done || self.fence != Fence::NONE;
-        completed.ok().filter(counts)
+        let completed = completed.filter(counts);
+        if completed == Some(Completed::Lost) {
+            self.client.note_claim_lost();
+        }
+        completed
     }
 
     /// Notes why this node has revoked the claim.

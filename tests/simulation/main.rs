@@ -2,7 +2,8 @@
 //! reordered messages, pauses, crashes, a clock that runs at another speed, and a store that loses its data. A model of
 //! the guarantee checks what happens.
 //!
-//! `SIM_SCHEDULES` sets how many are played, `SIM_FIRST` the seed of the first, and `SIM_SEED` plays one. A failure prints its seed and its history.
+//! `SIM_SCHEDULES` sets how many are played, `SIM_FIRST` the seed of the first, and `SIM_SEED` plays one. A
+//! failure prints its seed and its history.
 
 mod calls;
 mod guarantee;

@@ -42,7 +42,7 @@ impl Operation {
     /// Returns the time in which the store must reply.
     pub(super) fn timeout(self) -> Duration {
         match self {
-            // It takes many calls, and nobody waits for it.
+            // It takes many calls. Claims wait for it no longer than for other messages.
             Self::Clear => 8 * CALL_TIMEOUT,
             _ => CALL_TIMEOUT,
         }

@@ -35,7 +35,7 @@ use crate::{
     Offer, PeerKey, Stats,
     gate::Gate,
     metrics::LayerName,
-    quiet::{Caught, catch, catch_future},
+    quiet::{Caught, catch, catch_future, quietly},
 };
 
 pub(crate) use self::{outbox::Message, signals::Watch};
@@ -178,21 +178,31 @@ impl StoreClient {
 
     /// Sends a message that the caller does not wait for.
     pub(crate) fn send(self: &Arc<Self>, message: Message) {
-        match &message {
+        // Wakers may panic.
+        let woken = catch(|| match &message {
             // Requests that get a reply from before it ask again.
             Message::Forget(peer, _) => self.wake(*peer),
             Message::Clear => self.wake_all(),
             Message::Complete(..) | Message::Release(_) | Message::Announce(_) => {}
-        }
+        });
         self.outbox.send(self, message, Instant::now() + LEASE);
+        woken.resume();
+    }
+
+    /// Sends a message, then does the same on this node. The message goes first: the next offer waits until it has arrived.
+    pub(crate) fn send_and<T>(self: &Arc<Self>, message: Message, act: impl FnOnce() -> T) -> T {
+        let sent = catch(|| self.send(message));
+        let done = act();
+        sent.resume();
+        done
     }
 
     /// Sends a message after `pause`. It is not sent if the layer or the runtime is gone by then.
     pub(crate) fn send_later(self: &Arc<Self>, message: Message, pause: Duration) {
-        let client = Arc::downgrade(self);
+        let held = self.outbox.hold(self);
         self.spawn(async move {
             sleep(pause).await;
-            if let Some(client) = client.upgrade() {
+            if let Some(client) = held.client() {
                 client.send(message);
             }
         });
@@ -200,8 +210,7 @@ impl StoreClient {
 
     /// Resolves when every message is acknowledged or has expired.
     pub(crate) async fn drain(self: &Arc<Self>) {
-        self.outbox.resume(self);
-        self.outbox.drain().await;
+        self.outbox.drain(self).await;
     }
 
     /// Returns a future that is ready when a claim of the peer has ended. Subscribe before asking.
@@ -270,7 +279,7 @@ impl StoreClient {
         let has_opened = self.breaker.failed();
         let mut observed = catch(|| self.meter.failed(operation, took, &error));
         if has_opened {
-            observed = observed.or(|| self.meter.down());
+            observed = observed.and_also(|| self.meter.down());
             self.spawn(Probe::new(self).run());
         }
         (Err(CallError::Unknown), observed)
@@ -286,8 +295,11 @@ impl StoreClient {
         limit: Duration,
         call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
     ) -> Result<T, StoreError> {
-        let call = catch_future(Box::pin(async { call(&*self.store).await }));
-        match timeout(limit, call).await {
+        let mut call = Box::pin(async { call(&*self.store).await });
+        let replied = timeout(limit, catch_future(&mut call)).await;
+        // It may panic when it is dropped, too.
+        quietly(|| drop(call));
+        match replied {
             Ok(Some(replied)) => replied,
             Ok(None) => Err(StoreError::new("the store panicked")),
             Err(_elapsed) => Err(StoreError::new("no reply in time")),

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -31,8 +34,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    /// Notified whenever a message is gone.
+    /// The number of messages that are to be sent later.
+    held: AtomicUsize,
+    /// Notified whenever a message is gone, and when a task that delivers has ended before its time.
     delivered: Notify,
+}
+
+/// Counts a message that is to be sent later, until this is dropped.
+pub(super) struct Hold(Weak<StoreClient>);
+
+impl Hold {
+    pub(super) fn client(&self) -> Option<Arc<StoreClient>> {
+        self.0.upgrade()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            // Relaxed: `notify` orders it.
+            client.outbox.held.fetch_sub(1, Relaxed);
+            client.outbox.notify();
+        }
+    }
 }
 
 /// A peer, or `None` for messages without one.
@@ -121,7 +145,7 @@ impl Outbox {
     }
 
     /// Serves the lines that nobody serves, as there was no runtime, or theirs has shut down. What is overdue is dropped:
-    /// it was meant for claims that are long gone.
+    /// it would end newer claims and memories than it was meant for.
     pub(super) fn resume(&self, client: &Arc<StoreClient>) {
         let now = Instant::now();
         let mut overdue = 0;
@@ -173,14 +197,21 @@ impl Outbox {
     }
 
     /// Resolves when no message waits.
-    pub(super) async fn drain(&self) {
+    pub(super) async fn drain(&self, client: &Arc<StoreClient>) {
         loop {
             let delivered = self.delivered.notified();
-            if self.with(|state| state.lines.values().all(|line| line.messages.is_empty())) {
+            self.resume(client);
+            if self.held.load(Relaxed) == 0 && self.len() == 0 {
                 return;
             }
             delivered.await;
         }
+    }
+
+    /// Counts a message that is to be sent later.
+    pub(super) fn hold(&self, client: &Arc<StoreClient>) -> Hold {
+        self.held.fetch_add(1, Relaxed);
+        Hold(Arc::downgrade(client))
     }
 
     /// Starts a task for a line unless it has one.
@@ -193,6 +224,7 @@ impl Outbox {
             let delivery = Delivery {
                 client: Arc::clone(client),
                 key: peer,
+                has_begun: false,
                 is_done: false,
             };
             // Without a runtime it is dropped, and `resume` starts another one.
@@ -230,12 +262,14 @@ fn expire(client: &StoreClient) {
 struct Delivery {
     client: Arc<StoreClient>,
     key: Key,
+    has_begun: bool,
     /// `true` once the line was empty, and removed. A newer one of the same key has a task of its own.
     is_done: bool,
 }
 
 impl Delivery {
     async fn run(mut self) {
+        self.has_begun = true;
         let mut pause = FIRST_PAUSE;
         while !self.is_done
             && let Some((message, deadline)) = self.first()
@@ -279,8 +313,13 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
+        let outbox = &self.client.outbox;
         if !self.is_done {
-            self.client.outbox.stop(self.key);
+            outbox.stop(self.key);
+        }
+        // Not without a runtime, where the next task would end at once as well.
+        if self.has_begun && !self.is_done {
+            outbox.notify();
         }
     }
 }

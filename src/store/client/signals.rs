@@ -13,7 +13,7 @@ use super::{
     super::{ClaimToken, Lost},
     StoreClient,
 };
-use crate::PeerKey;
+use crate::{PeerKey, quiet::Caught};
 
 /// The requests that wait for a notice.
 #[derive(Debug, Default)]
@@ -91,7 +91,11 @@ impl Signals {
                 .filter(|(signal, _)| matches!(signal, Signal::Peer(_)));
             peers.map(|(_, (notify, _))| Arc::clone(notify)).collect()
         });
-        all.iter().for_each(|notify| notify.notify_waiters());
+        // A waker that panics must not keep the other peers from being woken.
+        let woken = all.iter().fold(Caught::default(), |woken, notify| {
+            woken.and_also(|| notify.notify_waiters())
+        });
+        woken.resume();
     }
 
     pub(super) fn lose(&self, token: ClaimToken, cause: Lost) {

@@ -28,7 +28,7 @@ use super::{
     seal::Seal,
     server::Server,
 };
-use crate::{Fingerprint, PeerKey, extract::SessionUri, observe::TARGET};
+use crate::{Fingerprint, PeerKey, extract::SessionUri, observe::TARGET, quiet::quietly};
 
 /// The least time for which a floor is kept, in milliseconds. It must outlive every claim and memory below it.
 const FLOOR: u64 = 24 * 60 * 60 * 1000;
@@ -267,9 +267,9 @@ impl Inner {
             const MESSAGE: &str = "recorded answer in the store does not open: no sealing key fits, or it was changed";
             // Relaxed: the flag guards nothing.
             if self.has_warned.swap(true, Relaxed) {
-                debug!(target: TARGET, MESSAGE);
+                quietly(|| debug!(target: TARGET, MESSAGE));
             } else {
-                warn!(target: TARGET, MESSAGE);
+                quietly(|| warn!(target: TARGET, MESSAGE));
             }
         }
         record
