@@ -61,7 +61,7 @@ impl<'a> Description<'a> {
         self.sources.forget();
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_section(&mut self) {
         if self.in_section {
             self.section.inherit(&self.session);

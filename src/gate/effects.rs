@@ -140,6 +140,7 @@ impl Effects {
     /// # Panics
     ///
     /// If a waker panics, after everything else is done.
+    #[inline]
     pub(super) fn run(&mut self, write: impl FnOnce(PendingWrite), expire: impl FnOnce()) {
         let Some(work) = &mut self.0 else { return };
         let wakes = work.revoked.is_some() || !work.woken.is_empty();
