@@ -29,6 +29,14 @@ fn lease_end(store: &Server) -> Option<u64> {
     store.cli(&["EVAL", script, "0"]).parse().ok()
 }
 
+/// The number of claims in the store.
+fn claims(store: &Server) -> usize {
+    let script = "local claims = 0; for _, key in ipairs(redis.call('KEYS', 'whip:*')) do \
+                  if redis.call('TYPE', key).ok == 'hash' and redis.call('HGET', key, 'l') then \
+                  claims = claims + 1 end end; return claims";
+    store.cli(&["EVAL", script, "0"]).parse().expect("a number")
+}
+
 fn signal(node: &WhipServer, name: &str) {
     let id = node.child.id().to_string();
     let sent = std::process::Command::new("kill").args([name, &id]).status();
@@ -118,6 +126,8 @@ async fn node_stopped_past_its_lease_is_overtaken() {
         let left_alone = a.publish("/whip/left-alone", OFFER);
         let rest = async {
             until_processing(a, 2).await;
+            // The claims reach the store a moment after they are counted.
+            fleet.store.until("both claims are stored", |store| claims(store) == 2);
             signal(a, "-STOP");
             let stopped = Instant::now();
             let (second, _) = until_answered(b, "/whip/overtaken", &offer(2)).await;
