@@ -1,4 +1,4 @@
-//! Messages to the store are sent whatever a waker does, and `drain` waits for all of them.
+//! Messages to the store are sent whatever else goes wrong, and `drain` waits for all of them.
 
 #[path = "support/faulty_store.rs"]
 mod faulty_store;
@@ -14,12 +14,11 @@ use std::{
 };
 
 use faulty_store::FaultyStore;
-use shared_nodes::{Handler, OPTIONS, Options, QUEUE, SECOND, node, offer, settle, two_nodes};
+use shared_nodes::{Handler, Message, OPTIONS, Options, QUEUE, SECOND, answered, node, offer, settle, two_nodes};
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{Instant, timeout},
+    time::{Instant, advance, sleep, timeout},
 };
-use tower::Service;
 use tower_offer_dedup::{WhenBusy, store::MemoryStore};
 
 struct PanickingWaker;
@@ -40,7 +39,7 @@ async fn forget_is_sent_although_waker_panics() {
     let [a, b] = two_nodes(&handler, &options);
     let _first = b.send(offer("f"));
     settle().await;
-    let mut waiting = pin!(a.service.clone().call(offer("g")));
+    let mut waiting = pin!(a.reply(offer("g")));
     let waker = Waker::from(Arc::new(PanickingWaker));
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     let forgotten = catch_unwind(AssertUnwindSafe(|| a.handle.forget("p")));
@@ -54,6 +53,67 @@ async fn forget_is_sent_although_waker_panics() {
 fn paused() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_time().start_paused(true).build().unwrap()
+}
+
+fn offer_of(peer: &'static str) -> Message {
+    Message { peer, ..offer("f") }
+}
+
+#[test]
+fn forget_without_runtime_is_drained() {
+    let [a, b] = two_nodes(&Handler::ready(), &OPTIONS);
+    let runtime = paused();
+    assert_eq!(runtime.block_on(async { b.call(offer("f")).await }), answered(1));
+    a.handle.forget("p");
+    runtime.block_on(async {
+        let drained = timeout(60 * SECOND, a.handle.drain()).await;
+        assert!(drained.is_ok(), "{:?}", a.handle);
+        assert_eq!(b.call(offer("f")).await, answered(2));
+    });
+}
+
+#[test]
+fn overdue_forget_is_not_sent() {
+    let [a, b] = two_nodes(&Handler::ready(), &OPTIONS);
+    a.handle.forget("p");
+    paused().block_on(async {
+        advance(11 * SECOND).await;
+        assert_eq!(b.call(offer("f")).await, answered(1));
+        assert_eq!(a.call(offer_of("q")).await, answered(2));
+        sleep(SECOND).await;
+        let again = b.call(offer("f")).await;
+        assert_eq!(again, answered(1), "it was processed after the forget");
+        let stats = a.stats();
+        assert_eq!((stats.store_messages, stats.store_messages_dropped), (0, 1));
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_store_has_failed() {
+    let (mut store, is_down) = FaultyStore::new(&MemoryStore::new(), false);
+    store.panics = true;
+    let a = node(store, &Handler::ready(), &OPTIONS);
+    is_down.store(true, Relaxed);
+    assert_eq!(a.reply(offer("f")).await, answered(1), "it fails open");
+    is_down.store(false, Relaxed);
+    sleep(SECOND).await;
+    assert_eq!(a.stats().store_messages, 0);
+    assert_eq!(a.call(offer("g")).await, answered(2));
+    assert_eq!(a.stats().store_failures, 2, "a claim and a completion");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_clear_is_sent_once() {
+    let (mut store, _) = FaultyStore::new(&MemoryStore::new(), false);
+    store.clear_delay = SECOND;
+    let calls = Arc::clone(&store.calls);
+    let a = node(store, &Handler::ready(), &OPTIONS);
+    a.handle.clear();
+    sleep(15 * SECOND).await;
+    assert_eq!(calls.load(Relaxed), 1);
+    let stats = a.stats();
+    assert_eq!((stats.store_failures, stats.store_messages_dropped), (0, 0));
+    assert_eq!(a.call(offer("f")).await, answered(1));
 }
 
 #[test]

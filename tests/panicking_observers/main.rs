@@ -13,7 +13,7 @@ use std::{
 };
 
 use faulty::{Fault, Faulty, ObserverPanic};
-use scenarios::SCENARIOS;
+use scenarios::{SCENARIOS, Scenario};
 use scene::Scene;
 use support::{
     End, SECOND, child,
@@ -23,9 +23,9 @@ use support::{
 use tokio_test::assert_pending;
 use tower::Service;
 
-/// Plays each scenario in a process of its own, because a panic in a `Drop` can abort the process.
+/// Plays each scenario, with a store and without, in a process of its own, because a panic in a `Drop` can abort the process.
 #[track_caller]
-fn play_all(test: &str, fault: fn(usize) -> Fault, has_store: bool) {
+fn play_all(test: &str, fault: fn(usize) -> Fault) {
     let Some(name) = child::task() else {
         let mut problems = Vec::new();
         for scenario in SCENARIOS {
@@ -47,10 +47,18 @@ fn play_all(test: &str, fault: fn(usize) -> Fault, has_store: bool) {
         return;
     };
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    for has_store in [false, true] {
+        play_each(scenario, fault, has_store);
+    }
+}
+
+/// Plays a scenario once for each of its observations, which then panics.
+fn play_each(scenario: &Scenario, fault: fn(usize) -> Fault, has_store: bool) {
     for n in 1.. {
         let (has_panicked, problems) = Scene::play(scenario, fault(n), has_store);
         if !problems.is_empty() {
-            child::report(&format!("{name}, observation {n}: {}", problems.join("; ")));
+            let (name, store) = (scenario.name, if has_store { " with a store" } else { "" });
+            child::report(&format!("{name}{store}, observation {n}: {}", problems.join("; ")));
         }
         if !has_panicked {
             assert!(n > 1 || matches!(fault(n), Fault::Event(_)), "nothing is observed");
@@ -61,36 +69,17 @@ fn play_all(test: &str, fault: fn(usize) -> Fault, has_store: bool) {
 
 #[test]
 fn one_observer_panic_leaves_no_trace() {
-    play_all("one_observer_panic_leaves_no_trace", Fault::Only, false);
-}
-
-#[test]
-fn one_observer_panic_leaves_no_trace_with_store() {
-    play_all("one_observer_panic_leaves_no_trace_with_store", Fault::Only, true);
+    play_all("one_observer_panic_leaves_no_trace", Fault::Only);
 }
 
 #[test]
 fn repeated_observer_panics_leave_no_trace() {
-    play_all("repeated_observer_panics_leave_no_trace", Fault::From, false);
-}
-
-#[test]
-fn repeated_observer_panics_leave_no_trace_with_store() {
-    play_all("repeated_observer_panics_leave_no_trace_with_store", Fault::From, true);
+    play_all("repeated_observer_panics_leave_no_trace", Fault::From);
 }
 
 #[test]
 fn gauges_are_right_after_subscriber_panics() {
-    play_all("gauges_are_right_after_subscriber_panics", Fault::Event, false);
-}
-
-#[test]
-fn gauges_are_right_after_subscriber_panics_with_store() {
-    play_all(
-        "gauges_are_right_after_subscriber_panics_with_store",
-        Fault::Event,
-        true,
-    );
+    play_all("gauges_are_right_after_subscriber_panics", Fault::Event);
 }
 
 fn with_fault<T>(fault: Fault, act: impl FnOnce(&Faulty) -> T) -> T {

@@ -207,7 +207,7 @@ impl Drop for Running {
 }
 
 pub struct Node {
-    pub service: BoxCloneSyncService<Message, Response<BufferedBody<LateBody>>, Infallible>,
+    service: BoxCloneSyncService<Message, Response<BufferedBody<LateBody>>, Infallible>,
     pub handle: OfferDedupHandle,
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 /// The outcome of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
-    /// Tells the offers of one check apart.
+    /// Distinguishes the offers of one check.
     pub(crate) offer: usize,
     pub(crate) outcome: Outcome,
     pub(crate) took: Duration,

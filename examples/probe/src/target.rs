@@ -58,7 +58,7 @@ pub(crate) struct Sessions {
 /// An offer to send, or what looks like one.
 #[derive(Clone, Debug)]
 pub(crate) struct Send {
-    /// Tells the offers of one check apart.
+    /// Distinguishes the offers of one check.
     offer: usize,
     sdp: Arc<[u8]>,
     after: Duration,

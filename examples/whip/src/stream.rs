@@ -246,7 +246,7 @@ impl Viewing {
 }
 
 impl Track {
-    /// Continues the viewer's numbering, whoever publishes. `None` for a packet from before the source's first one.
+    /// Continues the viewer's numbering, also for another publisher. `None` for a packet from before the source's first one.
     fn number(&mut self, packet: &Packet) -> Option<(u64, u32)> {
         let fresh = Numbering {
             source: packet.source,

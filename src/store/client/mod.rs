@@ -258,6 +258,15 @@ impl StoreClient {
         result
     }
 
+    /// Makes a call for a task. A panic of an observer ends here: there is no caller.
+    async fn quiet_call<T>(
+        self: &Arc<Self>,
+        operation: Operation,
+        call: impl FnOnce(&dyn SharedStore) -> StoreFuture<T>,
+    ) -> Result<T, CallError> {
+        self.observed_call(operation, call).await.0
+    }
+
     async fn observed_call<T>(
         self: &Arc<Self>,
         operation: Operation,

@@ -94,26 +94,24 @@ impl Message {
         }
     }
 
-    /// Delivers it once. A panic of an observer ends here: there is no caller.
+    /// Delivers it once.
     async fn deliver(&self, client: &Arc<StoreClient>) -> Result<(), CallError> {
         match self.clone() {
-            Self::Complete(held, completion) => {
-                let complete = client.observed_call(Operation::Complete, |store| store.complete(held, completion));
-                complete.await.0.map(drop)
-            }
-            Self::Release(held) => {
-                let release = client.observed_call(Operation::Release, |store| store.release(held));
-                release.await.0
-            }
-            Self::Forget(peer, scope) => {
-                let forget = client.observed_call(Operation::Forget, |store| store.forget(peer, scope));
-                forget.await.0.map(drop)
-            }
+            Self::Complete(held, completion) => client
+                .quiet_call(Operation::Complete, |store| store.complete(held, completion))
+                .await
+                .map(drop),
+            Self::Release(held) => client.quiet_call(Operation::Release, |store| store.release(held)).await,
+            Self::Forget(peer, scope) => client
+                .quiet_call(Operation::Forget, |store| store.forget(peer, scope))
+                .await
+                .map(drop),
             Self::Announce(uri) => {
-                let announce = client.observed_call(Operation::Announce, |store| store.announce(uri));
-                announce.await.0
+                client
+                    .quiet_call(Operation::Announce, |store| store.announce(uri))
+                    .await
             }
-            Self::Clear => client.observed_call(Operation::Clear, |store| store.clear()).await.0,
+            Self::Clear => client.quiet_call(Operation::Clear, |store| store.clear()).await,
         }
     }
 }

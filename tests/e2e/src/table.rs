@@ -8,9 +8,9 @@ use std::{
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// What is done to the nodes or to their server.
+    /// The fault of the nodes or of their server.
     pub fault: &'static str,
-    /// What a node does if the store cannot be asked.
+    /// The nodes' mode on store errors.
     pub mode: &'static str,
     /// Offers sent, copies included.
     pub offers: usize,

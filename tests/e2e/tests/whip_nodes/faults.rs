@@ -43,9 +43,15 @@ fn signal(node: &WhipServer, name: &str) {
     assert!(sent.expect("kill should run").success());
 }
 
-async fn until_processing(node: &WhipServer, claims: u64) {
-    node.until("offers in process", |stats| stats["held"]["claims"] == claims)
+/// Waits until the first node processes so many offers, and their claims are stored, a moment later.
+async fn until_stored(fleet: &Fleet, count: usize) {
+    let counted = count as u64;
+    fleet.nodes[0]
+        .until("offers in process", |stats| stats["held"]["claims"] == counted)
         .await;
+    fleet
+        .store
+        .until("their claims are stored", |store| claims(store) == count);
 }
 
 /// Publishes until it is not refused. Returns the answer, and how often it was refused.
@@ -76,11 +82,7 @@ async fn offer_of_killed_node_waits_for_its_lease() {
             assert!(request.exchange(&a.address).await.is_err());
         };
         let retry = async {
-            until_processing(a, 1).await;
-            // The claim reaches the store a moment after it is counted.
-            fleet
-                .store
-                .until("the claim is stored", |store| lease_end(store).is_some());
+            until_stored(&fleet, 1).await;
             signal(a, "-KILL");
             let end = lease_end(&fleet.store).expect("nothing has ended it");
             let killed = time(&fleet.store);
@@ -125,9 +127,7 @@ async fn node_stopped_past_its_lease_is_overtaken() {
         let overtaken = a.publish("/whip/overtaken", OFFER);
         let left_alone = a.publish("/whip/left-alone", OFFER);
         let rest = async {
-            until_processing(a, 2).await;
-            // The claims reach the store a moment after they are counted.
-            fleet.store.until("both claims are stored", |store| claims(store) == 2);
+            until_stored(&fleet, 2).await;
             signal(a, "-STOP");
             let stopped = Instant::now();
             let (second, _) = until_answered(b, "/whip/overtaken", &offer(2)).await;
@@ -168,10 +168,7 @@ async fn terminated_node_frees_its_peer() {
         let [a, b] = &fleet.nodes[..] else { unreachable!() };
         let first = a.publish("/whip/stage", OFFER);
         let second = async {
-            until_processing(a, 1).await;
-            fleet
-                .store
-                .until("the claim is stored", |store| lease_end(store).is_some());
+            until_stored(&fleet, 1).await;
             signal(a, "-TERM");
             let end = lease_end(&fleet.store).expect("nothing has ended it");
             let (answer, refused) = until_answered(b, "/whip/stage", &offer(2)).await;
@@ -211,10 +208,7 @@ async fn unfinished_offer_is_released_at_shutdown() {
             }
         };
         let shutdown = async {
-            until_processing(a, 1).await;
-            fleet
-                .store
-                .until("the claim is stored", |store| lease_end(store).is_some());
+            until_stored(&fleet, 1).await;
             signal(a, "-TERM");
         };
         tokio::join!(first, shutdown);

@@ -83,7 +83,7 @@ pub(super) struct State {
     pub(super) grants: Vec<Grant>,
     /// Until when a completion that the store has acknowledged holds, of each offer.
     pub(super) processed: [Option<u64>; 2],
-    /// Why the last action broke the guarantee. Nothing follows then.
+    /// The rule of the guarantee that the last action broke. Nothing follows then.
     pub(super) violation: Option<&'static str>,
 }
 
